@@ -1,0 +1,1 @@
+//! Helpers that know nothing of the rest: checksums, number and pattern rules, accounting allocator, clock.

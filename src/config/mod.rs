@@ -1,0 +1,1 @@
+//! Configuration directives: one table row each.

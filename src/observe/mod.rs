@@ -1,0 +1,1 @@
+//! What the server records about itself: slow log, latency monitor, command statistics.
