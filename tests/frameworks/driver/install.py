@@ -94,6 +94,15 @@ def actix_source():
     expect the store on port 6379; the one change made is that they read its address from
     ACTIX_SESSION_TEST_URL.
     """
+    lock_file = HERE / "rust" / "Cargo.lock"
+    with Stamp(ACTIX_SOURCE, lock_file) as stamp:
+        if not stamp.fresh:
+            copy_actix_source()
+    run_step([*actix_test_command(), "--no-run"], PATIENCE, env=cargo_environment())
+
+
+def copy_actix_source():
+    """Fills ACTIX_SOURCE from cargo's registry and changes the address in its tests."""
     manifest = str(HERE / "rust" / "Cargo.toml")
     command = ["cargo", "metadata", "--locked", "--format-version", "1", "--manifest-path", manifest]
     # Its standard output is JSON; downloads are told on standard error and must not mix in.
@@ -109,7 +118,6 @@ def actix_source():
         raise Failure(f"actix-session {package['version']}: its tests no longer open {fixed} once")
     given = 'RedisSessionStore::new(std::env::var("ACTIX_SESSION_TEST_URL").unwrap())'
     tests.write_text(text.replace(fixed, given))
-    run_step([*actix_test_command(), "--no-run"], PATIENCE, env=cargo_environment())
 
 
 def actix_test_command():

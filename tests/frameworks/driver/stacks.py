@@ -9,6 +9,7 @@ import re
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from . import install
 from .browser import Browser
@@ -42,11 +43,12 @@ class Stack:
                 report("start the clones", str(error))
                 return
             for case, method in scenario.cases():
+                logs = LogTails(directory)
                 try:
                     scenario.store.command("FLUSHALL")
                     method(scenario)
                 except Exception as error:
-                    report(case, f"{describe(error)}{self._logs(directory)}")
+                    report(case, describe(error) + logs.text())
                     if isinstance(error, OSError):
                         # The connection may be out of step with its replies now: take another.
                         scenario.store = running.enter_context(Store(redis_port))
@@ -75,13 +77,22 @@ class Stack:
         ports = [port for _, port in clones]
         return self.scenario(store, *ports, self.protocol)
 
-    def _logs(self, directory):
-        """What the clones have written, to stand below a failure."""
-        text = []
-        for name in ("a", "b", "brief"):
-            with open(os.path.join(directory, f"{name}.log"), encoding="utf-8", errors="replace") as log:
-                text += [f"\n{name}: {line}" for line in log.read().splitlines()[-8:]]
-        return "".join(text)
+
+class LogTails:
+    """What the clones write from the moment this is made, to stand below a failure."""
+
+    def __init__(self, directory):
+        self._begun = {log: log.stat().st_size for log in sorted(Path(directory).glob("*.log"))}
+
+    def text(self):
+        """The lines of each clone, each with a newline before it; the middle of a long log is left out."""
+        lines = []
+        for log, begun in self._begun.items():
+            own = log.read_bytes()[begun:].decode("utf-8", "replace").splitlines()
+            if len(own) > 16:
+                own[6:-8] = ["..."]
+            lines += [f"\n{log.stem}: {line}" for line in own]
+        return "".join(lines)
 
 
 @dataclass

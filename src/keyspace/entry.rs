@@ -1,0 +1,373 @@
+//! An entry: one heap block that holds header, key and value of a string.
+//!
+//! ```text
+//! 0        8            12            16       20         24        24+key_len
+//! | expire | filed_tick | access,kind | key_len | value_len | key ... | value ... | spare up to the size class
+//! ```
+//! `expire` has the absolute deadline in its upper 48 bits (0: none) and 16 bits for a snapshot stamp below. The size of
+//! the block is not stored: it is always the allocator's size class of what it holds, so a value that stays within the
+//! class is overwritten where it lies, and one that leaves it moves.
+//!
+//! All raw memory work of the keyspace is in this file; `Entry` owns its block, `EntryRef` and `EntryMut` borrow it.
+
+use std::alloc::{self, Layout};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+use crate::base::allocator::size_class;
+
+/// Bytes in front of the key.
+pub const HEADER_BYTES: usize = size_of::<Header>();
+/// Blocks are aligned so that a table word can drop the low four bits of their address.
+pub const ALIGN: usize = 16;
+/// The largest key or value: the length fields are 32 bits wide.
+pub const LENGTH_MAX: usize = u32::MAX as usize - 64;
+
+const STAMP_BITS: u32 = 16;
+const ACCESS_MASK: u32 = 0x00ff_ffff;
+const RAW_FLAG: u32 = 1 << 24;
+
+#[repr(C)]
+struct Header {
+    expire_and_stamp: u64,
+    filed_tick: u32,
+    access_and_kind: u32,
+    key_len: u32,
+    value_len: u32,
+}
+
+/// An owned entry. Dropping it frees the block.
+pub struct Entry {
+    block: NonNull<Header>,
+}
+
+// SAFETY: an Entry is the only owner of its block, which holds plain bytes.
+unsafe impl Send for Entry {}
+
+/// A borrowed entry.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a> {
+    block: NonNull<Header>,
+    life: PhantomData<&'a Entry>,
+}
+
+/// An exclusively borrowed entry whose block stays where it is.
+pub struct EntryMut<'a> {
+    block: NonNull<Header>,
+    life: PhantomData<&'a mut Entry>,
+}
+
+fn layout(key_len: usize, value_len: usize) -> Layout {
+    let size = size_class(HEADER_BYTES + key_len + value_len);
+    Layout::from_size_align(size, ALIGN).expect("lengths are below 2^32, so the size fits isize")
+}
+
+impl Entry {
+    /// A new entry without a deadline. `key` and `value` are at most [`LENGTH_MAX`] bytes, which the request parser's
+    /// limits guarantee.
+    #[inline]
+    pub fn new(key: &[u8], value: &[u8]) -> Entry {
+        let entry = Entry::allocate(key, value.len());
+        // SAFETY: `allocate` reserved value.len() bytes behind the key, and a fresh block overlaps nothing.
+        unsafe {
+            ptr::copy_nonoverlapping(value.as_ptr(), entry.bytes().add(HEADER_BYTES + key.len()), value.len());
+        }
+        entry
+    }
+
+    /// A new entry whose value is `value_len` zero bytes.
+    pub fn zeroed(key: &[u8], value_len: usize) -> Entry {
+        let entry = Entry::allocate(key, value_len);
+        // SAFETY: as in `new`.
+        unsafe { ptr::write_bytes(entry.bytes().add(HEADER_BYTES + key.len()), 0, value_len) };
+        entry
+    }
+
+    fn allocate(key: &[u8], value_len: usize) -> Entry {
+        assert!(key.len() <= LENGTH_MAX && value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
+        let layout = layout(key.len(), value_len);
+        // SAFETY: the layout is never empty (the header is in it).
+        let block = unsafe { alloc::alloc(layout) };
+        let Some(block) = NonNull::new(block.cast::<Header>()) else { alloc::handle_alloc_error(layout) };
+        // SAFETY: the block is large enough and aligned for a header and the key behind it.
+        unsafe {
+            block.as_ptr().write(Header {
+                expire_and_stamp: 0,
+                filed_tick: 0,
+                access_and_kind: 0,
+                key_len: key.len() as u32,
+                value_len: value_len as u32,
+            });
+            ptr::copy_nonoverlapping(key.as_ptr(), block.as_ptr().cast::<u8>().add(HEADER_BYTES), key.len());
+        }
+        Entry { block }
+    }
+
+    fn bytes(&self) -> *mut u8 {
+        self.block.as_ptr().cast()
+    }
+
+    /// Borrows the entry.
+    pub fn view(&self) -> EntryRef<'_> {
+        EntryRef { block: self.block, life: PhantomData }
+    }
+
+    /// Borrows the entry for changes that keep its block.
+    pub fn view_mut(&mut self) -> EntryMut<'_> {
+        EntryMut { block: self.block, life: PhantomData }
+    }
+
+    /// Gives the block's address to a table word, which becomes its owner.
+    pub(super) fn into_address(self) -> usize {
+        let address = self.block.as_ptr().expose_provenance();
+        std::mem::forget(self);
+        address
+    }
+
+    /// Takes ownership back from a table word.
+    ///
+    /// # Safety
+    /// `address` came from [`Entry::into_address`] and no other owner or borrow of the block is left.
+    pub(super) unsafe fn from_address(address: usize) -> Entry {
+        // SAFETY: the caller vouches that the address is that of a live block.
+        let block = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
+        Entry { block }
+    }
+
+    /// Changes the value's length, keeping its leading bytes (new ones are zero) and the header; the block may move.
+    pub fn resize_value(mut self, value_len: usize) -> Entry {
+        assert!(value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
+        let (key_len, old_len) = (self.view().key().len(), self.view().value().len());
+        let (old, new) = (layout(key_len, old_len), layout(key_len, value_len));
+        if old.size() != new.size() {
+            // SAFETY: the block was allocated with `old`, and `new` has the same alignment.
+            let block = unsafe { alloc::realloc(self.bytes(), old, new.size()) };
+            let Some(block) = NonNull::new(block.cast::<Header>()) else { alloc::handle_alloc_error(new) };
+            self.block = block;
+        }
+        // SAFETY: the block now has room for value_len bytes behind the key.
+        unsafe {
+            (*self.block.as_ptr()).value_len = value_len as u32;
+            if value_len > old_len {
+                ptr::write_bytes(self.bytes().add(HEADER_BYTES + key_len + old_len), 0, value_len - old_len);
+            }
+        }
+        self
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let layout = layout(self.view().key().len(), self.view().value().len());
+        // SAFETY: the block was allocated with this layout: its size class follows from the lengths it holds.
+        unsafe { alloc::dealloc(self.bytes(), layout) };
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    /// # Safety
+    /// `address` is that of a block that stays alive and unchanged for `'a`.
+    #[inline]
+    pub(super) unsafe fn from_address(address: usize) -> EntryRef<'a> {
+        // SAFETY: the caller vouches that the address is not null.
+        let block = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
+        EntryRef { block, life: PhantomData }
+    }
+
+    #[inline]
+    fn header(self) -> &'a Header {
+        // SAFETY: the block is alive for 'a and starts with a header.
+        unsafe { self.block.as_ref() }
+    }
+
+    #[inline]
+    pub fn key(self) -> &'a [u8] {
+        let len = self.header().key_len as usize;
+        // SAFETY: key_len bytes behind the header are initialised.
+        unsafe { std::slice::from_raw_parts(self.block.as_ptr().cast::<u8>().add(HEADER_BYTES), len) }
+    }
+
+    #[inline]
+    pub fn value(self) -> &'a [u8] {
+        let header = self.header();
+        let start = HEADER_BYTES + header.key_len as usize;
+        // SAFETY: value_len bytes behind the key are initialised.
+        unsafe {
+            std::slice::from_raw_parts(self.block.as_ptr().cast::<u8>().add(start), header.value_len as usize)
+        }
+    }
+
+    /// The absolute deadline in Unix milliseconds, or `None` for an entry that never expires.
+    #[inline]
+    pub fn expire_at_ms(self) -> Option<i64> {
+        match (self.header().expire_and_stamp >> STAMP_BITS) as i64 {
+            0 => None,
+            at => Some(at),
+        }
+    }
+
+    /// Whether the deadline has passed: from this millisecond on the entry is invisible.
+    #[inline]
+    pub fn is_expired(self, now_ms: i64) -> bool {
+        let at = (self.header().expire_and_stamp >> STAMP_BITS) as i64;
+        at != 0 && at <= now_ms
+    }
+
+    /// The wheel tick of the earliest record that is filed for this entry (0: none).
+    pub fn filed_tick(self) -> u32 {
+        self.header().filed_tick
+    }
+
+    /// 24 bits of access history: seconds for LRU, minutes and a counter for LFU.
+    #[inline]
+    pub fn access(self) -> u32 {
+        self.header().access_and_kind & ACCESS_MASK
+    }
+
+    /// Whether the value was built by a command that edits strings in place (OBJECT ENCODING then says `raw`).
+    pub fn is_raw(self) -> bool {
+        self.header().access_and_kind & RAW_FLAG != 0
+    }
+
+    /// Bytes that the allocator set aside for the block.
+    pub fn block_bytes(self) -> usize {
+        layout(self.key().len(), self.value().len()).size()
+    }
+}
+
+impl EntryMut<'_> {
+    /// # Safety
+    /// As [`EntryRef::from_address`], and nobody else borrows the block.
+    #[inline]
+    pub(super) unsafe fn from_address(address: usize) -> Self {
+        // SAFETY: the caller vouches that the address is not null.
+        let block = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
+        EntryMut { block, life: PhantomData }
+    }
+
+    #[inline]
+    fn header(&mut self) -> &mut Header {
+        // SAFETY: self borrows the block exclusively.
+        unsafe { self.block.as_mut() }
+    }
+
+    #[inline]
+    pub fn view(&self) -> EntryRef<'_> {
+        EntryRef { block: self.block, life: PhantomData }
+    }
+
+    /// Sets the deadline (Unix milliseconds, at most 2^48 - 1; larger ones are cut to that) or removes it.
+    #[inline]
+    pub(super) fn set_expire_at_ms(&mut self, at: Option<i64>) {
+        let at = at.map_or(0, |at| at.clamp(1, (1 << 48) - 1)) as u64;
+        let header = self.header();
+        header.expire_and_stamp = at << STAMP_BITS | header.expire_and_stamp & ((1 << STAMP_BITS) - 1);
+    }
+
+    #[inline]
+    pub(super) fn set_filed_tick(&mut self, tick: u32) {
+        self.header().filed_tick = tick;
+    }
+
+    /// Takes deadline, filed tick and access history over from another entry; the value's flags stay this entry's own.
+    pub(super) fn copy_header(&mut self, from: EntryRef<'_>) {
+        let (expire_and_stamp, filed_tick, access) =
+            (from.header().expire_and_stamp, from.header().filed_tick, from.access());
+        let header = self.header();
+        header.expire_and_stamp = expire_and_stamp;
+        header.filed_tick = filed_tick;
+        self.set_access(access);
+    }
+
+    /// Writes only when the value differs, so that a read leaves a clean cache line clean.
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        let header = self.header();
+        let word = header.access_and_kind & !ACCESS_MASK | access & ACCESS_MASK;
+        if header.access_and_kind != word {
+            header.access_and_kind = word;
+        }
+    }
+
+    #[inline]
+    pub fn set_raw(&mut self, raw: bool) {
+        let header = self.header();
+        header.access_and_kind = header.access_and_kind & !RAW_FLAG | if raw { RAW_FLAG } else { 0 };
+    }
+
+    pub fn value_mut(&mut self) -> &mut [u8] {
+        let (key_len, value_len) = (self.header().key_len as usize, self.header().value_len as usize);
+        // SAFETY: value_len bytes behind the key are initialised, and self borrows the block exclusively.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.block.as_ptr().cast::<u8>().add(HEADER_BYTES + key_len),
+                value_len,
+            )
+        }
+    }
+
+    /// Replaces the value where it lies if the block's size class stays the same; says whether it did.
+    #[inline]
+    pub fn overwrite(&mut self, value: &[u8]) -> bool {
+        let header = self.header();
+        let (key_len, old_len) = (header.key_len as usize, header.value_len as usize);
+        let fixed = HEADER_BYTES + key_len;
+        if size_class(fixed + old_len) != size_class(fixed + value.len()) {
+            return false;
+        }
+        header.value_len = value.len() as u32;
+        // SAFETY: the size class has room for value.len() bytes behind the key, and `value` is not inside the block
+        // (it was borrowed while self was exclusive).
+        unsafe {
+            ptr::copy_nonoverlapping(value.as_ptr(), self.block.as_ptr().cast::<u8>().add(fixed), value.len());
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_holds_key_value_and_deadline() {
+        let mut entry = Entry::new(b"sess:1", b"payload");
+        assert_eq!((entry.view().key(), entry.view().value()), (&b"sess:1"[..], &b"payload"[..]));
+        assert_eq!(entry.view().expire_at_ms(), None);
+        entry.view_mut().set_expire_at_ms(Some(1_790_000_000_123));
+        assert_eq!(entry.view().expire_at_ms(), Some(1_790_000_000_123));
+        assert!(!entry.view().is_expired(1_790_000_000_122) && entry.view().is_expired(1_790_000_000_123));
+    }
+
+    #[test]
+    fn a_value_is_overwritten_in_place_only_within_its_size_class() {
+        let mut entry = Entry::new(b"k", &[1; 100]);
+        let class = entry.view().block_bytes();
+        assert!(entry.view_mut().overwrite(&[2; 103]));
+        assert_eq!(entry.view().value(), &[2; 103]);
+        assert_eq!(entry.view().block_bytes(), class);
+        assert!(!entry.view_mut().overwrite(&[3; 104]));
+        assert!(!entry.view_mut().overwrite(b""));
+        assert_eq!(entry.view().value(), &[2; 103]);
+    }
+
+    #[test]
+    fn resizing_keeps_the_header_and_zeroes_what_is_new() {
+        let mut entry = Entry::new(b"key", b"abc");
+        entry.view_mut().set_expire_at_ms(Some(5));
+        entry.view_mut().set_access(77);
+        for len in [5000, 4, 0, 70_000] {
+            entry = entry.resize_value(len);
+            assert_eq!(entry.view().value().len(), len);
+            assert_eq!((entry.view().key(), entry.view().access()), (&b"key"[..], 77));
+        }
+        assert!(entry.view().value().iter().all(|byte| *byte == 0));
+        assert_eq!(entry.view().expire_at_ms(), Some(5));
+    }
+
+    #[test]
+    fn empty_keys_and_values_are_entries_too() {
+        let entry = Entry::zeroed(b"", 0);
+        assert!(entry.view().key().is_empty() && entry.view().value().is_empty());
+    }
+}

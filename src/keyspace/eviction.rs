@@ -1,0 +1,175 @@
+//! Which entry goes when memory is short. Eviction decides by sampling; the shard executes.
+//!
+//! An entry keeps 24 bits of access history. Under an LRU policy they are seconds; under an LFU policy 16 bits of minutes and
+//! an 8-bit logarithmic counter that decays with idle time. Names, sampling and the counter's rule are those that the Redis
+//! documentation of maxmemory-policy describes.
+
+use super::{Entry, EntryRef, Keyspace, SHARDS, Site};
+use crate::base::random::Random;
+
+const ACCESS_MASK: u64 = 0x00ff_ffff;
+const MINUTES_MASK: u64 = 0xffff;
+/// What a new entry's counter starts with, so that it is not evicted before it had a chance.
+const LFU_INITIAL: u32 = 5;
+/// Slots of one shard that a search for candidates looks at, so that a shard is never locked for long.
+const SAMPLE_SLOTS_MAX: usize = 256;
+
+/// `maxmemory-policy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    NoEviction,
+    AllKeysLru,
+    AllKeysLfu,
+    AllKeysRandom,
+    VolatileLru,
+    VolatileLfu,
+    VolatileRandom,
+    VolatileTtl,
+}
+
+impl Policy {
+    pub fn is_lfu(self) -> bool {
+        matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
+    }
+
+    fn only_volatile(self) -> bool {
+        matches!(self, Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl)
+    }
+}
+
+/// How an access is noted in an entry: fixed for a batch of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRules {
+    pub lfu: bool,
+    /// `lfu-log-factor`: how many accesses one step of the counter takes.
+    pub log_factor: u32,
+    /// `lfu-decay-time`: minutes after which the counter loses one; 0 never.
+    pub decay_minutes: u32,
+}
+
+fn seconds(now_ms: i64) -> u32 {
+    ((now_ms / 1000) as u64 & ACCESS_MASK) as u32
+}
+
+fn minutes(now_ms: i64) -> u32 {
+    ((now_ms / 60_000) as u64 & MINUTES_MASK) as u32
+}
+
+impl AccessRules {
+    /// The access history of an entry that was just made.
+    #[inline]
+    pub fn fresh(&self, now_ms: i64) -> u32 {
+        if self.lfu { minutes(now_ms) << 8 | LFU_INITIAL } else { seconds(now_ms) }
+    }
+
+    /// The access history after one more access.
+    #[inline]
+    pub fn touched(&self, access: u32, now_ms: i64, random: &mut Random) -> u32 {
+        if !self.lfu {
+            return seconds(now_ms);
+        }
+        let counter = lfu_counter(access, now_ms, self.decay_minutes);
+        let base = counter.saturating_sub(LFU_INITIAL);
+        let chance = u64::from(base) * u64::from(self.log_factor) + 1;
+        let grown = counter + u32::from(counter < 255 && random.below(chance) == 0);
+        minutes(now_ms) << 8 | grown
+    }
+}
+
+/// Seconds since the last access under an LRU policy.
+pub fn idle_seconds(access: u32, now_ms: i64) -> u32 {
+    seconds(now_ms).wrapping_sub(access) & ACCESS_MASK as u32
+}
+
+/// The LFU counter, after the decay for the time since it was last written.
+pub fn lfu_counter(access: u32, now_ms: i64, decay_minutes: u32) -> u32 {
+    let idle = minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK as u32;
+    let periods = idle.checked_div(decay_minutes).unwrap_or(0);
+    (access & 0xff).saturating_sub(periods)
+}
+
+/// How willingly a policy gives an entry up; the highest goes first.
+fn score(policy: Policy, entry: EntryRef<'_>, now_ms: i64, decay_minutes: u32, random: &mut Random) -> u64 {
+    match policy {
+        Policy::AllKeysLru | Policy::VolatileLru => u64::from(idle_seconds(entry.access(), now_ms)),
+        Policy::AllKeysLfu | Policy::VolatileLfu => {
+            u64::from(255 - lfu_counter(entry.access(), now_ms, decay_minutes).min(255))
+        }
+        Policy::VolatileTtl => u64::MAX - entry.expire_at_ms().unwrap_or(0) as u64,
+        Policy::AllKeysRandom | Policy::VolatileRandom | Policy::NoEviction => random.next_u64(),
+    }
+}
+
+/// Evicts one entry, the best of about `samples`, from a random shard that has a candidate. It is given to `evicted` with its
+/// database while the shard is locked. Says whether there was one.
+pub fn evict_one(
+    keyspace: &Keyspace,
+    policy: Policy,
+    samples: usize,
+    decay_minutes: u32,
+    now_ms: i64,
+    random: &mut Random,
+    mut evicted: impl FnMut(usize, Entry),
+) -> bool {
+    if policy == Policy::NoEviction {
+        return false;
+    }
+    let first = random.below(SHARDS as u64) as usize;
+    for step in 0..SHARDS {
+        let shard = (first + step) % SHARDS;
+        let mut guard = keyspace.lock_shard(shard);
+        let mut best = None;
+        for database in 0..keyspace.databases() {
+            let partition = guard.partition(database);
+            if partition.len() == 0 || policy.only_volatile() && partition.volatile() == 0 {
+                continue;
+            }
+            let from = random.below(partition.table().slots() as u64) as usize;
+            let wanted =
+                |entry: &EntryRef<'_>| !policy.only_volatile() || entry.expire_at_ms().is_some();
+            let positions = partition.table().sample(from, usize::MAX, SAMPLE_SLOTS_MAX);
+            let candidates = positions.filter(|position| wanted(&partition.entry(*position))).take(samples);
+            for position in candidates {
+                let score = score(policy, partition.entry(position), now_ms, decay_minutes, random);
+                if best.is_none_or(|(highest, _, _)| score > highest) {
+                    best = Some((score, database, position));
+                }
+            }
+        }
+        if let Some((_, database, position)) = best {
+            let (partition, watched) = guard.split(database);
+            let entry = partition.remove(Site { keyspace, database, shard, now_ms }, position);
+            watched.touch(database, entry.view().key());
+            evicted(database, entry);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_survives_the_wrap_of_24_bits() {
+        let rules = AccessRules { lfu: false, log_factor: 10, decay_minutes: 1 };
+        let before_wrap_ms = (i64::from(ACCESS_MASK as u32) - 3) * 1000;
+        let access = rules.fresh(before_wrap_ms);
+        assert_eq!(idle_seconds(access, before_wrap_ms + 10_000), 10);
+    }
+
+    #[test]
+    fn the_lfu_counter_grows_slowly_and_decays() {
+        let rules = AccessRules { lfu: true, log_factor: 10, decay_minutes: 1 };
+        let mut random = Random::new(3);
+        let mut access = rules.fresh(0);
+        for _ in 0..1000 {
+            access = rules.touched(access, 0, &mut random);
+        }
+        let counter = lfu_counter(access, 0, 1);
+        assert!((10..40).contains(&counter), "1,000 accesses bring the counter to about 18, got {counter}");
+        assert_eq!(lfu_counter(access, 3 * 60_000, 1), counter - 3);
+        assert_eq!(lfu_counter(access, 3 * 60_000, 0), counter);
+    }
+}

@@ -1,0 +1,102 @@
+//! A set of locked shards: ascending, deduplicated, released together. No other order of shard locks exists in Cloakroom, so
+//! two sets never wait for each other in a circle.
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::{Key, Keyspace, Partition, SHARDS, Shard, Site};
+
+/// The shards that a request needs, before they are locked.
+#[derive(Default)]
+pub struct ShardSet {
+    shards: SmallVec<[u16; 4]>,
+    all: bool,
+}
+
+impl ShardSet {
+    pub fn add(&mut self, shard: usize) {
+        self.shards.push(shard as u16);
+    }
+
+    /// Every shard: for commands inside a transaction that walk the whole keyspace.
+    pub fn add_all(&mut self) {
+        self.all = true;
+    }
+}
+
+/// The locks a request holds.
+pub struct Locked<'k> {
+    keyspace: &'k Keyspace,
+    guards: SmallVec<[(u16, MutexGuard<'k, Shard>); 1]>,
+}
+
+impl<'k> Locked<'k> {
+    /// Holds nothing: for commands that touch no key, or go through the keyspace shard by shard.
+    pub fn none(keyspace: &'k Keyspace) -> Locked<'k> {
+        Locked { keyspace, guards: SmallVec::new() }
+    }
+
+    /// Holds one shard.
+    #[inline]
+    pub fn one(keyspace: &'k Keyspace, shard: usize) -> Locked<'k> {
+        let mut guards = SmallVec::new();
+        guards.push((shard as u16, keyspace.lock_shard(shard)));
+        Locked { keyspace, guards }
+    }
+
+    /// Holds a set of shards.
+    pub fn many(keyspace: &'k Keyspace, mut set: ShardSet) -> Locked<'k> {
+        if set.all {
+            set.shards = (0..SHARDS as u16).collect();
+        } else {
+            set.shards.sort_unstable();
+            set.shards.dedup();
+        }
+        let lock = |shard: &u16| (*shard, keyspace.lock_shard(usize::from(*shard)));
+        Locked { keyspace, guards: set.shards.iter().map(lock).collect() }
+    }
+
+    pub fn keyspace(&self) -> &'k Keyspace {
+        self.keyspace
+    }
+
+    /// Whether no shard is held.
+    pub fn is_empty(&self) -> bool {
+        self.guards.is_empty()
+    }
+
+    /// The held shard with this index. The request's specification named its keys, and their shards were locked; to ask
+    /// for another is a defect of the command, never of the peer.
+    #[inline]
+    pub fn shard(&mut self, shard: usize) -> &mut Shard {
+        if let [(held, guard)] = self.guards.as_mut_slice() {
+            assert_eq!(usize::from(*held), shard, "a command touched a key that its row does not name");
+            return guard;
+        }
+        let found = self.guards.binary_search_by_key(&shard, |(held, _)| usize::from(*held));
+        let index = found.expect("a command touched a key that its row does not name");
+        &mut self.guards[index].1
+    }
+
+    /// The partition of a key, and the site to change it at.
+    #[inline]
+    pub fn partition(&mut self, database: usize, key: Key<'_>, now_ms: i64) -> (&mut Partition, Site<'k>) {
+        let site = Site { keyspace: self.keyspace, database, shard: key.shard, now_ms };
+        (self.shard(key.shard).partition_mut(database), site)
+    }
+
+    /// Visits every shard in ascending order: held ones as they are; if none is held, each under its own lock for as long
+    /// as `visit` runs. `visit` says whether to go on.
+    pub fn each_shard(&mut self, from: usize, mut visit: impl FnMut(usize, &mut Shard) -> bool) {
+        for shard in from..SHARDS {
+            let more = if self.guards.is_empty() {
+                visit(shard, &mut self.keyspace.lock_shard(shard))
+            } else {
+                visit(shard, self.shard(shard))
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The keyspace: databases split into shards, each shard behind its own lock.
+//!
+//! ```text
+//! key -> slot = crc16(hash tag) mod 16,384 -> shard = slot / 16 -> Mutex<Shard>
+//! Shard -> one Partition per database -> Table (words) -> Entry (one block: header, key, value)
+//!                                     -> Wheel (records of 8 bytes)
+//! ```
+//! This module alone changes entries (invariant 5). It takes time as an argument and never logs or does I/O. A change is made
+//! through [`Locked`], which holds the locks of the shards it may touch; [`Partition`] has the operations.
+
+mod entry;
+mod eviction;
+mod expire;
+mod hasher;
+mod locked;
+mod partition;
+mod prefetch;
+mod reclaim;
+mod table;
+mod watch;
+mod wheel;
+
+use parking_lot::{Mutex, MutexGuard};
+
+pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
+pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
+pub use expire::{ExpireProgress, expire_shard};
+pub use hasher::{HashFunction, KeyHasher};
+pub use locked::{Locked, ShardSet};
+pub use partition::Partition;
+pub use prefetch::{Ahead, Prefetcher};
+pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
+pub use table::{GRANULE_BITS, Position, Table, prefetch as prefetch_line};
+pub use watch::{WatchTable, WatchedVersion};
+pub use wheel::TICK_MS;
+
+use crate::base::crc::key_slot;
+
+/// Shards of the keyspace: 16 cluster slots each.
+pub const SHARDS: usize = 1024;
+const SLOTS_A_SHARD: usize = 16_384 / SHARDS;
+
+/// What one lock guards: a shard's partitions, by database, and the keys in it that somebody watches.
+pub struct Shard {
+    partitions: Box<[Partition]>,
+    pub watched: WatchTable,
+}
+
+impl Shard {
+    #[inline]
+    pub fn partition(&self, database: usize) -> &Partition {
+        &self.partitions[database]
+    }
+
+    #[inline]
+    pub fn partition_mut(&mut self, database: usize) -> &mut Partition {
+        &mut self.partitions[database]
+    }
+
+    /// A partition together with the shard's watched keys.
+    pub fn split(&mut self, database: usize) -> (&mut Partition, &mut WatchTable) {
+        (&mut self.partitions[database], &mut self.watched)
+    }
+
+    /// Exchanges two databases' partitions (SWAPDB). The caller publishes both to the prefetcher.
+    pub fn swap(&mut self, first: usize, second: usize) {
+        self.partitions.swap(first, second);
+    }
+}
+
+/// A lock on cache lines of its own, so that neighbours do not disturb each other.
+#[repr(align(128))]
+struct Cell(Mutex<Shard>);
+
+/// All databases.
+pub struct Keyspace {
+    cells: Box<[Cell]>,
+    prefetcher: Prefetcher,
+    hasher: KeyHasher,
+    reclaimer: Reclaimer,
+    databases: usize,
+    /// Tick 0 of every wheel.
+    base_ms: i64,
+}
+
+/// A key with what is computed from it once: the shard that holds it and its keyed hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub bytes: &'a [u8],
+    pub hash: u64,
+    pub shard: usize,
+}
+
+/// Where and when an operation happens: the partition's coordinates, and the time of the batch.
+#[derive(Clone, Copy)]
+pub struct Site<'k> {
+    pub keyspace: &'k Keyspace,
+    pub database: usize,
+    pub shard: usize,
+    pub now_ms: i64,
+}
+
+impl Site<'_> {
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.keyspace.hasher.hash(key)
+    }
+
+    /// The last tick that has been reached at the site's time.
+    #[inline]
+    fn tick_reached(&self) -> u32 {
+        let ticks = (self.now_ms - self.keyspace.base_ms) / TICK_MS;
+        ticks.clamp(0, i64::from(u32::MAX) - 2) as u32
+    }
+
+    /// The first tick at which a deadline has passed; deadlines beyond the wheel's range (two years) come due early and
+    /// are filed again.
+    #[inline]
+    fn tick_of_deadline(&self, at_ms: i64) -> u32 {
+        let ticks = (at_ms - self.keyspace.base_ms + TICK_MS - 1).div_euclid(TICK_MS);
+        ticks.clamp(1, i64::from(u32::MAX) - 1) as u32
+    }
+}
+
+impl Keyspace {
+    /// `readers` is the number of event loops that prefetch; `now_ms` is the time of creation.
+    pub fn new(databases: usize, readers: usize, hasher: KeyHasher, reclaimer: Reclaimer, now_ms: i64) -> Keyspace {
+        let shard = || Shard {
+            partitions: (0..databases).map(|_| Partition::default()).collect(),
+            watched: WatchTable::default(),
+        };
+        Keyspace {
+            cells: (0..SHARDS).map(|_| Cell(Mutex::new(shard()))).collect(),
+            prefetcher: Prefetcher::new(databases, SHARDS, readers),
+            hasher,
+            reclaimer,
+            databases,
+            base_ms: now_ms - TICK_MS,
+        }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.databases
+    }
+
+    pub fn prefetcher(&self) -> &Prefetcher {
+        &self.prefetcher
+    }
+
+    pub fn reclaimer(&self) -> &Reclaimer {
+        &self.reclaimer
+    }
+
+    /// Hashes a key and finds its shard.
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, hash: self.hasher.hash(bytes), shard: usize::from(key_slot(bytes)) / SLOTS_A_SHARD }
+    }
+
+    /// Locks one shard.
+    #[inline]
+    pub fn lock_shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.cells[shard].0.lock()
+    }
+
+    /// The address of a shard's lock, for prefetching.
+    #[inline]
+    pub fn prefetch_shard(&self, shard: usize) {
+        table::prefetch(std::ptr::from_ref(&self.cells[shard]).addr());
+    }
+
+    /// Keys and volatile keys of a database, counted shard by shard.
+    pub fn count(&self, database: usize) -> (usize, usize) {
+        (0..SHARDS).fold((0, 0), |(keys, volatile), shard| {
+            let shard = self.lock_shard(shard);
+            let partition = shard.partition(database);
+            (keys + partition.len(), volatile + partition.volatile())
+        })
+    }
+}

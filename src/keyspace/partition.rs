@@ -1,0 +1,214 @@
+//! One shard's part of one database: its table, its expiry wheel, and the rule that keeps the two in step.
+//!
+//! The rule: an entry with a deadline has a record in the wheel at `filed_tick`, and that tick is not after the deadline's.
+//! Moving a deadline further away only stores it; when the record comes due, the entry is filed again. Only a nearer
+//! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
+
+use super::entry::{Entry, EntryMut, EntryRef};
+use super::table::{Position, Table};
+use super::wheel::{Record, TICK_MS, Wheel};
+use super::Site;
+
+/// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
+const STALE_FACTOR: usize = 2;
+const STALE_SLACK: usize = 64;
+
+#[derive(Default)]
+pub struct Partition {
+    table: Table,
+    wheel: Option<Box<Wheel>>,
+    volatile: usize,
+    swept: usize,
+}
+
+/// What the wheel found due.
+pub enum Due {
+    /// The wheel has caught up, or the budget is used up.
+    Nothing,
+    /// A record that needed no more than filing again or dropping.
+    Handled,
+    /// The entry there has expired.
+    Expired(Position),
+}
+
+impl Partition {
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Keys that have a deadline.
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Records in the wheel, stale ones included.
+    pub fn records(&self) -> usize {
+        self.wheel.as_ref().map_or(0, |wheel| wheel.len())
+    }
+
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        self.table.find(hash, key)
+    }
+
+    #[inline]
+    pub fn entry(&self, position: Position) -> EntryRef<'_> {
+        self.table.entry(position)
+    }
+
+    #[inline]
+    pub fn entry_mut(&mut self, position: Position) -> EntryMut<'_> {
+        self.table.entry_mut(position)
+    }
+
+    /// Adds an entry whose key is not there yet. Its deadline, if it has one, is filed.
+    pub fn insert(&mut self, site: Site<'_>, hash: u64, mut entry: Entry) -> Position {
+        if self.table.is_full() {
+            self.resize(site, self.table.fitting_slots());
+        }
+        entry.view_mut().set_filed_tick(0);
+        let expire_at_ms = entry.view().expire_at_ms();
+        let position = loop {
+            match self.table.insert(hash, entry) {
+                Ok(position) => break position,
+                Err(back) => {
+                    entry = back;
+                    self.resize(site, self.table.slots() * 2);
+                }
+            }
+        };
+        if let Some(at) = expire_at_ms {
+            self.volatile += 1;
+            self.file(site, position, hash, at);
+        }
+        position
+    }
+
+    /// Removes the entry at `position`; its record in the wheel stays behind and is stale from now on.
+    pub fn remove(&mut self, site: Site<'_>, position: Position) -> Entry {
+        let entry = self.table.remove(position);
+        self.volatile -= usize::from(entry.view().expire_at_ms().is_some());
+        if self.table.is_sparse() {
+            self.resize(site, self.table.fitting_slots());
+        }
+        entry
+    }
+
+    /// Replaces the value of the entry at `position`; deadline and access history stay. Gives back the old entry when
+    /// the value did not fit its block.
+    #[inline]
+    pub fn set_value(&mut self, position: Position, value: &[u8]) -> Option<Entry> {
+        let mut entry = self.table.entry_mut(position);
+        if entry.overwrite(value) {
+            entry.set_raw(false);
+            return None;
+        }
+        let mut old = None;
+        self.table.replace(position, |entry| {
+            let mut fresh = Entry::new(entry.view().key(), value);
+            fresh.view_mut().copy_header(entry.view());
+            old = Some(entry);
+            fresh
+        });
+        old
+    }
+
+    /// Changes the length of the value at `position`, keeping its leading bytes; new bytes are zero.
+    pub fn resize_value(&mut self, position: Position, value_len: usize) {
+        self.table.replace(position, |entry| entry.resize_value(value_len));
+    }
+
+    /// Sets or removes the deadline of the entry at `position`.
+    #[inline]
+    pub fn set_expire_at_ms(&mut self, site: Site<'_>, position: Position, hash: u64, at: Option<i64>) {
+        let mut entry = self.table.entry_mut(position);
+        let before = entry.view().expire_at_ms();
+        if before == at {
+            return;
+        }
+        entry.set_expire_at_ms(at);
+        self.volatile -= usize::from(before.is_some());
+        if let Some(at) = at {
+            self.volatile += 1;
+            self.file(site, position, hash, at);
+        }
+    }
+
+    #[inline]
+    fn file(&mut self, site: Site<'_>, position: Position, hash: u64, at_ms: i64) {
+        let tick = site.tick_of_deadline(at_ms);
+        let mut entry = self.table.entry_mut(position);
+        let filed = entry.view().filed_tick();
+        if filed != 0 && filed <= tick {
+            return;
+        }
+        entry.set_filed_tick(tick);
+        let wheel = self.wheel.get_or_insert_with(|| Box::new(Wheel::new(site.tick_reached())));
+        wheel.file(Record { prefix: (hash >> 32) as u32, tick });
+    }
+
+    /// Handles the next record that is due at the site's time. An expired entry is named, not removed: the caller owns the
+    /// effects of that.
+    pub fn next_due(&mut self, site: Site<'_>, budget: &mut usize) -> Due {
+        let Some(wheel) = &mut self.wheel else { return Due::Nothing };
+        let Some(record) = wheel.pop_due(site.tick_reached(), budget) else { return Due::Nothing };
+        let found = self.table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick);
+        let Some(position) = found else { return Due::Handled };
+        let mut entry = self.table.entry_mut(position);
+        entry.set_filed_tick(0);
+        if entry.view().is_expired(site.now_ms) {
+            return Due::Expired(position);
+        }
+        if let Some(at) = entry.view().expire_at_ms() {
+            let hash = site.hash(self.table.entry(position).key());
+            self.file(site, position, hash, at);
+        }
+        Due::Handled
+    }
+
+    /// Milliseconds that the wheel is behind the site's time.
+    pub fn lag_ms(&self, site: Site<'_>) -> i64 {
+        let behind = |wheel: &Wheel| i64::from(site.tick_reached()) + 1 - i64::from(wheel.now());
+        self.wheel.as_ref().map_or(0, |wheel| behind(wheel).max(0) * TICK_MS)
+    }
+
+    /// Drops stale records from one slot of the wheel if too many of its records are stale.
+    pub fn sweep_stale_records(&mut self) {
+        let Some(wheel) = &mut self.wheel else { return };
+        if wheel.len() <= self.volatile * STALE_FACTOR + STALE_SLACK {
+            return;
+        }
+        let table = &self.table;
+        wheel.sweep(self.swept, |record| {
+            table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick).is_some()
+        });
+        self.swept = (self.swept + 1) % Wheel::SWEEP_STEPS;
+    }
+
+    /// Takes everything out, leaving an empty partition.
+    pub fn take(&mut self, site: Site<'_>) -> Partition {
+        let old = std::mem::take(self);
+        self.published(site);
+        if let Some(words) = old.table.shared_words() {
+            site.keyspace.prefetcher().retire(words.clone());
+        }
+        old
+    }
+
+    /// Makes the prefetch hint agree with the table; needed whenever a table moves to another site.
+    pub fn published(&self, site: Site<'_>) {
+        site.keyspace.prefetcher().publish(site.database, site.shard, self.table.shared_words());
+    }
+
+    fn resize(&mut self, site: Site<'_>, slots: usize) {
+        let old = self.table.resize(slots, |key| site.hash(key));
+        self.published(site);
+        if let Some(words) = old {
+            site.keyspace.prefetcher().retire(words);
+        }
+    }
+}

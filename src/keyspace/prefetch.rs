@@ -1,0 +1,126 @@
+//! Looking ahead without locks: an event loop prefetches the table slots and entries of a whole batch before it runs it.
+//!
+//! A hint says where the word array of a shard and database is. It is read without the shard's lock, so the array that it
+//! names may just have been replaced; a replaced array is therefore kept until every reader has passed a quiet point
+//! (quiescent-state reclamation). Entries need no such care: only their address is used, and a prefetch never faults.
+//!
+//! ```text
+//! hint   63...................8 7......3 2......0     0 = no array yet
+//!        array address / 16     exponent  mantissa    slots = (8 + mantissa) << exponent
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::table::{self, Probe, Words};
+
+const LINE: usize = 64;
+/// Slots behind the home that the second stage looks at; most keys are no further away.
+const PROBES: usize = 7;
+/// What an idle reader announces: it holds no word array.
+const QUIET: u64 = u64::MAX;
+
+/// All hints, indexed by database, then shard, and the arrays that wait for release.
+pub struct Prefetcher {
+    hints: Box<[AtomicU64]>,
+    shards: usize,
+    epoch: AtomicU64,
+    readers: Box<[AtomicU64]>,
+    retired: Mutex<Vec<(u64, Arc<Words>)>>,
+}
+
+/// A place to look at in the second stage: a home slot and how many slots lie behind it in its array.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    slot: *const AtomicU64,
+    behind: usize,
+}
+
+impl Prefetcher {
+    /// `readers` is the number of event loops.
+    pub fn new(databases: usize, shards: usize, readers: usize) -> Prefetcher {
+        let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Box<[AtomicU64]>>();
+        Prefetcher {
+            hints: zeros(databases * shards),
+            shards,
+            epoch: AtomicU64::new(0),
+            readers: (0..readers).map(|_| AtomicU64::new(QUIET)).collect(),
+            retired: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Names the present word array of a table; called under its shard's lock.
+    pub fn publish(&self, database: usize, shard: usize, words: Option<&Arc<Words>>) {
+        let hint = words.map_or(0, |words| {
+            let (start, slots) = words.raw_parts();
+            let exponent = (slots / 8).ilog2();
+            let mantissa = (slots >> exponent) as u64 - 8;
+            debug_assert_eq!((8 + mantissa as usize) << exponent, slots, "see table::rounded_slots");
+            (start.expose_provenance() as u64) >> 4 << 8 | u64::from(exponent) << 3 | mantissa
+        });
+        self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
+    }
+
+    /// Keeps a replaced array until all readers have passed a quiet point.
+    pub fn retire(&self, words: Arc<Words>) {
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut retired = self.retired.lock();
+        retired.push((epoch, words));
+        drop(retired);
+        self.release();
+    }
+
+    /// Frees the arrays that no reader can hold any more.
+    pub fn release(&self) {
+        let oldest = self.readers.iter().map(|reader| reader.load(Ordering::SeqCst)).min().unwrap_or(QUIET);
+        self.retired.lock().retain(|(epoch, _)| *epoch > oldest);
+    }
+
+    /// A reader starts a batch: arrays that were retired before are no longer in its hands.
+    pub fn enter(&self, reader: usize) {
+        self.readers[reader].store(self.epoch.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// A reader goes to sleep, holding nothing.
+    pub fn leave(&self, reader: usize) {
+        self.readers[reader].store(QUIET, Ordering::SeqCst);
+    }
+
+    /// First stage: brings the home slot of a key closer. The result is for [`Prefetcher::entry_ahead`] in the same
+    /// batch, between one [`Prefetcher::enter`] and the next.
+    #[inline]
+    pub fn slot_ahead(&self, database: usize, shard: usize, hash: u64) -> Option<Ahead> {
+        let hint = self.hints[database * self.shards + shard].load(Ordering::Acquire);
+        if hint == 0 {
+            return None;
+        }
+        let slots = ((8 + (hint & 7)) << (hint >> 3 & 31)) as usize;
+        let start = std::ptr::with_exposed_provenance::<AtomicU64>((hint >> 8 << 4) as usize);
+        let home = table::home(hash, slots);
+        let slot = start.wrapping_add(home);
+        table::prefetch(slot.addr());
+        Some(Ahead { slot, behind: slots - 1 - home })
+    }
+
+    /// Second stage: brings the first `lines` cache lines of the key's entry closer, if its slot is near its home.
+    #[inline]
+    pub fn entry_ahead(&self, ahead: Ahead, hash: u64, lines: usize) {
+        for distance in 0..=ahead.behind.min(PROBES) {
+            // SAFETY: the array was named by a hint that was read after `enter`, so `retire` keeps it until this reader enters
+            // again; the slot lies inside it; words are atomics, so reading one while its shard changes is no race.
+            let word = unsafe { (*ahead.slot.add(distance)).load(Ordering::Relaxed) };
+            match table::probe(word, hash, distance as u64) {
+                Probe::Match(address) => {
+                    for line in 0..lines {
+                        table::prefetch(address + line * LINE);
+                    }
+                    return;
+                }
+                Probe::Other => {}
+                Probe::Absent => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! The hash table of one shard and database: 8-byte words, open addressing, Robin Hood order.
+//!
+//! ```text
+//! word   63........................21 20..........7 6........0
+//!        entry address / 16 (43 bits)   tag (14)     distance from home (7)       0 = empty
+//! ```
+//! * An entry's home is `granule * slots / 2^43`, `granule` being the top 43 bits of its keyed hash. So words lie in hash
+//!   order whatever the number of slots, slots need not be a power of two, and a SCAN cursor is simply a granule: it means
+//!   the same before and after a resize.
+//! * Distances make entries of one home a contiguous run. A lookup compares tag and distance at once and follows a
+//!   pointer only when both agree (one false follow in 16,384).
+//! * Deleting shifts the rest of the cluster back; there are no tombstones.
+//!
+//! The words are atomics with relaxed access: writers hold the shard's lock, but an event loop may read a word without
+//! it in order to prefetch the entry behind it (`prefetch.rs` keeps a replaced word array alive for such readers).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::entry::{Entry, EntryMut, EntryRef};
+
+/// Bits of the hash that decide an entry's home; also the width of a SCAN position.
+pub const GRANULE_BITS: u32 = 43;
+
+const DISTANCE_BITS: u32 = 7;
+const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
+const TAG_MASK: u64 = (1 << 14) - 1;
+const LOW_BITS: u32 = 21;
+const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
+const FIRST_SLOTS: usize = 8;
+/// How many words ahead a rebuild prefetches the entries that it is about to rehash.
+const REHASH_AHEAD: usize = 16;
+
+/// The array of words; shared with readers that only prefetch.
+pub struct Words(Box<[AtomicU64]>);
+
+impl Words {
+    fn with_slots(slots: usize) -> Arc<Words> {
+        Arc::new(Words((0..slots).map(|_| AtomicU64::new(0)).collect()))
+    }
+
+    /// The address of the first word and the number of words, for a prefetch hint.
+    pub fn raw_parts(&self) -> (*const AtomicU64, usize) {
+        (self.0.as_ptr(), self.0.len())
+    }
+}
+
+#[inline]
+fn granule(hash: u64) -> u64 {
+    hash >> (64 - GRANULE_BITS)
+}
+
+/// The home slot of `hash` among `slots`.
+#[inline]
+pub fn home(hash: u64, slots: usize) -> usize {
+    ((u128::from(granule(hash)) * slots as u128) >> GRANULE_BITS) as usize
+}
+
+#[inline]
+fn tag(hash: u64) -> u64 {
+    hash & TAG_MASK
+}
+
+/// The address of the entry that a word points at.
+#[inline]
+pub fn entry_address(word: u64) -> usize {
+    (word >> LOW_BITS << 4) as usize
+}
+
+/// What one word says about a key that is looked for `distance` slots behind its home.
+pub enum Probe {
+    /// Very likely the key's entry, at this address.
+    Match(usize),
+    /// Another key; look further.
+    Other,
+    /// The key is not in the table.
+    Absent,
+}
+
+/// Judges a word by tag and distance alone.
+#[inline]
+pub fn probe(word: u64, hash: u64, distance: u64) -> Probe {
+    if word == 0 || word & DISTANCE_MASK < distance {
+        Probe::Absent
+    } else if word & LOW_MASK == tag(hash) << DISTANCE_BITS | distance {
+        Probe::Match(entry_address(word))
+    } else {
+        Probe::Other
+    }
+}
+
+/// The smallest table size that is at least `slots`: eight steps for each doubling, so that a prefetch hint can say the
+/// size in eight bits.
+pub fn rounded_slots(slots: usize) -> usize {
+    let slots = slots.max(FIRST_SLOTS);
+    let exponent = (slots / 8).ilog2();
+    slots.div_ceil(1 << exponent) << exponent
+}
+
+#[derive(Default)]
+pub struct Table {
+    words: Option<Arc<Words>>,
+    len: usize,
+}
+
+/// Where an entry is; good until the table changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position(usize);
+
+impl Table {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn slots(&self) -> usize {
+        self.words().len()
+    }
+
+    /// The shared word array, for a prefetch hint; `None` while nothing was ever stored.
+    pub fn shared_words(&self) -> Option<&Arc<Words>> {
+        self.words.as_ref()
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU64] {
+        match &self.words {
+            Some(words) => &words.0,
+            None => &[],
+        }
+    }
+
+    /// Finds the entry of `key`.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        let words = self.words();
+        if words.is_empty() {
+            return None;
+        }
+        let mut slot = home(hash, words.len());
+        let mut want = tag(hash) << DISTANCE_BITS;
+        loop {
+            let word = words[slot].load(Relaxed);
+            if word == 0 || (word & DISTANCE_MASK) < (want & DISTANCE_MASK) {
+                return None;
+            }
+            // SAFETY: a word that is not 0 owns a live entry, and the table is borrowed.
+            if word & LOW_MASK == want && unsafe { EntryRef::from_address(entry_address(word)) }.key() == key {
+                return Some(Position(slot));
+            }
+            if want & DISTANCE_MASK == DISTANCE_MASK {
+                return None;
+            }
+            want += 1;
+            slot = next(slot, words.len());
+        }
+    }
+
+    /// Finds an entry near the home of a truncated hash (its upper 32 bits) that `accept` takes. The wheel's records keep
+    /// only that much of a hash.
+    pub fn find_by_prefix(&self, prefix: u32, accept: impl Fn(EntryRef<'_>) -> bool) -> Option<Position> {
+        let words = self.words();
+        if words.is_empty() {
+            return None;
+        }
+        let first_home = home(u64::from(prefix) << 32, words.len());
+        let last_home = home(u64::from(prefix) << 32 | 0xffff_ffff, words.len());
+        let mut slot = first_home;
+        for step in 0..=(last_home - first_home) + DISTANCE_MASK as usize {
+            let word = words[slot].load(Relaxed);
+            let distance = (word & DISTANCE_MASK) as usize;
+            if word == 0 && step >= last_home - first_home {
+                return None;
+            }
+            if word != 0 && step + first_home >= distance {
+                let its_home = step + first_home - distance;
+                if its_home > last_home {
+                    return None;
+                }
+                // SAFETY: as in `find`.
+                if its_home >= first_home && accept(unsafe { EntryRef::from_address(entry_address(word)) }) {
+                    return Some(Position(slot));
+                }
+            }
+            slot = next(slot, words.len());
+        }
+        None
+    }
+
+    #[inline]
+    pub fn entry(&self, position: Position) -> EntryRef<'_> {
+        let word = self.words()[position.0].load(Relaxed);
+        debug_assert!(word != 0, "a position names an occupied slot");
+        // SAFETY: a position names an occupied slot until the table changes, and the table is borrowed.
+        unsafe { EntryRef::from_address(entry_address(word)) }
+    }
+
+    #[inline]
+    pub fn entry_mut(&mut self, position: Position) -> EntryMut<'_> {
+        let word = self.words()[position.0].load(Relaxed);
+        debug_assert!(word != 0, "a position names an occupied slot");
+        // SAFETY: as in `entry`; the table is borrowed exclusively.
+        unsafe { EntryMut::from_address(entry_address(word)) }
+    }
+
+    /// Takes the entry at `position` out, lets `change` make another of it (with the same key), and puts that there.
+    pub fn replace(&mut self, position: Position, change: impl FnOnce(Entry) -> Entry) {
+        let cell = &self.words()[position.0];
+        let word = cell.load(Relaxed);
+        // SAFETY: the word owned the entry; from here on `entry` does, until the new word is stored. `change` cannot
+        // reach the table, so nobody sees the stale word between.
+        let entry = change(unsafe { Entry::from_address(entry_address(word)) });
+        cell.store(pack(entry, word & LOW_MASK), Relaxed);
+    }
+
+    /// Whether one more entry needs a larger table.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        let slots = self.slots();
+        self.len + 1 > slots - slots / 8
+    }
+
+    /// Whether so few entries are left that a smaller table should take them.
+    pub fn is_sparse(&self) -> bool {
+        let slots = self.slots();
+        slots > FIRST_SLOTS && self.len * 5 < slots
+    }
+
+    /// The number of slots that the table should have for what it holds now, growing by half or shrinking to fit.
+    pub fn fitting_slots(&self) -> usize {
+        let slots = self.slots();
+        rounded_slots(if self.is_full() { slots + slots / 2 } else { self.len * 2 })
+    }
+
+    /// Moves all entries into a table of `slots` slots; gives the old words back for a delayed release.
+    /// `rehash` is the keyed hash of a key.
+    pub fn resize(&mut self, slots: usize, rehash: impl Fn(&[u8]) -> u64) -> Option<Arc<Words>> {
+        let mut slots = rounded_slots(slots.max(self.len + self.len / 7 + 1));
+        let old = self.words.take();
+        let old_words: &[AtomicU64] = old.as_ref().map_or(&[], |words| &words.0);
+        loop {
+            let mut fresh = Table { words: Some(Words::with_slots(slots)), len: 0 };
+            if fresh.adopt(old_words, &rehash) {
+                *self = fresh;
+                return old;
+            }
+            // More than 127 entries in front of one home: no hash of ours does that at this load, but a table that is
+            // too full must grow rather than lose an entry.
+            slots *= 2;
+        }
+    }
+
+    fn adopt(&mut self, old: &[AtomicU64], rehash: &impl Fn(&[u8]) -> u64) -> bool {
+        for (slot, cell) in old.iter().enumerate() {
+            if let Some(ahead) = old.get(slot + REHASH_AHEAD) {
+                prefetch(entry_address(ahead.load(Relaxed)));
+            }
+            let word = cell.load(Relaxed);
+            if word == 0 {
+                continue;
+            }
+            // SAFETY: a word that is not 0 points at a live entry; `resize` moves it, so nobody frees it meanwhile.
+            let hash = rehash(unsafe { EntryRef::from_address(entry_address(word)) }.key());
+            if self.place(hash, word & !LOW_MASK).is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Inserts an entry whose key is not in the table, which must not be full. Gives the entry back if the run in
+    /// front of its home is too long; the caller then resizes and tries again.
+    #[inline]
+    pub fn insert(&mut self, hash: u64, entry: Entry) -> Result<Position, Entry> {
+        let address = pack(entry, 0);
+        // SAFETY: when `place` refuses the word, the ownership is still here.
+        self.place(hash, address).ok_or_else(|| unsafe { Entry::from_address(entry_address(address)) })
+    }
+
+    #[inline]
+    fn place(&mut self, hash: u64, address_bits: u64) -> Option<Position> {
+        let words = self.words.as_ref().map_or(&[][..], |words| &words.0);
+        if words.is_empty() {
+            return None;
+        }
+        let mut slot = home(hash, words.len());
+        let mut low = tag(hash) << DISTANCE_BITS;
+        loop {
+            let word = words[slot].load(Relaxed);
+            if word == 0 || (word & DISTANCE_MASK) < (low & DISTANCE_MASK) {
+                break;
+            }
+            if low & DISTANCE_MASK == DISTANCE_MASK {
+                return None;
+            }
+            low += 1;
+            slot = next(slot, words.len());
+        }
+        if !shift_forward(words, slot) {
+            return None;
+        }
+        words[slot].store(address_bits | low, Relaxed);
+        self.len += 1;
+        Some(Position(slot))
+    }
+
+    /// Removes the entry at `position`.
+    #[inline]
+    pub fn remove(&mut self, position: Position) -> Entry {
+        let words = self.words();
+        let mut hole = position.0;
+        let removed = words[hole].load(Relaxed);
+        loop {
+            let after = next(hole, words.len());
+            let word = words[after].load(Relaxed);
+            if word == 0 || word & DISTANCE_MASK == 0 {
+                break;
+            }
+            words[hole].store(word - 1, Relaxed);
+            hole = after;
+        }
+        words[hole].store(0, Relaxed);
+        self.len -= 1;
+        // SAFETY: the word owned its entry and is gone from the table.
+        unsafe { Entry::from_address(entry_address(removed)) }
+    }
+
+    /// Visits the entries of one home after another in hash order, starting with the home that holds `granule`, until
+    /// `visit` has seen at least `count` entries or `homes` homes were walked. Gives the granule to go on from, or `None`
+    /// at the end. Every entry that is in the table during a whole sequence of such walks is seen at least once, also
+    /// when the table is resized between them.
+    pub fn walk(
+        &self,
+        granule: u64,
+        count: usize,
+        homes: usize,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) -> Option<u64> {
+        let words = self.words();
+        if self.len == 0 {
+            return None;
+        }
+        let mut seen = 0;
+        let first = home(granule << (64 - GRANULE_BITS), words.len());
+        for (walked, home) in (first..words.len()).enumerate() {
+            if seen >= count || walked >= homes {
+                return Some(first_granule(home, words.len()));
+            }
+            let mut slot = home;
+            for distance in 0..=DISTANCE_MASK {
+                let word = words[slot].load(Relaxed);
+                if word == 0 || (word & DISTANCE_MASK) < distance {
+                    break;
+                }
+                if word & DISTANCE_MASK == distance {
+                    // SAFETY: as in `find`.
+                    visit(unsafe { EntryRef::from_address(entry_address(word)) });
+                    seen += 1;
+                }
+                slot = next(slot, words.len());
+            }
+        }
+        None
+    }
+
+    /// Up to `count` occupied positions, from a slot on (wrapping), looking at no more than `slots_max` slots.
+    pub fn sample(
+        &self,
+        from: usize,
+        count: usize,
+        slots_max: usize,
+    ) -> impl Iterator<Item = Position> + use<'_> {
+        let words = self.words();
+        let from = if words.is_empty() { 0 } else { from % words.len() };
+        (0..words.len().min(slots_max))
+            .map(move |step| (from + step) % words.len())
+            .filter(move |slot| words[*slot].load(Relaxed) != 0)
+            .take(count)
+            .map(Position)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        for cell in self.words() {
+            let word = cell.load(Relaxed);
+            if word != 0 {
+                // SAFETY: the table owned this entry and is going away. Prefetching readers never follow the address.
+                drop(unsafe { Entry::from_address(entry_address(word)) });
+            }
+        }
+    }
+}
+
+#[inline]
+fn next(slot: usize, slots: usize) -> usize {
+    let after = slot + 1;
+    if after == slots { 0 } else { after }
+}
+
+/// The smallest granule whose home is `home`.
+fn first_granule(home: usize, slots: usize) -> u64 {
+    ((home as u128) << GRANULE_BITS).div_ceil(slots as u128) as u64
+}
+
+#[inline]
+fn pack(entry: Entry, low: u64) -> u64 {
+    let address = entry.into_address() as u64;
+    debug_assert!(address.trailing_zeros() >= 4 && address < 1 << 47, "an x86-64 user address, aligned to 16");
+    address >> 4 << LOW_BITS | low
+}
+
+/// Opens the slot by shifting its cluster one to the right. Refuses when a distance would not fit any more.
+#[inline]
+fn shift_forward(words: &[AtomicU64], slot: usize) -> bool {
+    let mut end = slot;
+    loop {
+        let word = words[end].load(Relaxed);
+        if word == 0 {
+            break;
+        }
+        if word & DISTANCE_MASK == DISTANCE_MASK {
+            return false;
+        }
+        end = next(end, words.len());
+        if end == slot {
+            return false;
+        }
+    }
+    let mut carried = 0;
+    let mut at = slot;
+    loop {
+        let word = words[at].load(Relaxed);
+        words[at].store(carried, Relaxed);
+        if word == 0 {
+            return true;
+        }
+        carried = word + 1;
+        at = next(at, words.len());
+    }
+}
+
+/// Asks the processor to bring the cache line at `address` closer; any address is allowed.
+#[inline]
+pub fn prefetch(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults and changes nothing but the cache.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch(std::ptr::without_provenance::<i8>(address), _MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn hash(key: &[u8]) -> u64 {
+        let mut state = 0xcbf2_9ce4_8422_2325u64;
+        for byte in key {
+            state = (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        state = (state ^ state >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        state ^ state >> 29
+    }
+
+    fn put(table: &mut Table, key: &[u8], value: &[u8]) {
+        if let Some(position) = table.find(hash(key), key) {
+            return table.replace(position, |_| Entry::new(key, value));
+        }
+        if table.is_full() {
+            table.resize(table.fitting_slots(), hash);
+        }
+        assert!(table.insert(hash(key), Entry::new(key, value)).is_ok());
+    }
+
+    #[test]
+    fn it_agrees_with_a_plain_map_through_growth_and_shrinking() {
+        let mut table = Table::default();
+        let mut model = HashMap::new();
+        let mut state = 7u64;
+        for step in 0..60_000u32 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let growing = step < 30_000;
+            let key = format!("key:{}", (state >> 40) % 4000).into_bytes();
+            if (state >> 20) % 10 < if growing { 7 } else { 2 } {
+                let value = step.to_string().into_bytes();
+                put(&mut table, &key, &value);
+                model.insert(key, value);
+            } else if let Some(position) = table.find(hash(&key), &key) {
+                assert_eq!(table.remove(position).view().value(), model.remove(&key).expect("in the model"));
+                if table.is_sparse() {
+                    table.resize(table.fitting_slots(), hash);
+                }
+            } else {
+                assert!(!model.contains_key(&key));
+            }
+            assert_eq!(table.len(), model.len());
+        }
+        for (key, value) in &model {
+            let position = table.find(hash(key), key).expect("every key of the model is found");
+            assert_eq!(table.entry(position).value(), value);
+            let prefix = (hash(key) >> 32) as u32;
+            let found = table.find_by_prefix(prefix, |entry| entry.key() == key);
+            assert_eq!(found, Some(position));
+        }
+    }
+
+    #[test]
+    fn a_walk_sees_every_key_that_stays_while_the_table_is_resized() {
+        let mut table = Table::default();
+        for i in 0..1000 {
+            put(&mut table, format!("stay:{i}").as_bytes(), b"");
+        }
+        for sizes in [[3000, 1200], [1200, 9000], [5000, 5001]] {
+            let mut seen = std::collections::HashSet::new();
+            let (mut at, mut turn) = (0, 0);
+            loop {
+                let step = table.walk(at, 10, 100, |entry| {
+                    seen.insert(entry.key().to_vec());
+                });
+                let Some(granule) = step else { break };
+                assert!(granule > at, "a walk moves on");
+                at = granule;
+                turn += 1;
+                table.resize(sizes[turn % 2], hash);
+            }
+            assert_eq!(seen.len(), 1000);
+        }
+    }
+
+    #[test]
+    fn a_full_run_is_refused_and_the_entry_given_back() {
+        let mut table = Table::default();
+        table.resize(1000, hash);
+        for i in 0..128 {
+            assert!(table.insert(0, Entry::new(format!("{i}").as_bytes(), b"")).is_ok());
+        }
+        let refused = table.insert(0, Entry::new(b"one too many", b"")).expect_err("the distance is 7 bits wide");
+        assert_eq!(refused.view().key(), b"one too many");
+        assert_eq!(table.len(), 128);
+        for i in 0..128 {
+            let key = format!("{i}");
+            let position = table.find(0, key.as_bytes()).expect("all 128 are there");
+            table.remove(position);
+        }
+        assert_eq!(table.len(), 0);
+    }
+}

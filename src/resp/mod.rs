@@ -1,0 +1,7 @@
+//! The wire protocol: requests in, replies out. Knows nothing of data types, clients or commands.
+
+mod reply;
+mod request;
+
+pub use reply::{Protocol, Reply};
+pub use request::{Args, ArgRange, Limits, ParseError, Parser, Step};

@@ -1,0 +1,364 @@
+//! The incremental request parser. It copies nothing: a request is a list of ranges into the input, and a parser that ran
+//! out of input goes on at the argument where it stopped.
+//!
+//! Two forms are accepted, as the Redis protocol specification has them: an array of bulk strings (`*2\r\n$3\r\nGET\r\n...`) and a
+//! plain line of words (inline), which the caller splits. Error texts are those that Redis sends.
+
+use memchr::memchr;
+
+/// Where an argument lies in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgRange {
+    pub start: u32,
+    pub len: u32,
+}
+
+/// The arguments of one request, the command's name first.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    input: &'a [u8],
+    ranges: &'a [ArgRange],
+}
+
+impl<'a> Args<'a> {
+    /// `ranges` come from a [`Parser`] that read `input`.
+    pub fn new(input: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
+        Args { input, ranges }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The argument at `index`, which must be below [`Args::len`].
+    #[inline]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        let range = self.ranges[index];
+        &self.input[range.start as usize..][..range.len as usize]
+    }
+
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        (index < self.len()).then(|| self.at(index))
+    }
+
+    /// The arguments from `from` on.
+    pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let args = *self;
+        (from.min(args.len())..args.len()).map(move |index| args.at(index))
+    }
+
+    /// Bytes of all arguments together.
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|range| range.len as usize).sum()
+    }
+}
+
+/// What a peer may send. Larger requests are protocol errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `proto-max-bulk-len`
+    pub bulk_len_max: u64,
+    /// `proto-max-multibulk-len`
+    pub multibulk_len_max: u64,
+    /// `proto-inline-max-size`: of a plain line, and of any length line.
+    pub inline_max: usize,
+    /// The client has not authenticated yet: the tighter limits are in force and errors say so.
+    pub unauthenticated: bool,
+}
+
+/// A stream that does not keep to the protocol. The connection answers with the text and closes.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum ParseError {
+    TooBigInline,
+    TooBigMultibulkLine,
+    TooBigBulkLine,
+    InvalidMultibulkLength,
+    UnauthenticatedMultibulkLength,
+    InvalidBulkLength,
+    UnauthenticatedBulkLength,
+    ExpectedDollar(u8),
+    UnbalancedQuotes,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Protocol error: ")?;
+        match self {
+            ParseError::TooBigInline => f.write_str("too big inline request"),
+            ParseError::TooBigMultibulkLine => f.write_str("too big mbulk count string"),
+            ParseError::TooBigBulkLine => f.write_str("too big bulk count string"),
+            ParseError::InvalidMultibulkLength => f.write_str("invalid multibulk length"),
+            ParseError::UnauthenticatedMultibulkLength => f.write_str("unauthenticated multibulk length"),
+            ParseError::InvalidBulkLength => f.write_str("invalid bulk length"),
+            ParseError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
+            ParseError::ExpectedDollar(got) => {
+                // A reply is one line: what could break it is shown as a space, as Redis does.
+                let shown = if matches!(got, b'\r' | b'\n') { b' ' } else { *got };
+                write!(f, "expected '$', got '{}'", char::from(shown))
+            }
+            ParseError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
+        }
+    }
+}
+
+/// What a call of [`Parser::advance`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A whole request; its ranges are in the caller's list. No range at all: an empty request, to be ignored.
+    Request,
+    /// A plain line, without its end.
+    Inline(ArgRange),
+    /// The input ends inside a request.
+    Incomplete,
+}
+
+/// The state of a parser between two reads. `at` is where it goes on in the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parser {
+    pub at: usize,
+    arguments_left: u32,
+}
+
+impl Parser {
+    /// A parser at the start of a request.
+    pub fn starting_at(at: usize) -> Parser {
+        Parser { at, arguments_left: 0 }
+    }
+
+    /// Whether it stands inside an array of arguments.
+    pub fn is_inside(&self) -> bool {
+        self.arguments_left > 0
+    }
+
+    /// Arguments of the present request that are still to come.
+    pub fn arguments_left(&self) -> usize {
+        self.arguments_left as usize
+    }
+
+    /// Goes on with `input`, adding each finished argument to `ranges`.
+    #[inline]
+    pub fn advance(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        ranges: &mut Vec<ArgRange>,
+    ) -> Result<Step, ParseError> {
+        if self.arguments_left == 0 {
+            match input.get(self.at) {
+                None => return Ok(Step::Incomplete),
+                Some(b'*') => {}
+                Some(_) => return self.inline(input, limits),
+            }
+            let line = length_line(input, self.at + 1, limits, ParseError::TooBigMultibulkLine)?;
+            let Some((digits, next)) = line else { return Ok(Step::Incomplete) };
+            let count = parse_length(digits).ok_or(ParseError::InvalidMultibulkLength)?;
+            if count > limits.multibulk_len_max as i64 {
+                return Err(if limits.unauthenticated {
+                    ParseError::UnauthenticatedMultibulkLength
+                } else {
+                    ParseError::InvalidMultibulkLength
+                });
+            }
+            self.at = next;
+            if count <= 0 {
+                return Ok(Step::Request);
+            }
+            self.arguments_left = count as u32;
+        }
+        while self.arguments_left > 0 {
+            if !self.argument(input, limits, ranges)? {
+                return Ok(Step::Incomplete);
+            }
+            self.arguments_left -= 1;
+        }
+        Ok(Step::Request)
+    }
+
+    /// One `$len\r\nbytes\r\n`; false if the input ends before its end.
+    #[inline]
+    fn argument(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        ranges: &mut Vec<ArgRange>,
+    ) -> Result<bool, ParseError> {
+        match input.get(self.at) {
+            None => return Ok(false),
+            Some(b'$') => {}
+            Some(other) => return Err(ParseError::ExpectedDollar(*other)),
+        }
+        let line = length_line(input, self.at + 1, limits, ParseError::TooBigBulkLine)?;
+        let Some((digits, start)) = line else { return Ok(false) };
+        let len = parse_length(digits).filter(|len| *len >= 0).ok_or(ParseError::InvalidBulkLength)?;
+        if len as u64 > limits.bulk_len_max {
+            return Err(if limits.unauthenticated {
+                ParseError::UnauthenticatedBulkLength
+            } else {
+                ParseError::InvalidBulkLength
+            });
+        }
+        let end = start + len as usize + 2;
+        if end > input.len() {
+            return Ok(false);
+        }
+        ranges.push(ArgRange { start: start as u32, len: len as u32 });
+        self.at = end;
+        Ok(true)
+    }
+
+    fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Step, ParseError> {
+        let rest = &input[self.at..];
+        let Some(end) = memchr(b'\n', rest) else {
+            return if rest.len() > limits.inline_max {
+                Err(ParseError::TooBigInline)
+            } else {
+                Ok(Step::Incomplete)
+            };
+        };
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        if line.len() > limits.inline_max {
+            return Err(ParseError::TooBigInline);
+        }
+        let range = ArgRange { start: self.at as u32, len: line.len() as u32 };
+        self.at += end + 1;
+        Ok(Step::Inline(range))
+    }
+
+    /// Bytes that must still arrive before the argument at hand is whole, as far as the input tells.
+    pub fn bytes_wanted(&self, input: &[u8], limits: &Limits) -> usize {
+        if self.arguments_left == 0 || input.get(self.at) != Some(&b'$') {
+            return 0;
+        }
+        match length_line(input, self.at + 1, limits, ParseError::TooBigBulkLine) {
+            Ok(Some((digits, start))) => {
+                let len = parse_length(digits).unwrap_or(0).max(0) as usize;
+                (start + len + 2).saturating_sub(input.len())
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The digits of a length line and the index behind its end, or `None` while the end has not arrived.
+#[inline]
+fn length_line<'a>(
+    input: &'a [u8],
+    start: usize,
+    limits: &Limits,
+    too_long: ParseError,
+) -> Result<Option<(&'a [u8], usize)>, ParseError> {
+    // Nearly all lengths have one to four digits: a short look is cheaper than a general search.
+    let rest = &input[start..];
+    let near = rest.iter().take(8).position(|byte| *byte == b'\r');
+    let end = near.or_else(|| memchr(b'\r', rest));
+    match end {
+        // The byte behind the carriage return is taken for a line feed unseen, as Redis does.
+        Some(end) if start + end + 1 < input.len() => Ok(Some((&rest[..end], start + end + 2))),
+        _ if rest.len() > limits.inline_max => Err(too_long),
+        _ => Ok(None),
+    }
+}
+
+/// A decimal length: digits with an optional minus sign, no leading zeros but a single 0.
+#[inline]
+fn parse_length(digits: &[u8]) -> Option<i64> {
+    let (negative, digits) = match digits {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 18 || digits.len() > 1 && digits[0] == b'0' {
+        return None;
+    }
+    let mut value = 0i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { bulk_len_max: 512 << 20, multibulk_len_max: 1 << 20, inline_max: 64 << 10, unauthenticated: false };
+
+    fn parse_all(input: &[u8]) -> Result<Vec<Vec<Vec<u8>>>, ParseError> {
+        let (mut parser, mut requests) = (Parser::default(), Vec::new());
+        loop {
+            let mut ranges = Vec::new();
+            match parser.advance(input, &LIMITS, &mut ranges)? {
+                Step::Request => {
+                    requests.push(Args::new(input, &ranges).iter_from(0).map(<[u8]>::to_vec).collect());
+                }
+                Step::Inline(line) => {
+                    requests.push(vec![input[line.start as usize..][..line.len as usize].to_vec()]);
+                }
+                Step::Incomplete => return Ok(requests),
+            }
+        }
+    }
+
+    #[test]
+    fn arrays_inline_lines_and_empty_requests_follow_each_other() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING x\r\n*0\r\n*-1\r\n\r\n*1\r\n$0\r\n\r\n";
+        let requests = parse_all(input).expect("a valid stream");
+        let want: Vec<Vec<&[u8]>> =
+            vec![vec![b"GET", b"k"], vec![b"PING x"], vec![], vec![], vec![b""], vec![b""]];
+        assert_eq!(requests, want);
+    }
+
+    #[test]
+    fn every_split_point_gives_the_same_requests() {
+        let input = b"*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$10\r\n0123\r\n6789\r\n*1\r\n$4\r\nPING\r\n";
+        for split in 0..input.len() {
+            let (mut parser, mut ranges, mut count) = (Parser::default(), Vec::new(), 0);
+            for end in [split, input.len()] {
+                while parser.advance(&input[..end], &LIMITS, &mut ranges) == Ok(Step::Request) {
+                    count += 1;
+                }
+            }
+            let args: Vec<_> = Args::new(input, &ranges).iter_from(0).collect();
+            assert_eq!((count, args.len(), args[2], args[3]), (2, 4, &b"0123\r\n6789"[..], &b"PING"[..]));
+        }
+    }
+
+    #[test]
+    fn errors_have_redis_texts() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"*3000000000\r\n", "invalid multibulk length"),
+            (b"*1x\r\n", "invalid multibulk length"),
+            (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
+            (b"*1\r\n\r\n", "expected '$', got ' '"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$2000000000\r\n", "invalid bulk length"),
+            (b"*1\r\n$x\r\n", "invalid bulk length"),
+            (b"*01\r\n", "invalid multibulk length"),
+        ];
+        for (input, text) in cases {
+            let error = parse_all(input).expect_err(text);
+            assert_eq!(error.to_string(), format!("Protocol error: {text}"));
+        }
+        let long = vec![b'1'; 70_000];
+        assert_eq!(parse_all(&long), Err(ParseError::TooBigInline));
+        assert_eq!(parse_all(&[b"*", &long[..]].concat()), Err(ParseError::TooBigMultibulkLine));
+        assert_eq!(parse_all(&[b"*1\r\n$", &long[..]].concat()), Err(ParseError::TooBigBulkLine));
+    }
+
+    #[test]
+    fn it_says_how_many_bytes_a_large_argument_still_wants() {
+        let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+        let input = b"*2\r\n$3\r\nSET\r\n$1000\r\nabc";
+        assert_eq!(parser.advance(input, &LIMITS, &mut ranges), Ok(Step::Incomplete));
+        assert_eq!(parser.bytes_wanted(input, &LIMITS), 1002 - 3);
+    }
+}
