@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-/// No more than this many different codes are kept, apart from the server's own and the overflow.
+/// When this many codes are kept, only the server's own and the overflow may join them.
 const CODES_MAX: usize = 128;
 /// A code is looked for in this many bytes of the error line (30 of code and a space, as in Redis).
 const CODE_SEARCH_BYTES: usize = 31;
@@ -16,7 +16,7 @@ const NO_CODE: &[u8] = b"ERR";
 /// Where codes beyond the limit are counted.
 const OVERFLOW: &[u8] = b"ERRORSTATS_OVERFLOW";
 /// Codes that the server itself answers with, sorted.
-const SERVER_CODES: [&[u8]; 24] = [
+const SERVER_CODES: [&[u8]; 28] = [
     b"ASK",
     b"BUSY",
     b"BUSYGROUP",
@@ -34,11 +34,15 @@ const SERVER_CODES: [&[u8]; 24] = [
     b"NOAUTH",
     b"NOGROUP",
     b"NOPERM",
+    b"NOPROTO",
     b"NOREPLICAS",
     b"NOSCRIPT",
+    b"NOTBUSY",
     b"OOM",
     b"READONLY",
     b"TRYAGAIN",
+    b"UNBLOCKED",
+    b"UNKILLABLE",
     b"WRONGPASS",
     b"WRONGTYPE",
 ];

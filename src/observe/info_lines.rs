@@ -41,7 +41,9 @@ pub fn latency_line(name: &str, histogram: &Histogram, percentiles: &[f64], line
 /// Appends `errorstat_ERR:count=1`. Characters that would break the line are shown as `_`.
 pub fn error_line(code: &[u8], count: u64, lines: &mut Vec<u8>) {
     lines.extend_from_slice(b"errorstat_");
-    lines.extend(code.iter().map(|byte| if matches!(byte, b'#' | b':' | b'\n' | b'\r') { b'_' } else { *byte }));
+    lines.extend(
+        code.iter().map(|byte| if matches!(byte, b'#' | b':' | b'\n' | b'\r') { b'_' } else { *byte }),
+    );
     let _ = write!(lines, ":count={count}\r\n");
 }
 
@@ -101,7 +103,10 @@ mod tests {
             line(&[50.0, 99.0, 99.9, 100.0]),
             "latency_percentiles_usec_config|set:p50=1.003,p99=2392.063,p99.9=2392.063,p100=2392.063\r\n"
         );
-        assert_eq!(line(&[0.0, 66.66666666]), "latency_percentiles_usec_config|set:p0=1.000,p66.666667=1.003\r\n");
+        assert_eq!(
+            line(&[0.0, 66.66666666]),
+            "latency_percentiles_usec_config|set:p0=1.000,p66.666667=1.003\r\n"
+        );
         assert_eq!(line(&[]), "latency_percentiles_usec_config|set:\r\n");
         assert_eq!(text_of(|lines| latency_line("get", &Histogram::default(), &[50.0], lines)), "");
     }

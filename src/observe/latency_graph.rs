@@ -48,7 +48,9 @@ fn draw_block(columns: &[Column], lowest: u32, range: u32, text: &mut String) {
     text.push('\n');
     let label_rows = columns.iter().map(|column| column.label.len()).max().unwrap_or(0);
     for row in 0..label_rows {
-        text.extend(columns.iter().map(|column| column.label.as_bytes().get(row).map_or(' ', |byte| *byte as char)));
+        text.extend(
+            columns.iter().map(|column| column.label.as_bytes().get(row).map_or(' ', |byte| *byte as char)),
+        );
         text.push('\n');
     }
 }

@@ -112,14 +112,15 @@ impl LatencyMonitor {
         if self.events.is_empty() {
             return if settings.threshold_ms == 0 { DISABLED } else { NOTHING_OBSERVED }.to_owned();
         }
-        let mut text = String::from("Dave, this instance had moments in which it did not answer at once:\n\n");
+        let mut text =
+            String::from("Dave, this instance had moments in which it did not answer at once:\n\n");
         for (number, samples) in (1..).zip(&self.events) {
             let summary = samples.summary(now_unix_seconds);
             // Writing into a String cannot fail.
             let _ = writeln!(
                 text,
-                "{number}. {}: {} latency spikes (average {}ms, mean deviation {}ms, period {:.2} sec). Worst all \
-                 time event {}ms.",
+                "{number}. {}: {} slow moments, {} ms on average (mean deviation {} ms), one every {:.2} s; the worst \
+                 ever took {} ms.",
                 samples.event,
                 samples.ring.len(),
                 summary.average_ms,
@@ -140,9 +141,9 @@ impl LatencyMonitor {
         let mut advice = Vec::new();
         if self.any_event(&["command", "fast-command"]) {
             let threshold_us = settings.threshold_ms.saturating_mul(1000);
-            let slow_log_misses_some = u64::try_from(settings.slow_log_slower_than_us).is_err()
-                || settings.slow_log_slower_than_us.unsigned_abs() > threshold_us;
-            if slow_log_misses_some {
+            let slow_log_misses_some = u64::try_from(settings.slow_log_slower_than_us)
+                .map_or(true, |slower_than_us| slower_than_us > threshold_us);
+            if settings.threshold_ms != 0 && slow_log_misses_some {
                 advice.push(format!(
                     "The slow log does not keep all commands that this monitor counts; 'CONFIG SET \
                      slowlog-log-slower-than {threshold_us}' makes it."
@@ -158,7 +159,9 @@ impl LatencyMonitor {
             );
         }
         if self.any_event(&["expire-cycle"]) {
-            advice.push("Many keys expire in the same moment; give them deadlines that differ a little.".to_owned());
+            advice.push(
+                "Many keys expire in the same moment; give them deadlines that differ a little.".to_owned(),
+            );
         }
         if self.any_event(&["eviction-cycle", "eviction-del"]) {
             advice.push(
@@ -174,7 +177,9 @@ impl LatencyMonitor {
             );
         }
         if advice.is_empty() {
-            advice.push("Nothing is known against these events; look at what else runs on the machine.".to_owned());
+            advice.push(
+                "Nothing is known against these events; look at what else runs on the machine.".to_owned(),
+            );
         }
         advice
     }

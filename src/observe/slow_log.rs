@@ -105,7 +105,8 @@ fn shown_arguments<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> Bo
 }
 
 fn shown_argument(argument: &[u8]) -> Box<[u8]> {
-    let Some((shown, hidden)) = argument.split_at_checked(ARGUMENT_BYTES_MAX).filter(|cut| !cut.1.is_empty()) else {
+    let Some((shown, hidden)) = argument.split_at_checked(ARGUMENT_BYTES_MAX).filter(|cut| !cut.1.is_empty())
+    else {
         return argument.into();
     };
     let note = format!("... ({} more bytes)", hidden.len());
@@ -161,13 +162,13 @@ mod tests {
     #[test]
     fn the_thirty_second_argument_stays_and_the_rest_is_counted() {
         let mut log = SlowLog::default();
-        push(&mut log, &[b"DEL"; 32], 1);
+        push(&mut log, &[&b"DEL"[..]; 32], 1);
         let entry = log.entries(1).next().expect("just pushed").clone();
         assert_eq!((entry.arguments.len(), &*entry.arguments[31]), (32, &b"DEL"[..]));
-        push(&mut log, &[b"DEL"; 33], 1);
+        push(&mut log, &[&b"DEL"[..]; 33], 1);
         let entry = log.entries(1).next().expect("just pushed").clone();
         assert_eq!((entry.arguments.len(), &*entry.arguments[31]), (32, &b"... (2 more arguments)"[..]));
-        push(&mut log, &[b"MSET"; 81], 1);
+        push(&mut log, &[&b"MSET"[..]; 81], 1);
         let entry = log.entries(1).next().expect("just pushed");
         assert_eq!(&*entry.arguments[31], b"... (50 more arguments)");
     }

@@ -102,9 +102,13 @@ impl Statistics {
 
     /// CONFIG RESETSTAT: from here on, everything but the gauges counts from zero.
     pub fn reset(&self) {
-        let latencies = (0..self.commands).filter_map(|command| Some((command, self.all_latencies(command)?)));
-        let baseline =
-            Baseline { counters: self.all_counters(), commands: self.all_commands(), latencies: latencies.collect() };
+        let latencies =
+            (0..self.commands).filter_map(|command| Some((command, self.all_latencies(command)?)));
+        let baseline = Baseline {
+            counters: self.all_counters(),
+            commands: self.all_commands(),
+            latencies: latencies.collect(),
+        };
         *self.baseline.lock() = baseline;
         self.errors.lock().reset();
     }
