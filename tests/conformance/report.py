@@ -33,7 +33,7 @@ def report() -> str:
         rows.append(f"| {name} | {unit.mode} | {passed.total()} | {expected_passes} | {reason_counts(passed, listed)} |")
         details += unit_details(name, passed, failed, listed)
     head = ["", f"| Unit | Mode | Redis {UPSTREAM} | Cloakroom must pass | The rest, by reason |", "| --- | --- | ---: | ---: | --- |"]
-    total = f"| all | | {totals['redis']} | {totals['cloakroom']} | {totals["open"]} tests |"
+    total = f"| all | | {totals['redis']} | {totals['cloakroom']} | {totals['open']} tests |"
     return "\n".join([*head, *rows, total, "", "### The tests that do not pass", "", *details, ""])
 
 
