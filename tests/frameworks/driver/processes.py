@@ -45,10 +45,10 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
-def run_step(command, seconds, **options):
+def run_step(command, seconds, lines=20, **options):
     """Runs a command to its end and returns its output, standard error included unless told otherwise.
 
-    A failure's text is the command and the end of that output.
+    A failure's text is the command and the last `lines` of that output.
     """
     options.setdefault("stderr", subprocess.STDOUT)
     try:
@@ -66,7 +66,7 @@ def run_step(command, seconds, **options):
     except subprocess.TimeoutExpired:
         raise Failure(f"{shlex.join(command)}: still running after {seconds} s") from None
     if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-20:])
+        tail = "\n".join(done.stdout.splitlines()[-lines:])
         raise Failure(f"{shlex.join(command)}: exit code {done.returncode}\n{tail}")
     return done.stdout
 

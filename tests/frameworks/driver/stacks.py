@@ -109,7 +109,7 @@ class ActixAcceptance:
         }
         command = install.actix_test_command() + ["--", "storage::redis_rs"]
         try:
-            output, failed = run_step(command, 120, env=environment), None
+            output, failed = run_step(command, 120, lines=200, env=environment), None
         except Failure as error:
             output = failed = str(error)
         results = re.findall(r"^test storage::redis_rs::tests::(\w+) \.\.\. (\w+)$", output, re.MULTILINE)
@@ -166,7 +166,7 @@ def _php():
         "redis.session.locking_enabled": "0",
     }
     options = [word for name, value in settings.items() for word in ("-d", f"{name}={value}")]
-    command = [shutil.which("php") or "php", *options, "-S", "127.0.0.1:{port}"]
+    command = [shutil.which("php") or "php", "-q", *options, "-S", "127.0.0.1:{port}"]
     # Workers, so that requests of one clone overlap as they do below a real web server.
     env = {"PHP_CLI_SERVER_WORKERS": "4"}
     return Stack("php", ("php",), command + [str(install.HERE / "php" / "router.php")], Scenario, env=env)
