@@ -30,8 +30,9 @@ def debian(*packages):
     """Installs Debian packages, with sudo when the user is not root."""
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    run_step([*prefix, "apt-get", "update"], 300, env=environment)
-    run_step([*prefix, "apt-get", "install", "-y", "--no-install-recommends", *packages], 600, env=environment)
+    apt = [*prefix, "apt-get"]
+    run_step([*apt, "update"], 300, env=environment)
+    run_step([*apt, "install", "-y", "--no-install-recommends", *packages], 600, env=environment)
 
 
 def redis_server():
