@@ -1,0 +1,122 @@
+//! What other threads may know about a client (CLIENT LIST, CLIENT KILL, PUBLISH). The owning event loop writes it with relaxed
+//! stores; a reader sees each field at some recent moment.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::resp::Protocol;
+
+/// Properties of a client that CLIENT LIST shows as letters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClientFlags(pub u32);
+
+impl ClientFlags {
+    pub const BLOCKED: ClientFlags = ClientFlags(1);
+    pub const IN_TRANSACTION: ClientFlags = ClientFlags(1 << 1);
+    pub const MONITOR: ClientFlags = ClientFlags(1 << 2);
+    pub const SUBSCRIBED: ClientFlags = ClientFlags(1 << 3);
+    pub const UNIX_SOCKET: ClientFlags = ClientFlags(1 << 4);
+    pub const NO_EVICT: ClientFlags = ClientFlags(1 << 5);
+    pub const NO_TOUCH: ClientFlags = ClientFlags(1 << 6);
+    pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
+    pub const DIRTY_TRANSACTION: ClientFlags = ClientFlags(1 << 8);
+}
+
+/// Texts that a client says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct ClientNames {
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+}
+
+/// See the module's text.
+pub struct ClientInfo {
+    pub id: u64,
+    /// The peer's address, `ip:port` or `path:0`.
+    pub address: String,
+    pub local_address: String,
+    pub descriptor: i32,
+    /// The event loop that owns the client, and its place there.
+    pub loop_index: usize,
+    pub place: usize,
+    pub created_ms: i64,
+    pub names: Mutex<ClientNames>,
+    pub last_active_ms: AtomicI64,
+    pub database: AtomicUsize,
+    resp3: AtomicBool,
+    flags: AtomicU32,
+    pub channels: AtomicUsize,
+    pub patterns: AtomicUsize,
+    pub shard_channels: AtomicUsize,
+    /// Requests in the transaction, or -1 outside one.
+    pub queued: AtomicI64,
+    pub queued_bytes: AtomicUsize,
+    pub watched: AtomicUsize,
+    pub input_bytes: AtomicUsize,
+    pub input_capacity: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    /// The id of the command that ran last; `usize::MAX` before the first.
+    pub last_command: AtomicUsize,
+    pub output_class: AtomicU8,
+}
+
+impl ClientInfo {
+    /// A client that connected at `now_ms`.
+    #[allow(clippy::too_many_arguments, reason = "each is one independent fact of a new connection")]
+    pub fn new(
+        id: u64,
+        address: String,
+        local_address: String,
+        descriptor: i32,
+        loop_index: usize,
+        place: usize,
+        now_ms: i64,
+        flags: ClientFlags,
+    ) -> ClientInfo {
+        ClientInfo {
+            id,
+            address,
+            local_address,
+            descriptor,
+            loop_index,
+            place,
+            created_ms: now_ms,
+            names: Mutex::default(),
+            last_active_ms: AtomicI64::new(now_ms),
+            database: AtomicUsize::new(0),
+            resp3: AtomicBool::new(false),
+            flags: AtomicU32::new(flags.0),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
+            input_bytes: AtomicUsize::new(0),
+            input_capacity: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            last_command: AtomicUsize::new(usize::MAX),
+            output_class: AtomicU8::new(0),
+        }
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        if self.resp3.load(Ordering::Relaxed) { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.resp3.store(protocol == Protocol::Resp3, Ordering::Relaxed);
+    }
+
+    pub fn has(&self, flag: ClientFlags) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag.0 != 0
+    }
+
+    /// Sets or clears a flag. Only the owning event loop calls this.
+    pub fn set_flag(&self, flag: ClientFlags, on: bool) {
+        let flags = self.flags.load(Ordering::Relaxed);
+        self.flags.store(if on { flags | flag.0 } else { flags & !flag.0 }, Ordering::Relaxed);
+    }
+}

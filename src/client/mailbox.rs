@@ -1,0 +1,53 @@
+//! How other threads reach the clients of an event loop: a queue and a way to wake the loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Something for a client of the loop. `place` and `id` name it; a client that is gone is skipped.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Bytes for the client's output, complete in its protocol.
+    Deliver { place: usize, id: u64, bytes: Bytes },
+    /// CLIENT KILL.
+    Kill { place: usize, id: u64 },
+    /// CLIENT UNPAUSE, or a pause that got shorter: look at paused clients again.
+    Unpause,
+    /// SHUTDOWN: the loop ends.
+    Stop,
+}
+
+/// The queue of one event loop. What can pile up in it is bounded by the clients' output limits, which the loop applies when it
+/// empties the queue, as it does between any two batches.
+pub struct Mailbox {
+    queue: Mutex<Vec<Message>>,
+    signalled: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Mailbox {
+    /// `wake` makes the loop look soon; it is called at most once between two looks.
+    pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Mailbox {
+        Mailbox { queue: Mutex::new(Vec::new()), signalled: AtomicBool::new(false), wake }
+    }
+
+    pub fn send(&self, message: Message) {
+        self.queue.lock().push(message);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+
+    /// Whether there is something to take; cheap.
+    #[inline]
+    pub fn is_signalled(&self) -> bool {
+        self.signalled.load(Ordering::Acquire)
+    }
+
+    /// Empties the queue into `messages`.
+    pub fn take(&self, messages: &mut Vec<Message>) {
+        self.signalled.store(false, Ordering::Release);
+        std::mem::swap(&mut *self.queue.lock(), messages);
+    }
+}

@@ -1,0 +1,12 @@
+//! Clients: what a connection knows about itself ([`Client`], owned by its event loop), what others may know about it
+//! ([`ClientInfo`], in the registry), and how other threads reach it ([`Mailbox`]).
+
+mod info;
+mod mailbox;
+mod registry;
+mod session;
+
+pub use info::{ClientFlags, ClientInfo};
+pub use mailbox::{Mailbox, Message};
+pub use registry::Clients;
+pub use session::{Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Transaction, WatchedKey};

@@ -1,0 +1,73 @@
+//! All connected clients, by id.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+
+use super::info::ClientInfo;
+use super::mailbox::{Mailbox, Message};
+
+/// The registry and the mailboxes of the event loops.
+pub struct Clients {
+    by_id: DashMap<u64, Arc<ClientInfo>>,
+    connected: AtomicUsize,
+    last_id: AtomicU64,
+    mailboxes: Box<[Mailbox]>,
+}
+
+impl Clients {
+    /// One mailbox for each event loop.
+    pub fn new(mailboxes: Box<[Mailbox]>) -> Clients {
+        Clients {
+            by_id: DashMap::new(),
+            connected: AtomicUsize::new(0),
+            last_id: AtomicU64::new(0),
+            mailboxes,
+        }
+    }
+
+    /// Ids count up from 1 and are never used again.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn add(&self, info: Arc<ClientInfo>) {
+        self.by_id.insert(info.id, info);
+        self.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn remove(&self, id: u64) {
+        if self.by_id.remove(&id).is_some() {
+            self.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub fn find(&self, id: u64) -> Option<Arc<ClientInfo>> {
+        self.by_id.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// All clients in the order in which they connected.
+    pub fn all(&self) -> Vec<Arc<ClientInfo>> {
+        let mut clients: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(&entry)).collect();
+        clients.sort_unstable_by_key(|info| info.id);
+        clients
+    }
+
+    pub fn mailbox(&self, loop_index: usize) -> &Mailbox {
+        &self.mailboxes[loop_index]
+    }
+
+    pub fn mailboxes(&self) -> &[Mailbox] {
+        &self.mailboxes
+    }
+
+    /// Asks the owning loop to close a client.
+    pub fn kill(&self, info: &ClientInfo) {
+        self.mailbox(info.loop_index).send(Message::Kill { place: info.place, id: info.id });
+    }
+}

@@ -1,0 +1,190 @@
+//! The state of one connection, owned and changed by its event loop alone.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::info::ClientInfo;
+use crate::resp::{ArgRange, Args, Protocol};
+
+/// Reasons why a request may need a closer look before it runs. A client's and the server's gates together are compared with
+/// the gates that concern a command; usually nothing is left and admission is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gates(pub u32);
+
+impl Gates {
+    /// The client has not authenticated and must.
+    pub const UNAUTHENTICATED: Gates = Gates(1);
+    /// The client is between MULTI and EXEC.
+    pub const IN_TRANSACTION: Gates = Gates(1 << 1);
+    /// A RESP2 client with subscriptions: only a few commands are allowed.
+    pub const SUBSCRIBED: Gates = Gates(1 << 2);
+    /// The client feeds on MONITOR.
+    pub const MONITORING: Gates = Gates(1 << 3);
+    /// CLIENT REPLY OFF or SKIP: replies are dropped.
+    pub const MUTED: Gates = Gates(1 << 4);
+    /// The server has a memory limit.
+    pub const MEMORY_LIMIT: Gates = Gates(1 << 8);
+    /// CLIENT PAUSE is in force.
+    pub const PAUSED: Gates = Gates(1 << 9);
+    /// Somebody monitors.
+    pub const MONITORED: Gates = Gates(1 << 10);
+
+    #[inline]
+    pub const fn and(self, other: Gates) -> Gates {
+        Gates(self.0 | other.0)
+    }
+
+    #[inline]
+    pub const fn without(self, other: Gates) -> Gates {
+        Gates(self.0 & !other.0)
+    }
+
+    #[inline]
+    pub const fn common(self, other: Gates) -> Gates {
+        Gates(self.0 & other.0)
+    }
+
+    #[inline]
+    pub const fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    #[inline]
+    pub const fn has(self, other: Gates) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The reply of the next request is dropped.
+    SkipNext,
+    /// The reply of this request is dropped.
+    SkipThis,
+}
+
+/// Whether and when the connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Closing {
+    #[default]
+    No,
+    /// When all that was written has been sent (QUIT, protocol errors).
+    AfterReply,
+    /// As soon as the event loop has the connection again.
+    Now,
+}
+
+/// A request that waits for EXEC; it owns its bytes.
+pub struct QueuedRequest {
+    /// The id of the command in the command table.
+    pub command: usize,
+    bytes: Box<[u8]>,
+    ranges: Box<[ArgRange]>,
+}
+
+impl QueuedRequest {
+    /// Copies a request.
+    pub fn new(command: usize, args: Args<'_>) -> QueuedRequest {
+        let mut bytes = Vec::with_capacity(args.bytes());
+        let ranges = args.iter_from(0).map(|arg| {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(arg);
+            ArgRange { start, len: arg.len() as u32 }
+        });
+        let ranges = ranges.collect();
+        QueuedRequest { command, bytes: bytes.into(), ranges }
+    }
+
+    pub fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.ranges)
+    }
+
+    /// Bytes that the copy takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.ranges.len() * size_of::<ArgRange>() + size_of::<QueuedRequest>()
+    }
+}
+
+/// What MULTI began.
+#[derive(Default)]
+pub struct Transaction {
+    pub queue: Vec<QueuedRequest>,
+    /// A request could not be queued: EXEC answers EXECABORT.
+    pub aborted: bool,
+    /// Bytes of the queued requests.
+    pub bytes: usize,
+}
+
+/// A key that EXEC must find unchanged.
+pub struct WatchedKey {
+    pub database: usize,
+    pub key: Box<[u8]>,
+    pub version: u64,
+    /// The key's deadline had passed already when WATCH was called.
+    pub was_expired: bool,
+}
+
+/// Why the client's next request has to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blocked {
+    /// Until the pause ends (CLIENT PAUSE); the request then runs from its beginning.
+    Paused,
+    /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
+    Waiting { until_ms: i64, answer: i64 },
+}
+
+/// See the module's text.
+pub struct Client {
+    pub info: Arc<ClientInfo>,
+    pub database: usize,
+    pub protocol: Protocol,
+    pub gates: Gates,
+    pub reply_mode: ReplyMode,
+    pub closing: Closing,
+    pub blocked: Option<Blocked>,
+    pub transaction: Option<Box<Transaction>>,
+    pub watched: Vec<WatchedKey>,
+    pub channels: HashSet<Bytes>,
+    pub patterns: HashSet<Bytes>,
+    pub shard_channels: HashSet<Bytes>,
+    /// CLIENT NO-TOUCH: reads leave the access history alone.
+    pub no_touch: bool,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(info: Arc<ClientInfo>, must_authenticate: bool) -> Client {
+        let gates = if must_authenticate { Gates::UNAUTHENTICATED } else { Gates::default() };
+        Client {
+            info,
+            database: 0,
+            protocol: Protocol::default(),
+            gates,
+            reply_mode: ReplyMode::default(),
+            closing: Closing::default(),
+            blocked: None,
+            transaction: None,
+            watched: Vec::new(),
+            channels: HashSet::new(),
+            patterns: HashSet::new(),
+            shard_channels: HashSet::new(),
+            no_touch: false,
+        }
+    }
+
+    /// Channels, patterns and shard channels that the client is subscribed to.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    /// Sets or clears a gate.
+    pub fn set_gate(&mut self, gate: Gates, on: bool) {
+        self.gates = if on { self.gates.and(gate) } else { self.gates.without(gate) };
+    }
+}

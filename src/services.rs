@@ -1,0 +1,142 @@
+//! The state that all event loops share: keyspace, configuration, clients, subscriptions, records. No loops, no sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::client::{ClientInfo, Clients, Gates};
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::observe::{LatencyMonitor, SlowLog, Statistics};
+use crate::pubsub::PubSub;
+
+/// The configuration in force. Event loops keep a copy and look at the generation before each request.
+pub struct Settings {
+    current: ArcSwap<Config>,
+    generation: AtomicU64,
+    /// One change at a time; holds the path of the file that CONFIG REWRITE writes.
+    pub file: Mutex<Option<std::path::PathBuf>>,
+}
+
+impl Settings {
+    pub fn new(config: Config, file: Option<std::path::PathBuf>) -> Settings {
+        Settings {
+            current: ArcSwap::from_pointee(config),
+            generation: AtomicU64::new(1),
+            file: Mutex::new(file),
+        }
+    }
+
+    pub fn load(&self) -> Arc<Config> {
+        self.current.load_full()
+    }
+
+    /// Changes with every [`Settings::store`].
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn store(&self, config: Config) {
+        self.current.store(Arc::new(config));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pause {
+    /// Unix milliseconds; the pause is over from this moment on.
+    pub until_ms: i64,
+    /// All commands wait, not only those that write.
+    pub all: bool,
+}
+
+/// What the server can do to itself only from outside the core; `server` installs it.
+pub trait Control: Send + Sync {
+    /// Applies what a changed configuration needs done (listen on another port, log elsewhere). On an error nothing has
+    /// changed, and the text goes into CONFIG SET's reply, with the name of the directive.
+    fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)>;
+    /// Begins an orderly end (SHUTDOWN).
+    fn shut_down(&self);
+}
+
+/// See the module's text.
+pub struct Services {
+    pub keyspace: Keyspace,
+    pub settings: Settings,
+    pub clients: Clients,
+    pub pubsub: PubSub,
+    pub monitors: DashMap<u64, Arc<ClientInfo>>,
+    pub statistics: Statistics,
+    pub slow_log: Mutex<SlowLog>,
+    pub latency: Mutex<LatencyMonitor>,
+    pub pause: Mutex<Pause>,
+    gates: AtomicU32,
+    /// Changes since the last snapshot (INFO rdb_changes_since_last_save).
+    pub dirty: AtomicU64,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    /// How far behind the slowest expiry wheel was at the last round, and expired keys still resident then.
+    pub expire_lag_ms: AtomicI64,
+    pub control: Box<dyn Control>,
+    pub identity: Identity,
+}
+
+/// What does not change while the server runs.
+pub struct Identity {
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    pub started_ms: i64,
+    pub loops: usize,
+    pub executable: String,
+}
+
+impl Services {
+    /// Puts the shared state together.
+    pub fn new(
+        keyspace: Keyspace,
+        settings: Settings,
+        clients: Clients,
+        statistics: Statistics,
+        control: Box<dyn Control>,
+        identity: Identity,
+    ) -> Services {
+        let services = Services {
+            keyspace,
+            settings,
+            clients,
+            pubsub: PubSub::default(),
+            monitors: DashMap::new(),
+            statistics,
+            slow_log: Mutex::default(),
+            latency: Mutex::default(),
+            pause: Mutex::default(),
+            gates: AtomicU32::new(0),
+            dirty: AtomicU64::new(0),
+            active_expire: AtomicBool::new(true),
+            expire_lag_ms: AtomicI64::new(0),
+            control,
+            identity,
+        };
+        services.set_gate(Gates::MEMORY_LIMIT, services.settings.load().maxmemory > 0);
+        services
+    }
+
+    /// The gates that are in force for every client.
+    #[inline]
+    pub fn gates(&self) -> Gates {
+        Gates(self.gates.load(Ordering::Relaxed))
+    }
+
+    pub fn set_gate(&self, gate: Gates, on: bool) {
+        if on {
+            self.gates.fetch_or(gate.0, Ordering::Relaxed);
+        } else {
+            self.gates.fetch_and(!gate.0, Ordering::Relaxed);
+        }
+    }
+}
