@@ -1,1 +1,3 @@
 //! Helpers that know nothing of the rest: checksums, number and pattern rules, accounting allocator, clock.
+
+pub mod crc;
