@@ -1,3 +1,4 @@
 //! Helpers that know nothing of the rest: checksums, number and pattern rules, accounting allocator, clock.
 
 pub mod crc;
+pub mod glob;
