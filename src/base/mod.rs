@@ -2,3 +2,4 @@
 
 pub mod crc;
 pub mod glob;
+pub mod number;
