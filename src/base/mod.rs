@@ -2,5 +2,6 @@
 
 pub mod crc;
 pub mod glob;
+pub mod long_double;
 pub mod number;
 pub mod quote;
