@@ -5,3 +5,4 @@ pub mod glob;
 pub mod long_double;
 pub mod number;
 pub mod quote;
+pub mod random;
