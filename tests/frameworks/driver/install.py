@@ -128,9 +128,10 @@ def actix_test_command():
 
 
 def cargo_environment():
-    """One target directory for all Rust parts, apart from Cloakroom's own; no debug information."""
+    """One target directory for all Rust parts, apart from Cloakroom's own, kept small."""
     return os.environ | {
         "CARGO_TARGET_DIR": str(CARGO_TARGET),
+        "CARGO_INCREMENTAL": "0",
         "CARGO_PROFILE_DEV_DEBUG": "0",
         "CARGO_TERM_COLOR": "never",
     }
