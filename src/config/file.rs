@@ -361,3 +361,166 @@ fn hide_secret(name: Option<&[u8]>, shown: String) -> String {
         _ => shown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Source {
+        Source::Text(ConfigFile { name: "a.conf".to_string(), text: text.as_bytes().to_vec() })
+    }
+
+    fn arguments(words: &[&str]) -> Source {
+        Source::Arguments(words.iter().map(|word| word.to_string()).collect())
+    }
+
+    fn loaded(sources: &[Source]) -> Config {
+        load(sources, &mut |_| Ok(Vec::new())).expect("test configuration").config
+    }
+
+    fn error(source: Source) -> String {
+        let missing = |_: &str| Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
+        load(&[source], &mut { missing }).expect_err("test configuration").to_string()
+    }
+
+    fn saves(sources: &[Source]) -> String {
+        let answer = loaded(sources).get(&[b"save"]);
+        String::from_utf8(answer[0].1.clone()).expect("text")
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let config = loaded(&[
+            file("# c\n  port 7000\r\nLOGLEVEL Warning\n\nrequirepass \"a b\\x01\"\nsave 5 6\n"),
+            arguments(&["--port", "7001", "--appendonly", "yes", "--save", ""]),
+        ]);
+        assert_eq!(config.port, 7001);
+        assert_eq!(config.loglevel.as_str(), "warning");
+        assert_eq!(config.requirepass, b"a b\x01");
+        assert!(config.appendonly);
+        assert!(config.save.is_empty());
+    }
+
+    #[test]
+    fn arguments_are_taken_as_redis_server_takes_them() {
+        assert_eq!(
+            saves(&[arguments(&["--save", "3600", "1", "300", "100", "--port", "1"])]),
+            "3600 1 300 100"
+        );
+        assert_eq!(saves(&[arguments(&["--save", "1 2 3 4"])]), "1 2 3 4");
+        assert_eq!(saves(&[arguments(&["--save 5 6"])]), "5 6");
+        assert_eq!(saves(&[arguments(&["--save", "1", "2", "--save", "3", "4"])]), "1 2 3 4");
+        assert_eq!(saves(&[arguments(&["--save"])]), "");
+        assert_eq!(saves(&[arguments(&["--save", "--port", "7"])]), "");
+        assert_eq!(loaded(&[arguments(&["--save", "--port", "7"])]).port, 7);
+        assert_eq!(loaded(&[arguments(&["--requirepass", "--secret"])]).requirepass, b"--secret");
+        assert_eq!(loaded(&[arguments(&["--bind", "127.0.0.1", "::1"])]).bind, ["127.0.0.1", "::1"]);
+        assert_eq!(
+            error(arguments(&["--port", "--port", "23005"])),
+            "command line: '--port --port 23005': wrong number of arguments"
+        );
+        assert_eq!(error(arguments(&["--port"])), "command line: '--port': wrong number of arguments");
+        assert_eq!(
+            error(arguments(&["port", "1"])),
+            "command line: 'port': expected an option that starts with --"
+        );
+    }
+
+    #[test]
+    fn save_lines_add_up_and_an_empty_one_starts_again() {
+        assert_eq!(saves(&[file("port 1\n")]), "3600 1 300 100 60 10000");
+        let lines = "save 5 6\nsave \"\"\nsave 7 8 9 10\nsave \"11 12\"";
+        assert_eq!(saves(&[file(lines)]), "7 8 9 10 11 12");
+        assert_eq!(saves(&[file("save 5 6"), arguments(&["--save", "9", "10"])]), "5 6 9 10");
+    }
+
+    #[test]
+    fn output_limits_of_one_class_leave_the_others() {
+        let config = loaded(&[file("client-output-buffer-limit replica 1gb 2 3\n")]);
+        let answer = config.get(&[b"client-output-buffer-limit"]);
+        assert_eq!(answer[0].1, b"normal 0 0 0 slave 1073741824 2 3 pubsub 33554432 8388608 60");
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        for (text, expected) in [
+            (
+                "port 1\nnosuch 5",
+                "a.conf, line 2: 'nosuch 5': Bad directive or wrong number of arguments: there is no directive 'nosuch'",
+            ),
+            ("\n#\nmaxmemory abc", "a.conf, line 3: 'maxmemory abc': argument must be a memory value"),
+            ("port \"5", "a.conf, line 1: 'port \"5': Unbalanced quotes in configuration line"),
+            ("port 5 6", "a.conf, line 1: 'port 5 6': wrong number of arguments"),
+            ("port", "a.conf, line 1: 'port': wrong number of arguments"),
+            ("save", "a.conf, line 1: 'save': wrong number of arguments"),
+            ("save 3", "a.conf, line 1: 'save 3': Invalid save parameters"),
+            (
+                "timeout 99999999999",
+                "a.conf, line 1: 'timeout 99999999999': argument must be between 0 and 2147483647 inclusive",
+            ),
+            ("appendfilename \"\"", "a.conf, line 1: 'appendfilename \"\"': appendfilename can't be empty"),
+            (
+                "dbfilename a/b",
+                "a.conf, line 1: 'dbfilename a/b': dbfilename can't be a path, just a filename",
+            ),
+            (
+                "requirepass secret word",
+                "a.conf, line 1: 'requirepass (redacted)': wrong number of arguments",
+            ),
+            (
+                "requirepass \"secret",
+                "a.conf, line 1: 'requirepass (redacted)': Unbalanced quotes in configuration line",
+            ),
+            ("include x", "can't open config file 'x': no such file"),
+            ("include", "a.conf, line 1: 'include': include takes one path"),
+            (
+                "rename-command a b",
+                "a.conf, line 1: 'rename-command a b': not supported: commands cannot be renamed",
+            ),
+        ] {
+            assert_eq!(error(file(text)), expected);
+        }
+    }
+
+    #[test]
+    fn included_files_apply_where_they_stand() {
+        let mut read = |path: &str| {
+            let text = format!("hz {}\ntimeout 3\n", path.len());
+            Ok(vec![ConfigFile { name: path.to_string(), text: text.into_bytes() }])
+        };
+        let loaded =
+            load(&[file("hz 1\ntimeout 1\ninclude abcd\ntimeout 2\n")], &mut read).expect("two files");
+        assert_eq!((loaded.config.hz, loaded.config.timeout), (4, 2));
+        let mut read_itself =
+            |path: &str| Ok(vec![ConfigFile { name: path.to_string(), text: b"include me".to_vec() }]);
+        let failed = load(&[Source::File("me".to_string())], &mut read_itself).expect_err("endless");
+        assert_eq!(
+            failed.to_string(),
+            "me, line 1: 'include me': files include each other more than 16 deep"
+        );
+    }
+
+    #[test]
+    fn directives_without_effect_warn_when_they_are_not_the_default() {
+        let text = "daemonize no\ndaemonize yes\nslave-read-only no\nport 5\n";
+        let loaded = load(&[file(text)], &mut |_| Ok(Vec::new())).expect("known directives");
+        let shown: Vec<String> = loaded.warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(shown.len(), 2);
+        assert!(shown[0].starts_with("a.conf, line 2: 'daemonize' has no effect: "), "{}", shown[0]);
+        assert!(shown[1].starts_with("a.conf, line 3: 'slave-read-only' has no effect: "), "{}", shown[1]);
+        assert_eq!(loaded.config.get(&[b"daemonize"]), [("daemonize", b"yes".to_vec())]);
+    }
+
+    #[test]
+    fn a_glob_reads_files_in_order() {
+        let directory = std::env::temp_dir().join(format!("cloakroom-config-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("temporary directory");
+        for (name, text) in [("b.conf", "hz 2"), ("a.conf", "hz 1"), ("c.txt", "nosuch")] {
+            std::fs::write(directory.join(name), text).expect("temporary file");
+        }
+        let pattern = directory.join("*.conf").display().to_string();
+        let loaded = load(&[Source::File(pattern)], &mut read_files);
+        std::fs::remove_dir_all(&directory).expect("temporary directory");
+        assert_eq!(loaded.expect("two files").config.hz, 2);
+    }
+}

@@ -6,16 +6,16 @@
 //!
 //! To add a directive, add its field below and its row in `directives/`; everything else follows from the row.
 
-pub mod choices;
-pub mod directives;
-pub mod file;
+mod choices;
+mod directives;
+mod file;
 mod glob;
-pub mod kind;
-pub mod markdown;
-pub mod notify;
-pub mod rewrite;
-pub mod value;
-pub mod words;
+mod kind;
+mod markdown;
+mod notify;
+mod rewrite;
+mod value;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use choices::{AppendFsync, EvictionPolicy, HashFunction, LogFormat, LogLevel, Permission};
-pub use directives::{Change, Directive, Effect, GROUPS, Group, directives};
-pub use file::{ConfigFile, LoadError, Loaded, Source, Warning, load, read_files};
+pub use directives::{Change, Directive, Effect, GROUPS, Group, directives, find};
+pub use file::{ConfigFile, LineError, LoadError, Loaded, Place, Source, Warning, load, read_files};
 pub use kind::{Kind, ValueError};
 pub use markdown::render_markdown;
 pub use notify::NotifyFlags;
