@@ -20,7 +20,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Directives of Redis that would be unsafe to ignore.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("user", "users other than the default one do not exist yet, use 'requirepass'"),
+    ("user", "ACL users do not exist yet, remove the line and use 'requirepass'"),
     ("rename-command", "commands cannot be renamed"),
     ("loadmodule", "modules cannot be loaded"),
     ("sentinel", "there is no sentinel mode"),

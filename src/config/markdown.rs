@@ -32,7 +32,7 @@ fn row(directive: &Directive) -> String {
     let runtime = match directive.change {
         Change::Runtime => "yes",
         Change::Protected => "protected",
-        Change::Immutable => "no",
+        Change::Immutable | Change::Fixed => "no",
     };
     let effect = if let Effect::None { .. } = directive.effect { "*No effect.* " } else { "" };
     format!(

@@ -236,6 +236,10 @@ impl Config {
                 name: (*spelled).to_string(),
                 rejection: Rejection::Value(error),
             })?;
+            if directive.change == Change::Fixed && directive.value(self) != directive.value(&changed) {
+                let name = (*spelled).to_string();
+                return Err(SetError::Rejected { name, rejection: Rejection::Immutable });
+            }
         }
         Ok(changed)
     }
@@ -251,7 +255,7 @@ impl Config {
         let mut config = self.clone();
         let mut need_restart = Vec::new();
         for directive in self.changes(loaded) {
-            let stored = directive.change != Change::Immutable
+            let stored = !matches!(directive.change, Change::Immutable | Change::Fixed)
                 && directive.store(&mut config, directive.value(loaded)).is_ok();
             if !stored {
                 need_restart.push(directive);

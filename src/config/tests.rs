@@ -241,6 +241,7 @@ fn set_fails_in_the_words_of_redis() {
         (&[("timeout", "abc"), ("databases", "1")], related("databases", "can't set immutable config")),
         (&[("databases", "5"), ("nope", "5")], related("databases", "can't set immutable config")),
         (&[("DATABASES", "3")], related("DATABASES", "can't set immutable config")),
+        (&[("threads", "3")], related("threads", "can't set immutable config")),
         (&[("dir", "/tmp")], related("dir", "can't set protected config")),
         (&[("maxmemory", "1gb"), ("MaxMemory", "2gb")], related("MaxMemory", "duplicate parameter")),
         (&[("MAXMEMORY", "abc")], related("maxmemory", "argument must be a memory value")),
@@ -277,6 +278,17 @@ fn set_fails_in_the_words_of_redis() {
     assert_eq!(not_applied.to_string(), related("dir", "No such file or directory"));
     let allowed = config.set(&[(b"dir", b"/tmp")], true).expect("protected, but allowed");
     assert_eq!(allowed.dir, "/tmp");
+}
+
+#[test]
+fn what_a_pattern_gave_can_be_written_back() {
+    let config = Config::default();
+    for (name, value) in get(&config, &["*"]) {
+        let change = find(name.as_bytes()).map(|(directive, _)| directive.change);
+        if !matches!(change, Some(Change::Immutable | Change::Protected)) {
+            assert_eq!(set(&config, &[(name, &value)]).map(|set| get_one(&set, name)), Ok(value));
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows: cluster mode, which does not exist yet.
 
-use super::{COUNT, Directive, Group, Kind, LONG_COUNT, MEMORY, PORT};
+use super::{COUNT, Directive, Group, Kind, LONG_COUNT, PORT};
 
 /// The group.
 pub const GROUP: Group = Group { title: "Cluster", rows: ROWS };
@@ -27,7 +27,12 @@ const ROWS: &[Directive] = &[
     Directive::accepted("cluster-announce-port", PORT, "0", NO_CLUSTER),
     Directive::accepted("cluster-announce-tls-port", PORT, "0", NO_CLUSTER),
     Directive::accepted("cluster-announce-bus-port", PORT, "0", NO_CLUSTER),
-    Directive::accepted("cluster-link-sendbuf-limit", MEMORY, "0", NO_CLUSTER),
+    Directive::accepted(
+        "cluster-link-sendbuf-limit",
+        Kind::Memory { min: 0, max: u64::MAX },
+        "0",
+        NO_CLUSTER,
+    ),
     Directive::accepted(
         "cluster-preferred-endpoint-type",
         Kind::Choice(&["ip", "hostname", "unknown-endpoint"]),

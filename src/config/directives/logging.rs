@@ -23,7 +23,7 @@ const ROWS: &[Directive] = &[
         "Shape of a log line: for people, or one JSON object.",
         field!(log_format),
     )
-    .immutable(),
+    .fixed(),
     Directive::new("logfile", Kind::Text, "", "Log file; empty logs to standard output.", field!(logfile))
         .immutable(),
     Directive::accepted("syslog-enabled", Kind::Bool, "no", NO_SYSLOG).immutable(),

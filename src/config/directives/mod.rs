@@ -74,8 +74,11 @@ pub enum Change {
     Runtime,
     /// by CONFIG SET where `enable-protected-configs` allows it
     Protected,
-    /// only at start
+    /// only at start; CONFIG SET refuses even the present value, as Redis does
     Immutable,
+    /// only at start; CONFIG SET takes the present value. For directives that Redis does not have, so that clients
+    /// which write back what `CONFIG GET *` gave them succeed.
+    Fixed,
 }
 
 /// Where a directive's value lives.
@@ -193,6 +196,10 @@ impl Directive {
 
     const fn immutable(self) -> Directive {
         Directive { change: Change::Immutable, ..self }
+    }
+
+    const fn fixed(self) -> Directive {
+        Directive { change: Change::Fixed, ..self }
     }
 
     const fn protected(self) -> Directive {

@@ -67,7 +67,7 @@ const ROWS: &[Directive] = &[
         "Event loops; 0 starts one per core.",
         field!(threads),
     )
-    .immutable(),
+    .fixed(),
     Directive::accepted(
         "io-threads",
         Kind::Integer { min: 1, max: 128 },

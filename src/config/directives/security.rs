@@ -52,9 +52,9 @@ const ROWS: &[Directive] = &[
         "Keyed hash of the key tables; `siphash` where tenants may try to make keys collide.",
         field!(hash_function),
     )
-    .immutable(),
+    .fixed(),
     Directive::accepted("hash-seed", Kind::Bytes, "", "The key of the hash is drawn at each start.")
-        .immutable()
+        .fixed()
         .secret(),
     Directive::new(
         "acllog-max-len",
