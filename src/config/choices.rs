@@ -4,8 +4,8 @@
 
 use super::value::{Setting, Value};
 
-/// Declares an enum together with the words that configuration uses for its variants. The first variant is only
-/// what a `Config` holds before the table's defaults are applied.
+/// Declares an enum together with the words that configuration uses for its variants. The first variant is
+/// only what a `Config` holds before the table's defaults are applied.
 macro_rules! choices {
     ($(#[$doc:meta])* $name:ident { $(#[$first_doc:meta])* $first:ident = $first_word:literal,
                                     $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {

@@ -1,7 +1,8 @@
-//! Reading configuration: files in the syntax of redis.conf, text from standard input, command-line arguments.
+//! Reading configuration: files in the syntax of redis.conf, text from standard input, command-line
+//! arguments.
 //!
-//! Owns the order in which sources apply (later ones win), `include`, and errors that name file and line. How a file
-//! is read is passed in, so that tests need no files. What a directive accepts is in its row.
+//! Owns the order in which sources apply (later ones win), `include`, and errors that name file and line. How
+//! a file is read is passed in, so that tests need no files. What a directive accepts is in its row.
 
 use std::fmt;
 use std::fs::File;
@@ -55,7 +56,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
 }
 
-/// A directive without effect was set to something else than its default. `Display` writes one line for the log.
+/// A directive without effect was set to something else than its default. `Display` writes one line for the
+/// log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warning {
     /// where
@@ -115,8 +117,8 @@ pub enum LineError {
     NotAnOption,
 }
 
-/// Applies `sources` in order to the defaults. `read` returns the files of a path, which may be a glob in `include`;
-/// [`read_files`] is the usual one.
+/// Applies `sources` in order to the defaults. `read` returns the files of a path, which may be a glob in
+/// `include`; [`read_files`] is the usual one.
 ///
 /// # Errors
 /// At the first line that is wrong and the first file that cannot be read.
@@ -135,8 +137,8 @@ pub fn load(
     Ok(Loaded { config: loader.config, warnings: loader.warnings })
 }
 
-/// Reads the file at `path`. The last part of the path may be a glob; then all files that match are read, in the
-/// order of their names, and none is no error.
+/// Reads the file at `path`. The last part of the path may be a glob; then all files that match are read, in
+/// the order of their names, and none is no error.
 ///
 /// # Errors
 /// When a file or the directory of a glob cannot be read, or a file is longer than 16 MiB.
@@ -204,9 +206,9 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// As redis-server: `--name` starts an option and what follows are its values; the first value may itself start
-    /// with `--`, except after `--save`, which may stand alone and then saves never. `"--name value"` may be one
-    /// argument.
+    /// As redis-server: `--name` starts an option and what follows are its values; the first value may itself
+    /// start with `--`, except after `--save`, which may stand alone and then saves never. `"--name value"`
+    /// may be one argument.
     fn arguments(&mut self, arguments: &[String]) -> Result<(), LoadError> {
         let mut options: Vec<Vec<Vec<u8>>> = Vec::new();
         let mut wants_value = false;
@@ -269,8 +271,8 @@ impl Loader<'_> {
                 None => LineError::UnknownDirective(name),
             });
         };
-        // Without any value there is nothing to parse; only `save` alone would mean something, and not what the
-        // writer of such a line may expect.
+        // Without any value there is nothing to parse; only `save` alone would mean something, and not what
+        // the writer of such a line may expect.
         if values.is_empty() {
             return Err(LineError::Value(ValueError::WordCount));
         }
@@ -287,7 +289,8 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Save points add up over lines, but the first line replaces the default, and an empty one those before it.
+    /// Save points add up over lines, but the first line replaces the default, and an empty one those before
+    /// it.
     fn add_to_earlier_save_points(&mut self, before: Value) {
         if let Value::SavePoints(mut points) = before
             && self.saw_save

@@ -5,8 +5,8 @@
 /// Whether all of `text` matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let (mut at_pattern, mut at_text) = (0, 0);
-    // Where to try again: after the last star, one byte further on in the text. Only the last star needs to give
-    // way, because what the earlier ones matched is already the shortest possible.
+    // Where to try again: after the last star, one byte further on in the text. Only the last star needs to
+    // give way, because what the earlier ones matched is already the shortest possible.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(at_pattern) == Some(&b'*') {

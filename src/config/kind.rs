@@ -1,7 +1,7 @@
 //! Kinds of directives: what text they accept, and Redis's words for what they do not.
 //!
-//! Owns parsing and bounds. The error texts are those of redis-server 7.0.15, because clients and its test suite
-//! compare them. Nothing here knows a directive by name, except where Redis puts the name into a text.
+//! Owns parsing and bounds. The error texts are those of redis-server 7.0.15, because clients and its test
+//! suite compare them. Nothing here knows a directive by name, except where Redis puts the name into a text.
 
 use std::fmt;
 
@@ -25,7 +25,8 @@ pub enum Kind {
         /// greatest accepted value
         max: i64,
     },
-    /// a number that is accepted from 0 to the greatest `int` and then moved into the bounds, as Redis does for `hz`
+    /// a number that is accepted from 0 to the greatest `int` and then moved into the bounds, as Redis does
+    /// for `hz`
     ClampedInteger {
         /// smaller numbers become this
         min: i64,
@@ -127,8 +128,8 @@ impl fmt::Display for ValueError {
 }
 
 impl Kind {
-    /// The value that the words after a directive's name mean. A kind of several values also takes them in one word,
-    /// apart by single spaces, as CONFIG SET passes them. `current` is what the directive has now.
+    /// The value that the words after a directive's name mean. A kind of several values also takes them in
+    /// one word, apart by single spaces, as CONFIG SET passes them. `current` is what the directive has now.
     ///
     /// # Errors
     /// When the words are not of this kind.
@@ -284,8 +285,8 @@ fn integer_within(word: &[u8], min: i64, max: i64) -> Result<i64, ValueError> {
     if (min..=max).contains(&number) { Ok(number) } else { Err(ValueError::IntegerBounds(min, max)) }
 }
 
-/// Bytes of a size such as `100mb`. Nothing but a unit is 0 bytes, as in Redis; a size beyond 64 bits counts as the
-/// greatest, so that the bounds refuse it.
+/// Bytes of a size such as `100mb`. Nothing but a unit is 0 bytes, as in Redis; a size beyond 64 bits counts
+/// as the greatest, so that the bounds refuse it.
 fn parse_memory(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = word.split_at(digits);

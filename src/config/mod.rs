@@ -1,10 +1,11 @@
 //! Configuration: what an operator may set, its defaults, and the texts of CONFIG GET, SET and REWRITE.
 //!
-//! Owns the [`Config`] struct and the table of directives behind it. It is state only: nothing here opens a socket,
-//! starts a thread or keeps a global, and a change of configuration is a new `Config` that the caller puts in place.
-//! The invariant that matters: a `Config` only ever holds values that its table accepts.
+//! Owns the [`Config`] struct and the table of directives behind it. It is state only: nothing here opens a
+//! socket, starts a thread or keeps a global, and a change of configuration is a new `Config` that the caller
+//! puts in place. The invariant that matters: a `Config` only ever holds values that its table accepts.
 //!
-//! To add a directive, add its field below and its row in `directives/`; everything else follows from the row.
+//! To add a directive, add its field below and its row in `directives/`; everything else follows from the
+//! row.
 
 mod choices;
 mod directives;
@@ -34,12 +35,13 @@ pub use value::{
     FileMode, MemoryOrPercent, OutputBufferLimit, OutputBufferLimits, SavePoint, ShutdownOptions, Value,
 };
 
-/// Declares `Config` and a private constructor that leaves each field empty. An empty field has no meaning: only
-/// `Config::default`, which applies the defaults of the table, may use it, so no default is written twice.
+/// Declares `Config` and a private constructor that leaves each field empty. An empty field has no meaning:
+/// only `Config::default`, which applies the defaults of the table, may use it, so no default is written
+/// twice.
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The configuration. Each field is named as its directive, with `_` for `-`; units and meaning are in the
-        /// row and in docs/config.md.
+        /// The configuration. Each field is named as its directive, with `_` for `-`; units and meaning are
+        /// in the row and in docs/config.md.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[$doc])* pub $field: $type,)*
@@ -192,9 +194,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Answers CONFIG GET: names and values of the directives that any of `patterns` matches, each once, in the
-    /// order of the table; an alias is a name of its own. A pattern without `*`, `?` or `[` is a name. Case does not
-    /// matter.
+    /// Answers CONFIG GET: names and values of the directives that any of `patterns` matches, each once, in
+    /// the order of the table; an alias is a name of its own. A pattern without `*`, `?` or `[` is a name.
+    /// Case does not matter.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
         let mut found = Vec::new();
         for directive in directives() {
@@ -207,10 +209,10 @@ impl Config {
         found
     }
 
-    /// Answers CONFIG SET: the configuration with all of `pairs` applied, or none of them. `protected_allowed` tells
-    /// whether the client may change protected directives, see [`Permission::allows`]. The caller puts the result in
-    /// place, after it did what a change needs (listen, change directory); where that fails, it answers
-    /// [`SetError::Rejected`] with [`Rejection::NotApplied`].
+    /// Answers CONFIG SET: the configuration with all of `pairs` applied, or none of them.
+    /// `protected_allowed` tells whether the client may change protected directives, see
+    /// [`Permission::allows`]. The caller puts the result in place, after it did what a change needs (listen,
+    /// change directory); where that fails, it answers [`SetError::Rejected`] with [`Rejection::NotApplied`].
     ///
     /// # Errors
     /// The first problem in Redis's order: first every name is checked, then every value.
@@ -249,8 +251,8 @@ impl Config {
         directives().filter(|directive| directive.value(self) != directive.value(other)).collect()
     }
 
-    /// What a running server takes over from a configuration that was loaded again: everything that may change at
-    /// run time. Also returns the directives that differ and need a restart.
+    /// What a running server takes over from a configuration that was loaded again: everything that may
+    /// change at run time. Also returns the directives that differ and need a restart.
     pub fn reloaded(&self, loaded: &Config) -> (Config, Vec<&'static Directive>) {
         let mut config = self.clone();
         let mut need_restart = Vec::new();

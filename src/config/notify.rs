@@ -1,7 +1,7 @@
 //! Flags of `notify-keyspace-events`: which keyspace events are published, and on which channels.
 //!
-//! Owns the letters, their meaning, and the order in which CONFIG GET shows them. The letters come from the Redis
-//! documentation page "Redis keyspace notifications"; the order was read from redis-server 7.0.15.
+//! Owns the letters, their meaning, and the order in which CONFIG GET shows them. The letters come from the
+//! Redis documentation page "Redis keyspace notifications"; the order was read from redis-server 7.0.15.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -53,7 +53,8 @@ impl NotifyFlags {
             | NotifyFlags::MODULE.0,
     );
 
-    /// The flags that `letters` name, in any order and any number of times; `None` when a letter has no meaning.
+    /// The flags that `letters` name, in any order and any number of times; `None` when a letter has no
+    /// meaning.
     pub fn parse(letters: &[u8]) -> Option<NotifyFlags> {
         let mut flags = NotifyFlags::default();
         for &letter in letters {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Names that `CONFIG GET *` of redis-server 7.0.15 answers, the ones of 7.2, and hidden ones of the test suite.
+/// Names that `CONFIG GET *` of redis-server 7.0.15 answers, the ones of 7.2, and hidden ones of the test
+/// suite.
 const REDIS_NAMES: &str = "
     acl-pubsub-default aclfile acllog-max-len active-defrag-cycle-max active-defrag-cycle-min
     active-defrag-ignore-bytes active-defrag-max-scan-fields active-defrag-threshold-lower

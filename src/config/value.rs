@@ -1,7 +1,7 @@
 //! Values of directives: their Rust types, and their text in CONFIG GET and in a file.
 //!
-//! Owns formatting; parsing is in `kind`. A [`Value`] is what lies between text and a typed field of `Config`:
-//! `kind` makes it from text, [`Setting`] moves it into the field and back.
+//! Owns formatting; parsing is in `kind`. A [`Value`] is what lies between text and a typed field of
+//! `Config`: `kind` makes it from text, [`Setting`] moves it into the field and back.
 
 use super::notify::NotifyFlags;
 use super::words;
@@ -66,8 +66,8 @@ impl Value {
         }
     }
 
-    /// What stands after the directive's name in a file: mostly one line, but one for each save point and for each
-    /// client class. Never empty.
+    /// What stands after the directive's name in a file: mostly one line, but one for each save point and for
+    /// each client class. Never empty.
     pub fn file_lines(&self) -> Vec<String> {
         match self {
             Value::Memory(bytes) => vec![with_unit(*bytes)],
@@ -92,13 +92,14 @@ impl Value {
     }
 }
 
-/// A type that a field of `Config` may have. `u64` is a number of bytes; the other integers are plain numbers.
+/// A type that a field of `Config` may have. `u64` is a number of bytes; the other integers are plain
+/// numbers.
 pub trait Setting: Sized {
     /// The field's content.
     fn to_value(&self) -> Value;
 
-    /// The content for the field; `None` when the value is of another kind or does not fit, which the tests of the
-    /// table rule out for every row.
+    /// The content for the field; `None` when the value is of another kind or does not fit, which the tests
+    /// of the table rule out for every row.
     fn from_value(value: Value) -> Option<Self>;
 }
 
@@ -234,7 +235,8 @@ impl OutputBufferLimit {
     }
 }
 
-/// What the shutdown that a signal asks for does. All false is the default: save if save points are configured.
+/// What the shutdown that a signal asks for does. All false is the default: save if save points are
+/// configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions {
     /// save even without save points; excludes `nosave`

@@ -1,8 +1,8 @@
 //! Words of a configuration line: splitting with quotes, and quoting.
 //!
-//! Owns the syntax that redis.conf shares with redis-cli: words apart by white space; `"..."` with the escapes
-//! `\n \r \t \b \a \xHH`; `'...'` where only `\'` is an escape; a closing quote must be followed by white space.
-//! What a word means is not known here.
+//! Owns the syntax that redis.conf shares with redis-cli: words apart by white space; `"..."` with the
+//! escapes `\n \r \t \b \a \xHH`; `'...'` where only `\'` is an escape; a closing quote must be followed by
+//! white space. What a word means is not known here.
 
 /// A line whose quotes do not match, or whose closing quote is followed by more text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// The first word of `text` (which starts with it) and how many bytes it took. Quotes may start inside a word:
-/// `ab"c d"` is one word.
+/// The first word of `text` (which starts with it) and how many bytes it took. Quotes may start inside a
+/// word: `ab"c d"` is one word.
 fn first_word(text: &[u8]) -> Result<(Vec<u8>, usize), UnbalancedQuotes> {
     let mut word = Vec::new();
     let mut at = 0;

@@ -1,8 +1,9 @@
 //! The table of directives: one row each, grouped by concept.
 //!
-//! Owns what a row is and how a name is looked up; the rows are in the files of this folder. A directive is declared
-//! here and as a field of `Config`, nowhere else: parsing, CONFIG GET, SET and REWRITE, and docs/config.md follow
-//! from its row. A row without effect keeps its value beside the fields, so that CONFIG GET answers what was set.
+//! Owns what a row is and how a name is looked up; the rows are in the files of this folder. A directive is
+//! declared here and as a field of `Config`, nowhere else: parsing, CONFIG GET, SET and REWRITE, and
+//! docs/config.md follow from its row. A row without effect keeps its value beside the fields, so that CONFIG
+//! GET answers what was set.
 
 mod cluster;
 mod limits;
@@ -76,8 +77,8 @@ pub enum Change {
     Protected,
     /// only at start; CONFIG SET refuses even the present value, as Redis does
     Immutable,
-    /// only at start; CONFIG SET takes the present value. For directives that Redis does not have, so that clients
-    /// which write back what `CONFIG GET *` gave them succeed.
+    /// only at start; CONFIG SET takes the present value. For directives that Redis does not have, so that
+    /// clients which write back what `CONFIG GET *` gave them succeed.
     Fixed,
 }
 
