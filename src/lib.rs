@@ -2,8 +2,21 @@
 //!
 //! Modules are listed by rank; a module uses only modules of a lower rank (`tests/structure.rs` checks it).
 
-// rank 0: no knowledge of the rest
+// rank 0: knows nothing of the rest
 pub mod base;
-// rank 3: services (state, no loops)
+// rank 1: the wire protocol
+pub mod resp;
+// rank 2: databases, shards, entries
+pub mod keyspace;
+// rank 3: services: state that is shared, no loops
+pub mod client;
 pub mod config;
 pub mod observe;
+pub mod pubsub;
+pub mod services;
+// rank 4: one file for each group of commands
+pub mod command;
+// rank 5: from a request to its effects
+pub mod dispatch;
+// rank 6: sockets, threads, timers
+pub mod server;

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use crate::client::{ClientInfo, Clients, Gates};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
-use crate::observe::{LatencyMonitor, SlowLog, Statistics};
+use crate::observe::latency_monitor::LatencyMonitor;
+use crate::observe::slow_log::SlowLog;
+use crate::observe::statistics::Statistics;
 use crate::pubsub::PubSub;
 
 /// The configuration in force. Event loops keep a copy and look at the generation before each request.
@@ -76,8 +78,6 @@ pub struct Services {
     pub latency: Mutex<LatencyMonitor>,
     pub pause: Mutex<Pause>,
     gates: AtomicU32,
-    /// Changes since the last snapshot (INFO rdb_changes_since_last_save).
-    pub dirty: AtomicU64,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// How far behind the slowest expiry wheel was at the last round, and expired keys still resident then.
@@ -116,7 +116,6 @@ impl Services {
             latency: Mutex::default(),
             pause: Mutex::default(),
             gates: AtomicU32::new(0),
-            dirty: AtomicU64::new(0),
             active_expire: AtomicBool::new(true),
             expire_lag_ms: AtomicI64::new(0),
             control,

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn size_classes_follow_jemallocs_table() {
-        for (size, class) in [(1, 8), (9, 16), (17, 32), (128, 128), (129, 160), (512, 512), (513, 640), (641, 768)]
+        for (size, class) in
+            [(1, 8), (9, 16), (17, 32), (128, 128), (129, 160), (512, 512), (513, 640), (641, 768)]
         {
             assert_eq!(size_class(size), class, "size {size}");
         }

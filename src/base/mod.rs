@@ -1,5 +1,7 @@
-//! Helpers that know nothing of the rest: checksums, number and pattern rules, accounting allocator, clock.
+//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the clock.
 
+pub mod allocator;
+pub mod clock;
 pub mod crc;
 pub mod glob;
 pub mod long_double;

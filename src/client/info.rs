@@ -21,6 +21,8 @@ impl ClientFlags {
     pub const NO_TOUCH: ClientFlags = ClientFlags(1 << 6);
     pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
     pub const DIRTY_TRANSACTION: ClientFlags = ClientFlags(1 << 8);
+    /// The peer is on this machine.
+    pub const LOCAL: ClientFlags = ClientFlags(1 << 9);
 }
 
 /// Texts that a client says about itself.

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
-use super::{connection, generic, pubsub, server, string, transactions};
+use super::{
+    client, config, connection, debug, generic, info, introspection, memory, pubsub, records, server, string,
+    transactions,
+};
 use crate::client::Gates;
 
 /// How the keys of a command are locked.
@@ -32,7 +35,8 @@ pub struct Command {
 
 impl Command {
     fn new(spec: &'static CommandSpec, parent: Option<&str>, next_id: &mut usize) -> Command {
-        let full_name = parent.map_or_else(|| spec.name.to_owned(), |parent| format!("{parent}|{}", spec.name));
+        let full_name =
+            parent.map_or_else(|| spec.name.to_owned(), |parent| format!("{parent}|{}", spec.name));
         let id = *next_id;
         *next_id += 1;
         let plan = match spec.keys {
@@ -88,7 +92,21 @@ const INDEX_SLOTS: usize = 1024;
 
 /// The table. Built once, at the first use.
 pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
-    let groups = [connection::ROWS, generic::ROWS, string::ROWS, transactions::ROWS, pubsub::ROWS, server::ROWS];
+    let groups = [
+        client::ROWS,
+        config::ROWS,
+        connection::ROWS,
+        debug::ROWS,
+        generic::ROWS,
+        info::ROWS,
+        introspection::ROWS,
+        memory::ROWS,
+        pubsub::ROWS,
+        records::ROWS,
+        server::ROWS,
+        string::ROWS,
+        transactions::ROWS,
+    ];
     Commands::new(groups.into_iter().flatten().collect())
 });
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use super::directives::{self, Effect};
 use super::kind::{Kind, ValueError};
 use super::value::Value;
-use super::{Config, glob, words};
+use super::{Config, words};
+use crate::base::glob;
 
 /// How deep files may include files; a file that includes itself reaches it.
 const INCLUDE_DEPTH_MAX: usize = 16;

@@ -10,7 +10,6 @@
 mod choices;
 mod directives;
 mod file;
-mod glob;
 mod kind;
 mod markdown;
 mod notify;
@@ -23,6 +22,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::base::glob;
 
 pub use choices::{AppendFsync, EvictionPolicy, HashFunction, LogFormat, LogLevel, Permission};
 pub use directives::{Change, Directive, Effect, GROUPS, Group, directives, find};

@@ -70,7 +70,11 @@ impl Entry {
         let entry = Entry::allocate(key, value.len());
         // SAFETY: `allocate` reserved value.len() bytes behind the key, and a fresh block overlaps nothing.
         unsafe {
-            ptr::copy_nonoverlapping(value.as_ptr(), entry.bytes().add(HEADER_BYTES + key.len()), value.len());
+            ptr::copy_nonoverlapping(
+                value.as_ptr(),
+                entry.bytes().add(HEADER_BYTES + key.len()),
+                value.len(),
+            );
         }
         entry
     }
@@ -319,7 +323,11 @@ impl EntryMut<'_> {
         // SAFETY: the size class has room for value.len() bytes behind the key, and `value` is not inside the block
         // (it was borrowed while self was exclusive).
         unsafe {
-            ptr::copy_nonoverlapping(value.as_ptr(), self.block.as_ptr().cast::<u8>().add(fixed), value.len());
+            ptr::copy_nonoverlapping(
+                value.as_ptr(),
+                self.block.as_ptr().cast::<u8>().add(fixed),
+                value.len(),
+            );
         }
         true
     }

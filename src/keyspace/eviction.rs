@@ -33,7 +33,10 @@ impl Policy {
     }
 
     fn only_volatile(self) -> bool {
-        matches!(self, Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl)
+        matches!(
+            self,
+            Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl
+        )
     }
 }
 
@@ -125,8 +128,7 @@ pub fn evict_one(
                 continue;
             }
             let from = random.below(partition.table().slots() as u64) as usize;
-            let wanted =
-                |entry: &EntryRef<'_>| !policy.only_volatile() || entry.expire_at_ms().is_some();
+            let wanted = |entry: &EntryRef<'_>| !policy.only_volatile() || entry.expire_at_ms().is_some();
             let positions = partition.table().sample(from, usize::MAX, SAMPLE_SLOTS_MAX);
             let candidates = positions.filter(|position| wanted(&partition.entry(*position))).take(samples);
             for position in candidates {

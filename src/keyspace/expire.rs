@@ -24,6 +24,7 @@ pub fn expire_shard(
 ) -> ExpireProgress {
     let mut guard = keyspace.lock_shard(shard);
     let mut progress = ExpireProgress::default();
+    keyspace.clear_due(shard);
     for database in 0..keyspace.databases() {
         let site = Site { keyspace, database, shard, now_ms };
         let (partition, watched) = guard.split(database);
@@ -42,6 +43,9 @@ pub fn expire_shard(
             }
         }
         partition.sweep_stale_records();
+        if let Some(tick) = partition.next_tick() {
+            keyspace.note_due(shard, tick);
+        }
         progress.lag_ms = progress.lag_ms.max(partition.lag_ms(site));
     }
     progress.backlog = *budget == 0;

@@ -69,12 +69,17 @@ impl<'k> Locked<'k> {
     /// for another is a defect of the command, never of the peer.
     #[inline]
     pub fn shard(&mut self, shard: usize) -> &mut Shard {
-        if let [(held, guard)] = self.guards.as_mut_slice() {
-            assert_eq!(usize::from(*held), shard, "a command touched a key that its row does not name");
-            return guard;
-        }
-        let found = self.guards.binary_search_by_key(&shard, |(held, _)| usize::from(*held));
-        let index = found.expect("a command touched a key that its row does not name");
+        let index = if self.guards.len() == 1 {
+            assert_eq!(
+                usize::from(self.guards[0].0),
+                shard,
+                "a command touched a key that its row does not name"
+            );
+            0
+        } else {
+            let found = self.guards.binary_search_by_key(&shard, |(held, _)| usize::from(*held));
+            found.expect("a command touched a key that its row does not name")
+        };
         &mut self.guards[index].1
     }
 

@@ -20,6 +20,8 @@ mod table;
 mod watch;
 mod wheel;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use parking_lot::{Mutex, MutexGuard};
 
 pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
@@ -81,6 +83,9 @@ pub struct Keyspace {
     databases: usize,
     /// Tick 0 of every wheel.
     base_ms: i64,
+    /// For each shard, a tick before which none of its wheels has anything to do. Written under the shard's lock; read
+    /// without it, so that a round of expiry touches only shards where something is due.
+    next_due: Box<[AtomicU32]>,
 }
 
 /// A key with what is computed from it once: the shard that holds it and its keyed hash.
@@ -124,7 +129,13 @@ impl Site<'_> {
 
 impl Keyspace {
     /// `readers` is the number of event loops that prefetch; `now_ms` is the time of creation.
-    pub fn new(databases: usize, readers: usize, hasher: KeyHasher, reclaimer: Reclaimer, now_ms: i64) -> Keyspace {
+    pub fn new(
+        databases: usize,
+        readers: usize,
+        hasher: KeyHasher,
+        reclaimer: Reclaimer,
+        now_ms: i64,
+    ) -> Keyspace {
         let shard = || Shard {
             partitions: (0..databases).map(|_| Partition::default()).collect(),
             watched: WatchTable::default(),
@@ -136,7 +147,29 @@ impl Keyspace {
             reclaimer,
             databases,
             base_ms: now_ms - TICK_MS,
+            next_due: (0..SHARDS).map(|_| AtomicU32::new(u32::MAX)).collect(),
         }
+    }
+
+    /// Whether a wheel of the shard may have something to do at `now_ms`.
+    #[inline]
+    pub fn has_due(&self, shard: usize, now_ms: i64) -> bool {
+        let reached = (now_ms - self.base_ms) / TICK_MS;
+        i64::from(self.next_due[shard].load(Ordering::Relaxed)) <= reached
+    }
+
+    /// Notes that a wheel of the shard has something to do at `tick`; called under the shard's lock.
+    #[inline]
+    fn note_due(&self, shard: usize, tick: u32) {
+        let next = &self.next_due[shard];
+        if tick < next.load(Ordering::Relaxed) {
+            next.store(tick, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets what is due in a shard, before its wheels say it anew; called under the shard's lock.
+    fn clear_due(&self, shard: usize) {
+        self.next_due[shard].store(u32::MAX, Ordering::Relaxed);
     }
 
     pub fn databases(&self) -> usize {

@@ -4,10 +4,10 @@
 //! Moving a deadline further away only stores it; when the record comes due, the entry is filed again. Only a nearer
 //! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
 
+use super::Site;
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::table::{Position, Table};
 use super::wheel::{Record, TICK_MS, Wheel};
-use super::Site;
 
 /// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
 const STALE_FACTOR: usize = 2;
@@ -149,6 +149,7 @@ impl Partition {
         entry.set_filed_tick(tick);
         let wheel = self.wheel.get_or_insert_with(|| Box::new(Wheel::new(site.tick_reached())));
         wheel.file(Record { prefix: (hash >> 32) as u32, tick });
+        site.keyspace.note_due(site.shard, tick);
     }
 
     /// Handles the next record that is due at the site's time. An expired entry is named, not removed: the caller owns the
@@ -168,6 +169,11 @@ impl Partition {
             self.file(site, position, hash, at);
         }
         Due::Handled
+    }
+
+    /// The next tick at which the wheel has something to do.
+    pub fn next_tick(&self) -> Option<u32> {
+        self.wheel.as_ref().and_then(|wheel| wheel.next_tick())
     }
 
     /// Milliseconds that the wheel is behind the site's time.

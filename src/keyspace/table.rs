@@ -144,7 +144,8 @@ impl Table {
                 return None;
             }
             // SAFETY: a word that is not 0 owns a live entry, and the table is borrowed.
-            if word & LOW_MASK == want && unsafe { EntryRef::from_address(entry_address(word)) }.key() == key {
+            if word & LOW_MASK == want && unsafe { EntryRef::from_address(entry_address(word)) }.key() == key
+            {
                 return Some(Position(slot));
             }
             if want & DISTANCE_MASK == DISTANCE_MASK {
@@ -405,7 +406,10 @@ fn first_granule(home: usize, slots: usize) -> u64 {
 #[inline]
 fn pack(entry: Entry, low: u64) -> u64 {
     let address = entry.into_address() as u64;
-    debug_assert!(address.trailing_zeros() >= 4 && address < 1 << 47, "an x86-64 user address, aligned to 16");
+    debug_assert!(
+        address.trailing_zeros() >= 4 && address < 1 << 47,
+        "an x86-64 user address, aligned to 16"
+    );
     address >> 4 << LOW_BITS | low
 }
 
@@ -539,7 +543,8 @@ mod tests {
         for i in 0..128 {
             assert!(table.insert(0, Entry::new(format!("{i}").as_bytes(), b"")).is_ok());
         }
-        let refused = table.insert(0, Entry::new(b"one too many", b"")).expect_err("the distance is 7 bits wide");
+        let refused =
+            table.insert(0, Entry::new(b"one too many", b"")).expect_err("the distance is 7 bits wide");
         assert_eq!(refused.view().key(), b"one too many");
         assert_eq!(table.len(), 128);
         for i in 0..128 {

@@ -91,6 +91,11 @@ impl Wheel {
         None
     }
 
+    /// The first tick at which [`Wheel::pop_due`] has something to do; `None` for an empty wheel.
+    pub fn next_tick(&self) -> Option<u32> {
+        self.next_slot().map(|(_, _, start)| start)
+    }
+
     /// The occupied slot that comes first: its level, index and first tick (not before `now`). A higher level wins a tie,
     /// because what it holds may belong in front.
     fn next_slot(&self) -> Option<(usize, usize, u32)> {

@@ -5,7 +5,7 @@
 //! undo it. It stores the present totals as a baseline, which later reads subtract.
 
 use super::command_stats::{CommandStats, CommandTotals};
-use super::counters::{CounterTotals, LoopCounters};
+use super::counters::{Counter, CounterTotals, LoopCounters};
 use super::error_stats::ErrorStats;
 use super::histogram::{CommandLatencies, Histogram};
 use parking_lot::Mutex;
@@ -21,6 +21,8 @@ pub struct LoopStatistics {
     pub commands: CommandStats,
     /// Durations by command; recorded while `latency-tracking` is on.
     pub latencies: CommandLatencies,
+    /// Changes of keys; a reset leaves it alone, because snapshots count from it.
+    pub changes: Counter,
 }
 
 /// The statistics of all loops, and of errors, which the loops share.
@@ -48,6 +50,7 @@ impl Statistics {
             counters: LoopCounters::default(),
             commands: CommandStats::new(commands),
             latencies: CommandLatencies::new(commands),
+            changes: Counter::new(),
         };
         Statistics {
             loops: (0..loops).map(|_| Arc::new(one())).collect(),

@@ -4,4 +4,4 @@ mod reply;
 mod request;
 
 pub use reply::{Protocol, Reply};
-pub use request::{Args, ArgRange, Limits, ParseError, Parser, Step};
+pub use request::{ArgRange, Args, Limits, ParseError, Parser, Step};

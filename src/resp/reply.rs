@@ -155,8 +155,8 @@ impl<'a> Reply<'a> {
     pub fn double(&mut self, value: f64) {
         let text = format_f64(value);
         match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
-            Protocol::Resp3 => self.line(b',', text.as_bytes()),
+            Protocol::Resp2 => self.bulk(&text),
+            Protocol::Resp3 => self.line(b',', &text),
         }
     }
 

@@ -289,8 +289,12 @@ fn parse_length(digits: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { bulk_len_max: 512 << 20, multibulk_len_max: 1 << 20, inline_max: 64 << 10, unauthenticated: false };
+    const LIMITS: Limits = Limits {
+        bulk_len_max: 512 << 20,
+        multibulk_len_max: 1 << 20,
+        inline_max: 64 << 10,
+        unauthenticated: false,
+    };
 
     fn parse_all(input: &[u8]) -> Result<Vec<Vec<Vec<u8>>>, ParseError> {
         let (mut parser, mut requests) = (Parser::default(), Vec::new());

@@ -1,0 +1,350 @@
+//! What a command function may touch: its arguments, the keys that its row names, its reply, its client, and effects.
+//!
+//! A function reads and changes values through [`Cx`], reports each change with [`Cx::changed`], and returns a [`Failure`] where the
+//! request is wrong. Deadlines that have passed, access history, watch versions, keyspace events and counters follow from
+//! these calls.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::effects::{Effects, Event, Noted};
+use super::registry::Command;
+use crate::base::clock::Stopwatch;
+use crate::base::random::Random;
+use crate::client::{Client, ClientInfo, Gates, Message};
+use crate::config::Config;
+use crate::keyspace::{AccessRules, Entry, EntryRef, Key, Locked, Partition, Position, Site};
+use crate::observe::counters::Count;
+use crate::observe::statistics::LoopStatistics;
+use crate::resp::{Args, Reply};
+use crate::services::Services;
+
+/// Why a command did not do what it was asked; the text is the error reply.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub struct Failure(pub Cow<'static, str>);
+
+impl Failure {
+    pub const SYNTAX: Failure = Failure(Cow::Borrowed("ERR syntax error"));
+    pub const NOT_AN_INTEGER: Failure = Failure(Cow::Borrowed("ERR value is not an integer or out of range"));
+    pub const NO_SUCH_KEY: Failure = Failure(Cow::Borrowed("ERR no such key"));
+
+    pub const fn text(text: &'static str) -> Failure {
+        Failure(Cow::Borrowed(text))
+    }
+
+    pub fn owned(text: String) -> Failure {
+        Failure(Cow::Owned(text))
+    }
+}
+
+/// What a command function returns.
+pub type Outcome = Result<(), Failure>;
+
+/// What an event loop carries from request to request.
+pub struct LoopState<'s> {
+    pub services: &'s Services,
+    pub statistics: Arc<LoopStatistics>,
+    /// The configuration that the present request sees.
+    pub config: Arc<Config>,
+    pub generation: u64,
+    pub access: AccessRules,
+    pub random: Random,
+    pub effects: Effects,
+    pub stopwatch: Stopwatch,
+    pub loop_index: usize,
+    /// Unix milliseconds, read once for a batch.
+    pub now_ms: i64,
+    /// Unix microseconds at the same moment.
+    pub now_us: i64,
+}
+
+impl<'s> LoopState<'s> {
+    /// `loop_index` names the loop's part of the statistics and its mailbox; `seed` starts its random numbers.
+    pub fn new(services: &'s Services, loop_index: usize, seed: u64, stopwatch: Stopwatch) -> LoopState<'s> {
+        let statistics = Arc::clone(&services.statistics.loops()[loop_index]);
+        let config = services.settings.load();
+        let access = access_rules(&config);
+        LoopState {
+            services,
+            statistics,
+            config,
+            generation: services.settings.generation(),
+            access,
+            random: Random::new(seed),
+            effects: Effects::default(),
+            stopwatch,
+            loop_index,
+            now_ms: 0,
+            now_us: 0,
+        }
+    }
+
+    /// Starts a batch at this time.
+    pub fn set_now_us(&mut self, now_us: i64) {
+        self.now_us = now_us;
+        self.now_ms = now_us.div_euclid(1000);
+    }
+
+    /// Takes over a changed configuration.
+    #[inline]
+    pub fn refresh(&mut self) {
+        let generation = self.services.settings.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.config = self.services.settings.load();
+            self.access = access_rules(&self.config);
+        }
+    }
+
+    #[inline]
+    pub fn count(&self, count: Count, by: u64) {
+        self.statistics.counters.add(count, by);
+    }
+
+    /// Hands bytes to any client: at once if this loop owns it, else through its loop's mailbox.
+    pub fn deliver(&mut self, client: &ClientInfo, bytes: bytes::Bytes) {
+        deliver(self.services, &mut self.effects, self.loop_index, client, bytes);
+    }
+
+    /// Notes a keyspace event if somebody wants its class.
+    #[inline]
+    pub fn note(&mut self, event: Event, database: usize, key: &[u8]) {
+        if self.config.notify_keyspace_events.intersects(event.class) {
+            self.effects.events.push(Noted { event, database, key: key.into() });
+        }
+    }
+}
+
+/// See [`LoopState::deliver`].
+pub fn deliver(
+    services: &Services,
+    effects: &mut Effects,
+    loop_index: usize,
+    client: &ClientInfo,
+    bytes: bytes::Bytes,
+) {
+    if client.loop_index == loop_index {
+        effects.deliver_local(client.place, client.id, bytes);
+    } else {
+        let message = Message::Deliver { place: client.place, id: client.id, bytes };
+        services.clients.mailbox(client.loop_index).send(message);
+    }
+}
+
+fn access_rules(config: &Config) -> AccessRules {
+    AccessRules {
+        lfu: config.maxmemory_policy.is_lfu(),
+        log_factor: config.lfu_log_factor,
+        decay_minutes: config.lfu_decay_time,
+    }
+}
+
+/// See the module's text. `'s` is the life of the services, `'a` that of the request.
+pub struct Cx<'a, 's> {
+    pub args: Args<'a>,
+    pub command: &'a Command,
+    pub reply: Reply<'a>,
+    pub client: &'a mut Client,
+    pub state: &'a mut LoopState<'s>,
+    pub locked: &'a mut Locked<'s>,
+    /// The first key, hashed already.
+    pub first_key: Option<(usize, Key<'a>)>,
+    /// The command runs inside EXEC.
+    pub in_exec: bool,
+}
+
+impl<'a, 's> Cx<'a, 's> {
+    pub fn services(&self) -> &'s Services {
+        self.state.services
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.state.now_ms
+    }
+
+    /// The argument at `index` as a key of the command.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'a> {
+        match self.first_key {
+            Some((at, key)) if at == index => key,
+            _ => self.services().keyspace.key(self.args.at(index)),
+        }
+    }
+
+    /// The argument at `index` as an integer.
+    pub fn integer(&self, index: usize) -> Result<i64, Failure> {
+        crate::base::number::parse_i64(self.args.at(index)).ok_or(Failure::NOT_AN_INTEGER)
+    }
+
+    /// The partition and site of a key in the client's database.
+    #[inline]
+    pub fn partition(&mut self, key: Key<'_>) -> (&mut Partition, Site<'s>) {
+        self.partition_of(self.client.database, key)
+    }
+
+    /// The partition and site of a key in any database.
+    #[inline]
+    pub fn partition_of(&mut self, database: usize, key: Key<'_>) -> (&mut Partition, Site<'s>) {
+        self.locked.partition(database, key, self.state.now_ms)
+    }
+
+    /// Finds a live key for reading: counts a hit or a miss, notes the access, reclaims the key if its time has passed.
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let Some(position) = self.find(key) else {
+            self.state.count(Count::KeyspaceMisses, 1);
+            self.state.note(Event::KEY_MISS, self.client.database, key.bytes);
+            return None;
+        };
+        self.state.count(Count::KeyspaceHits, 1);
+        self.touch(key, position);
+        Some(self.partition(key).0.entry(position))
+    }
+
+    /// [`Cx::read`], with the value written as the reply; false if there is no such key.
+    #[inline]
+    pub fn read_into_reply(&mut self, key: Key<'_>) -> bool {
+        let now_ms = self.state.now_ms;
+        let database = self.client.database;
+        let Some(position) = self.find(key) else {
+            self.state.count(Count::KeyspaceMisses, 1);
+            self.state.note(Event::KEY_MISS, database, key.bytes);
+            return false;
+        };
+        self.state.count(Count::KeyspaceHits, 1);
+        self.touch(key, position);
+        // The entry is borrowed from the shard and the reply from the connection, so nothing is copied between.
+        self.reply.bulk(self.locked.partition(database, key, now_ms).0.entry(position).value());
+        true
+    }
+
+    /// Finds a live key without counting or noting anything.
+    #[inline]
+    pub fn find(&mut self, key: Key<'_>) -> Option<Position> {
+        self.find_in(self.client.database, key)
+    }
+
+    /// [`Cx::find`] in any database.
+    #[inline]
+    pub fn find_in(&mut self, database: usize, key: Key<'_>) -> Option<Position> {
+        let now_ms = self.state.now_ms;
+        let (partition, _) = self.partition_of(database, key);
+        let position = partition.find(key.hash, key.bytes)?;
+        if partition.entry(position).is_expired(now_ms) {
+            self.expire(database, key, position);
+            return None;
+        }
+        Some(position)
+    }
+
+    /// The entry at a position that [`Cx::find`] gave.
+    #[inline]
+    pub fn entry(&mut self, key: Key<'_>, position: Position) -> EntryRef<'_> {
+        self.partition(key).0.entry(position)
+    }
+
+    /// Notes an access, unless the client asked that its reads leave no trace.
+    #[inline]
+    pub fn touch(&mut self, key: Key<'_>, position: Position) {
+        if self.client.no_touch && self.command.spec.name != "touch" {
+            return;
+        }
+        let now_ms = self.state.now_ms;
+        let mut entry = self.locked.partition(self.client.database, key, now_ms).0.entry_mut(position);
+        let access = entry.view().access();
+        entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+    }
+
+    /// Reclaims a key whose time has passed. While writes are paused it stays where it is, unseen.
+    #[cold]
+    fn expire(&mut self, database: usize, key: Key<'_>, position: Position) {
+        if self.services().gates().has(Gates::PAUSED) {
+            return;
+        }
+        let (partition, site) = self.partition_of(database, key);
+        let entry = partition.remove(site, position);
+        self.services().keyspace.reclaimer().free_entry(entry);
+        self.state.count(Count::ExpiredKeys, 1);
+        self.note_change(database, key);
+        self.state.note(Event::EXPIRED, database, key.bytes);
+    }
+
+    /// Stores a value under a key: over the entry at `found` (keeping its deadline), or as a new key. `found` is what
+    /// [`Cx::find`] gave for this key just before. Gives the entry's position.
+    #[inline]
+    pub fn store(&mut self, key: Key<'_>, found: Option<Position>, value: &[u8]) -> Position {
+        let now_ms = self.state.now_ms;
+        match found {
+            Some(position) => {
+                let (partition, _) = self.partition(key);
+                if let Some(old) = partition.set_value(position, value) {
+                    self.services().keyspace.reclaimer().free_entry(old);
+                }
+                self.touch(key, position);
+                position
+            }
+            None => {
+                let mut entry = Entry::new(key.bytes, value);
+                entry.view_mut().set_access(self.state.access.fresh(now_ms));
+                self.add(self.client.database, key, entry)
+            }
+        }
+    }
+
+    /// Adds an entry under a key that is not there.
+    pub fn add(&mut self, database: usize, key: Key<'_>, entry: Entry) -> Position {
+        let (partition, site) = self.partition_of(database, key);
+        let position = partition.insert(site, key.hash, entry);
+        self.state.note(Event::NEW_KEY, database, key.bytes);
+        position
+    }
+
+    /// Sets or removes the deadline of the entry at `position`.
+    #[inline]
+    pub fn set_expire_at_ms(&mut self, key: Key<'_>, position: Position, at_ms: Option<i64>) {
+        let (partition, site) = self.partition(key);
+        partition.set_expire_at_ms(site, position, key.hash, at_ms);
+    }
+
+    /// Removes the entry at `position` and frees it. The caller reports the change.
+    pub fn remove(&mut self, database: usize, key: Key<'_>, position: Position) {
+        let entry = self.take(database, key, position);
+        self.services().keyspace.reclaimer().free_entry(entry);
+    }
+
+    /// Removes the entry at `position` and gives it back. The caller reports the change.
+    pub fn take(&mut self, database: usize, key: Key<'_>, position: Position) -> Entry {
+        let (partition, site) = self.partition_of(database, key);
+        partition.remove(site, position)
+    }
+
+    /// A key of the client's database has changed, and this is how.
+    #[inline]
+    pub fn changed(&mut self, event: Event, key: Key<'_>) {
+        self.changed_in(self.client.database, event, key);
+    }
+
+    /// [`Cx::changed`] in any database.
+    #[inline]
+    pub fn changed_in(&mut self, database: usize, event: Event, key: Key<'_>) {
+        self.note_change(database, key);
+        self.state.note(event, database, key.bytes);
+    }
+
+    /// A further event of a change that was already reported (SET with EX: `set`, then `expire`).
+    #[inline]
+    pub fn also(&mut self, event: Event, key: Key<'_>) {
+        self.state.note(event, self.client.database, key.bytes);
+    }
+
+    #[inline]
+    fn note_change(&mut self, database: usize, key: Key<'_>) {
+        self.locked.shard(key.shard).watched.touch(database, key.bytes);
+        self.state.statistics.changes.add(1);
+    }
+}

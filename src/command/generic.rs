@@ -1,0 +1,5 @@
+//! Commands on keys of any type.
+
+use super::spec::CommandSpec;
+
+pub const ROWS: &[CommandSpec] = &[];

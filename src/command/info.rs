@@ -1,0 +1,5 @@
+//! INFO: the report of the server about itself.
+
+use super::spec::CommandSpec;
+
+pub const ROWS: &[CommandSpec] = &[];

@@ -1,0 +1,5 @@
+//! MEMORY: where the bytes are.
+
+use super::spec::CommandSpec;
+
+pub const ROWS: &[CommandSpec] = &[];

@@ -1,0 +1,24 @@
+//! Commands: one file for each group, with a table of rows and a function for each row. To add a command, add both.
+
+mod client;
+mod config;
+mod connection;
+mod cx;
+mod debug;
+mod effects;
+mod generic;
+mod info;
+mod introspection;
+mod memory;
+mod pubsub;
+mod records;
+mod registry;
+mod server;
+mod spec;
+mod string;
+mod transactions;
+
+pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
+pub use effects::{Effects, Event, Noted};
+pub use registry::{COMMANDS, Command, Commands, KeyPlan};
+pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};

@@ -1,0 +1,5 @@
+//! Commands of publish and subscribe.
+
+use super::spec::CommandSpec;
+
+pub const ROWS: &[CommandSpec] = &[];

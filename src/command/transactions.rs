@@ -1,0 +1,5 @@
+//! Transactions.
+
+use super::spec::CommandSpec;
+
+pub const ROWS: &[CommandSpec] = &[];

@@ -1,0 +1,172 @@
+//! Running one request.
+
+use crate::base::clock::Stopwatch;
+use crate::client::{Client, Gates, ReplyMode};
+use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState};
+use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
+use crate::observe::counters::Count;
+use crate::observe::slow_log::is_slow;
+use crate::resp::{Args, Reply};
+
+use super::admit::{self, Admission};
+
+/// What is known of a request before it runs; computed for a whole batch, so that memory can be prefetched.
+#[derive(Clone, Copy)]
+pub struct Prepared {
+    /// The command or subcommand, if there is one of that name.
+    pub command: Option<&'static Command>,
+    /// Shard and hash of the first key, if the command has exactly one.
+    pub key: Option<(usize, u64, usize)>,
+}
+
+/// Finds the command and hashes the key of a request.
+#[inline]
+pub fn prepare(keyspace: &Keyspace, args: Args<'_>) -> Prepared {
+    let commands: &'static Commands = &COMMANDS;
+    let mut command = commands.find(args.at(0));
+    if let Some(container) = command
+        && !container.subcommands.is_empty()
+        && let Some(name) = args.get(1)
+    {
+        command = container.subcommand(name).or(command);
+    }
+    let key = match command {
+        Some(Command { plan: KeyPlan::One(index), .. }) if *index < args.len() => {
+            let key = keyspace.key(args.at(*index));
+            Some((*index, key.hash, key.shard))
+        }
+        _ => None,
+    };
+    Prepared { command, key }
+}
+
+/// Runs one request of `client`, writing its reply into `out`. Gives false when the request has to wait (the client is blocked
+/// now): it was not run, and must be given again later.
+pub fn execute(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    prepared: Prepared,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
+    state.refresh();
+    let mark = out.len();
+    let mut reply = Reply::new(out, client.protocol);
+    let Some(command) = prepared.command else {
+        admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
+        return true;
+    };
+    if !command.accepts(args.len()) || !command.subcommands.is_empty() {
+        admit::reject(state, client, &mut reply, Some(command), &admit::bad_shape(command, args));
+        return true;
+    }
+    let gates = client.gates.and(state.services.gates()).common(command.concerns);
+    if gates.any() {
+        match admit::admit(state, client, gates, command, args, &mut reply) {
+            Admission::Run => {}
+            Admission::Done => {
+                drop_muted(client, out, mark);
+                return true;
+            }
+            Admission::Wait => return false,
+        }
+    }
+    run(state, client, command, prepared, args, out);
+    if gates.has(Gates::MUTED) || client.reply_mode != ReplyMode::On {
+        drop_muted(client, out, mark);
+    }
+    true
+}
+
+/// Locks what the command's row names, and runs it.
+#[inline]
+fn run(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    command: &'static Command,
+    prepared: Prepared,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) {
+    let keyspace = &state.services.keyspace;
+    let first_key = prepared.key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
+    let mut locked = match (command.plan, first_key) {
+        (KeyPlan::None, _) => Locked::none(keyspace),
+        (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+        _ => {
+            let mut shards = ShardSet::default();
+            add_shards(keyspace, command, args, &mut shards);
+            Locked::many(keyspace, shards)
+        }
+    };
+    let failed = call(state, client, command, first_key, args, &mut locked, out, false);
+    drop(locked);
+    let _ = failed;
+    if !state.effects.events.is_empty() {
+        super::after::publish_events(state);
+    }
+}
+
+/// Adds the shards of all keys of a request.
+pub fn add_shards(keyspace: &Keyspace, command: &Command, args: Args<'_>, shards: &mut ShardSet) {
+    for position in command.key_positions(args.len()) {
+        shards.add(keyspace.key(args.at(position)).shard);
+    }
+    if command.has(Flags::ALL_KEYS) {
+        shards.add_all();
+    }
+}
+
+/// Calls the command's function with the locks in place, and records how it went. Gives whether it failed.
+#[allow(clippy::too_many_arguments, reason = "the parts of a context, which borrow from different owners")]
+pub fn call<'s>(
+    state: &mut LoopState<'s>,
+    client: &mut Client,
+    command: &'static Command,
+    first_key: Option<(usize, Key<'_>)>,
+    args: Args<'_>,
+    locked: &mut Locked<'s>,
+    out: &mut Vec<u8>,
+    in_exec: bool,
+) -> bool {
+    let start = Stopwatch::ticks();
+    let mark = out.len();
+    let reply = Reply::new(out, client.protocol);
+    let mut cx = Cx { args, command, reply, client, state, locked, first_key, in_exec };
+    let outcome = (command.spec.run)(&mut cx);
+    let failed = outcome.is_err();
+    if let Err(Failure(text)) = outcome {
+        cx.reply.rewind(mark);
+        cx.reply.error(&text);
+        state.services.statistics.record_error(text.as_bytes());
+        state.count(Count::ErrorReplies, 1);
+        state.statistics.commands.record_failed(command.id);
+    }
+    let elapsed_us = state.stopwatch.microseconds(start, Stopwatch::ticks());
+    state.statistics.commands.record_call(command.id, elapsed_us);
+    state.count(Count::CommandsProcessed, 1);
+    if state.config.latency_tracking {
+        state.statistics.latencies.record_us(command.id, elapsed_us);
+    }
+    if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
+        super::after::record_slow(state, client, command, args, elapsed_us);
+    }
+    failed
+}
+
+/// Takes a reply back that CLIENT REPLY OFF or SKIP suppresses, and moves SKIP on.
+fn drop_muted(client: &mut Client, out: &mut Vec<u8>, mark: usize) {
+    match client.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => out.truncate(mark),
+        ReplyMode::SkipThis => {
+            out.truncate(mark);
+            client.reply_mode = ReplyMode::On;
+            client.set_gate(Gates::MUTED, false);
+        }
+        ReplyMode::SkipNext => {
+            out.truncate(mark);
+            client.reply_mode = ReplyMode::SkipThis;
+        }
+    }
+}

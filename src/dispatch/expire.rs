@@ -1,0 +1,51 @@
+//! One event loop's share of active expiry, and its effects.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::after::publish_events;
+use crate::client::Gates;
+use crate::command::{Event, LoopState};
+use crate::keyspace::{SHARDS, expire_shard};
+use crate::observe::counters::Count;
+
+/// Wheel records that one round handles; about a millisecond's work. What is left waits for the next round, between two sweeps
+/// over the sockets.
+const ROUND_BUDGET: usize = 2000;
+
+/// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn.
+pub fn expire_round(state: &mut LoopState<'_>) -> bool {
+    let services = state.services;
+    let frozen = services.gates().has(Gates::PAUSED) || !services.active_expire.load(Relaxed);
+    if frozen {
+        return false;
+    }
+    let (keyspace, now_ms) = (&services.keyspace, state.now_ms);
+    let (mut budget, mut lag_ms, mut expired) = (ROUND_BUDGET, 0, 0);
+    for shard in (state.loop_index..SHARDS).step_by(services.identity.loops) {
+        if !keyspace.has_due(shard, now_ms) {
+            continue;
+        }
+        let progress = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
+            expired += 1;
+            state.note(Event::EXPIRED, database, entry.view().key());
+            keyspace.reclaimer().free_entry(entry);
+        });
+        lag_ms = lag_ms.max(progress.lag_ms);
+        if !state.effects.events.is_empty() {
+            publish_events(state);
+        }
+        if progress.backlog {
+            break;
+        }
+    }
+    if expired > 0 {
+        state.count(Count::ExpiredKeys, expired);
+        state.statistics.changes.add(expired);
+    }
+    services.expire_lag_ms.store(lag_ms, Relaxed);
+    let backlog = budget == 0;
+    if backlog {
+        state.count(Count::ExpiredTimeCapReached, 1);
+    }
+    backlog
+}

@@ -1,0 +1,11 @@
+//! From a request to its effects: admission, locks, the command's function, and what follows when the locks are released.
+
+mod admit;
+mod after;
+mod execute;
+mod expire;
+mod leave;
+
+pub use execute::{Prepared, execute, prepare};
+pub use expire::expire_round;
+pub use leave::forget_client;

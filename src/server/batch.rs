@@ -1,0 +1,109 @@
+//! A batch: the requests that one sweep over ready sockets has parsed, in the order in which they run.
+//!
+//! Its three steps are what makes pipelined requests cheap: parse many requests and hash their keys, prefetch first the table slots and
+//! then the entries of all of them, run them.
+
+use crate::dispatch::{Prepared, prepare};
+use crate::keyspace::{Ahead, Keyspace};
+use crate::resp::{ArgRange, Args};
+
+/// Requests that are parsed before any of them runs.
+pub const BATCH_REQUESTS: usize = 64;
+/// Cache lines of an entry that are prefetched: header, key and the beginning of the value; the processor follows from there.
+const ENTRY_LINES: usize = 4;
+
+/// One parsed request.
+#[derive(Clone, Copy)]
+pub struct Request {
+    pub prepared: Prepared,
+    /// Its arguments in the batch's list.
+    first_range: usize,
+    ranges: usize,
+    /// Offset of its first byte in the input.
+    pub start: usize,
+    /// Its arguments lie in this inline buffer, not in the input.
+    inline: Option<usize>,
+    ahead: Option<Ahead>,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Batch {
+    pub requests: Vec<Request>,
+    pub ranges: Vec<ArgRange>,
+    inline: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    pub fn clear(&mut self) {
+        self.requests.clear();
+        self.ranges.clear();
+        self.inline.clear();
+    }
+
+    /// Frees what a batch of unusual size has left behind.
+    pub fn shrink(&mut self) {
+        const RANGES_KEPT: usize = 16 * 1024;
+        if self.ranges.capacity() > RANGES_KEPT {
+            self.ranges = Vec::new();
+        }
+    }
+
+    /// Adds the request whose arguments are the ranges from `first_range` on, and starts its prefetch.
+    #[inline]
+    pub fn push(
+        &mut self,
+        keyspace: &Keyspace,
+        database: usize,
+        input: &[u8],
+        first_range: usize,
+        start: usize,
+    ) {
+        let args = Args::new(input, &self.ranges[first_range..]);
+        let prepared = prepare(keyspace, args);
+        let mut ahead = None;
+        if let Some((_, hash, shard)) = prepared.key {
+            keyspace.prefetch_shard(shard);
+            ahead = keyspace.prefetcher().slot_ahead(database, shard, hash);
+        }
+        let ranges = self.ranges.len() - first_range;
+        self.requests.push(Request { prepared, first_range, ranges, start, inline: None, ahead });
+    }
+
+    /// Adds a request that came as a plain line, already split into words.
+    pub fn push_inline(&mut self, keyspace: &Keyspace, words: &[Vec<u8>], start: usize) {
+        let first_range = self.ranges.len();
+        let mut bytes = Vec::new();
+        for word in words {
+            self.ranges.push(ArgRange { start: bytes.len() as u32, len: word.len() as u32 });
+            bytes.extend_from_slice(word);
+        }
+        let prepared = prepare(keyspace, Args::new(&bytes, &self.ranges[first_range..]));
+        self.inline.push(bytes);
+        let inline = Some(self.inline.len() - 1);
+        self.requests.push(Request {
+            prepared,
+            first_range,
+            ranges: words.len(),
+            start,
+            inline,
+            ahead: None,
+        });
+    }
+
+    /// The second step of prefetching, for the requests from `first` on.
+    pub fn prefetch_entries(&self, keyspace: &Keyspace, first: usize) {
+        for request in &self.requests[first..] {
+            if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
+                keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
+            }
+        }
+    }
+
+    /// The arguments of a request whose input is `input`.
+    #[inline]
+    pub fn args<'a>(&'a self, request: &Request, input: &'a [u8]) -> Args<'a> {
+        let input = request.inline.map_or(input, |inline| &self.inline[inline]);
+        Args::new(input, &self.ranges[request.first_range..][..request.ranges])
+    }
+}

@@ -1,0 +1,139 @@
+//! One connection: its socket, the input that is not yet a whole request, and the output that the socket did not take yet.
+//!
+//! An idle connection holds no buffers: whole requests are parsed from the event loop's shared buffer, and replies go out from a
+//! shared one. Only what is left over is kept here.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::client::Client;
+use crate::resp::{ArgRange, Parser};
+
+/// Buffers above this size are not kept for the next time.
+const KEEP_BYTES: usize = 64 * 1024;
+
+pub struct Connection {
+    pub socket: OwnedFd,
+    pub client: Client,
+    /// Input from the start of an unfinished (or waiting) request.
+    pub pending: Vec<u8>,
+    /// Where the parser stands in `pending`.
+    pub parser: Parser,
+    /// Arguments of the unfinished request, as ranges of `pending`.
+    pub partial: Vec<ArgRange>,
+    /// Output that the socket has not taken; the first `sent` bytes are gone.
+    output: Vec<u8>,
+    sent: usize,
+    /// The poller tells when the socket takes output again.
+    pub polls_output: bool,
+    /// The poller tells when there is input.
+    pub polls_input: bool,
+    /// Since when the output is above its class's soft limit (Unix milliseconds).
+    pub soft_limit_since_ms: Option<i64>,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    All,
+    /// The socket takes no more now.
+    Some,
+    /// The peer is gone.
+    Broken,
+}
+
+impl Connection {
+    pub fn new(socket: OwnedFd, client: Client) -> Connection {
+        Connection {
+            socket,
+            client,
+            pending: Vec::new(),
+            parser: Parser::default(),
+            partial: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            polls_output: false,
+            polls_input: true,
+            soft_limit_since_ms: None,
+        }
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn output_bytes(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Memory of the buffers that this connection holds for itself.
+    pub fn buffer_bytes(&self) -> usize {
+        self.pending.capacity() + self.output.capacity() + self.partial.capacity() * size_of::<ArgRange>()
+    }
+
+    /// Sends `bytes` behind what waits already; what the socket does not take is kept.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) -> (Sent, usize) {
+        if self.output_bytes() > 0 {
+            self.output.extend_from_slice(bytes);
+            return self.flush();
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            match rustix::io::write(&self.socket, &bytes[done..]) {
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.output.extend_from_slice(&bytes[done..]);
+                    return (Sent::Some, done);
+                }
+                Err(_) => return (Sent::Broken, done),
+            }
+        }
+        (Sent::All, done)
+    }
+
+    /// Keeps bytes for the next flush.
+    pub fn queue(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Sends what waits.
+    pub fn flush(&mut self) -> (Sent, usize) {
+        let before = self.sent;
+        while self.sent < self.output.len() {
+            match rustix::io::write(&self.socket, &self.output[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let done = self.sent - before;
+                    self.compact();
+                    return (Sent::Some, done);
+                }
+                Err(_) => return (Sent::Broken, self.sent - before),
+            }
+        }
+        let done = self.sent - before;
+        self.sent = 0;
+        self.output.clear();
+        if self.output.capacity() > KEEP_BYTES || done > 0 {
+            self.output = Vec::new();
+        }
+        (Sent::All, done)
+    }
+
+    /// Moves what is left to the front once most of the buffer has been sent.
+    fn compact(&mut self) {
+        if self.sent > self.output.len() / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Drops the first `consumed` bytes of the kept input; an empty buffer is given back.
+    pub fn consume_pending(&mut self, consumed: usize) {
+        if consumed >= self.pending.len() {
+            self.pending = Vec::new();
+        } else if consumed > 0 {
+            self.pending.drain(..consumed);
+        }
+    }
+}
