@@ -7,3 +7,5 @@ pub mod base;
 // rank 3: services (state, no loops)
 pub mod config;
 pub mod observe;
+// beside the ranks: bodies of tests and fuzz targets
+pub mod testing;
