@@ -1,6 +1,6 @@
 //! Runs every file of tests/transcripts against servers on sockets: Cloakroom, and redis-server as the oracle.
 //!
-//! Each file gets a server process of its own. All mismatches of all files are collected before a test fails. The format is
+//! Each file gets a server process of its own, and another one after each failure. All mismatches of all files are collected before a test fails. The format is
 //! described in `cloakroom::testing::transcript`. `CLOAKROOM_TRANSCRIPTS=text` runs only the cases whose `file: name` has that text.
 
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ fn run_file(
     command: &impl Fn(u16, &Path) -> Command,
     tally: &mut Tally,
 ) {
-    let mut server = None;
+    let mut server: Option<Server> = None;
     for case in &transcript.cases {
         if !format!("{file}: {}", case.name).contains(wanted) {
             continue;
@@ -137,9 +137,11 @@ fn run_file(
             *tally.skipped.entry(format!("{file} ({reason})")).or_default() += 1;
             continue;
         }
-        let server = server.get_or_insert_with(|| Server::start(command));
         tally.run += 1;
-        if let Err(mismatch) = run_case(case, server) {
+        let outcome = run_case(case, server.get_or_insert_with(|| Server::start(command)));
+        if let Err(mismatch) = outcome {
+            // A case that stopped half-way may have left a password or a pause behind: the next one gets a new server.
+            server = None;
             let line = mismatch.line;
             tally.failures.push(format!("tests/transcripts/{file}:{line}: {}\n{mismatch}", case.name));
         }

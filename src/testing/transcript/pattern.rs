@@ -214,7 +214,8 @@ fn aggregate(cursor: &mut Cursor<'_>, shape: Shape, order: Order, depth: usize) 
     }
     let group = if let Order::AnyOf(group) = order { group } else { 1 };
     let group = if shape == Shape::Map { 2 } else { group };
-    if elements.len() % group != 0 {
+    let in_groups = !open || order != Order::AsWritten;
+    if in_groups && elements.len() % group != 0 {
         return Err("a pair has only one half".to_owned());
     }
     Ok(Form::Aggregate { shape, elements, order, open })
