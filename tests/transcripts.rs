@@ -3,7 +3,6 @@
 //! Each file gets a server process of its own, and another one after each failure. All mismatches of all files are collected before a test fails. The format is
 //! described in `cloakroom::testing::transcript`. `CLOAKROOM_TRANSCRIPTS=text` runs only the cases whose `file: name` has that text.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -88,7 +87,8 @@ fn transcript_files() -> Vec<PathBuf> {
 #[derive(Default)]
 struct Tally {
     run: usize,
-    skipped: BTreeMap<String, usize>,
+    /// Each case that does not run on this server, with the reason.
+    skipped: Vec<String>,
     failures: Vec<String>,
 }
 
@@ -107,9 +107,9 @@ fn run_all(server: &str, place: Place, command: impl Fn(u16, &Path) -> Command) 
         };
         run_file(&file, &transcript, place, &wanted, &command, &mut tally);
     }
-    println!("{server}: {} cases ran, {} skipped", tally.run, tally.skipped.values().sum::<usize>());
-    for (case, count) in &tally.skipped {
-        println!("  {count} skipped: {case}");
+    println!("{server}: {} cases ran, {} skipped", tally.run, tally.skipped.len());
+    for case in &tally.skipped {
+        println!("  skipped {case}");
     }
     let Tally { run, failures, .. } = tally;
     assert!(
@@ -134,7 +134,7 @@ fn run_file(
             continue;
         }
         if let Some(reason) = case.skipped_at(place) {
-            *tally.skipped.entry(format!("{file} ({reason})")).or_default() += 1;
+            tally.skipped.push(format!("{file}:{}: {} ({reason})", case.line, case.name));
             continue;
         }
         tally.run += 1;
