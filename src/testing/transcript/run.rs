@@ -26,7 +26,8 @@ pub trait Target {
     fn send(&mut self, connection: usize, bytes: &[u8]);
 
     /// Bytes that the server sent, if there are any. With [`Patience::Wait`] it waits as long as a slow machine may
-    /// need (seconds); with [`Patience::Now`] it returns what is there after everything that was sent has been served.
+    /// need (seconds); with [`Patience::Now`] it only looks. In process everything has been served by then; on a socket a byte may
+    /// still be on its way, so there a check for silence can miss a fault, but never reports one that is none.
     fn receive(&mut self, connection: usize, patience: Patience) -> Received;
 
     /// Closes the connection from the client's side.
