@@ -129,7 +129,6 @@ pub fn call<'s>(
     out: &mut Vec<u8>,
     in_exec: bool,
 ) -> bool {
-    let start = Stopwatch::ticks();
     let mark = out.len();
     let reply = Reply::new(out, client.protocol);
     let mut cx = Cx { args, command, reply, client, state, locked, first_key, in_exec };
@@ -142,7 +141,10 @@ pub fn call<'s>(
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(command.id);
     }
-    let elapsed_us = state.stopwatch.microseconds(start, Stopwatch::ticks());
+    // The counter is read once a request: a request begins when the one before it ended, or its batch began.
+    let end = Stopwatch::ticks();
+    let elapsed_us = state.stopwatch.microseconds(state.started_ticks, end);
+    state.started_ticks = end;
     state.statistics.commands.record_call(command.id, elapsed_us);
     state.count(Count::CommandsProcessed, 1);
     if state.config.latency_tracking {
