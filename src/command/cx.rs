@@ -284,11 +284,14 @@ impl<'a, 's> Cx<'a, 's> {
         let now_ms = self.state.now_ms;
         match found {
             Some(position) => {
-                let (partition, _) = self.partition(key);
-                if let Some(old) = partition.set_value(position, value) {
+                let (partition, _) = self.locked.partition(self.client.database, key, now_ms);
+                let old = partition.set_value(position, value);
+                let mut entry = partition.entry_mut(position);
+                let access = entry.view().access();
+                entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+                if let Some(old) = old {
                     self.services().keyspace.reclaimer().free_entry(old);
                 }
-                self.touch(key, position);
                 position
             }
             None => {

@@ -136,7 +136,7 @@ impl Commands {
                 return None;
             }
             let command = &self.all[usize::from(at)];
-            if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            if same_name(command.spec.name.as_bytes(), name) {
                 return Some(command);
             }
             slot = (slot + 1) % INDEX_SLOTS;
@@ -154,6 +154,12 @@ impl Commands {
         let command = &self.all[at];
         if command.id == id { Some(command) } else { command.subcommands.get(id - command.id - 1) }
     }
+}
+
+/// Compares a command's lower-case name with a given one, in any case.
+#[inline]
+fn same_name(name: &[u8], given: &[u8]) -> bool {
+    name.len() == given.len() && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
 }
 
 /// Folds length and first bytes, letters in lower case, into an index slot. Setting bit 5 makes letters lower case and maps
