@@ -137,6 +137,8 @@ pub enum Blocked {
     Paused,
     /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
     Waiting { until_ms: i64, answer: i64 },
+    /// CLIENT UNBLOCK with ERROR has ended the waiting; the client hears so at the next look.
+    Unblocked,
 }
 
 /// See the module's text.

@@ -9,6 +9,7 @@ mod effects;
 mod generic;
 mod info;
 mod introspection;
+mod leave;
 mod memory;
 mod pubsub;
 mod records;
@@ -20,5 +21,6 @@ mod transactions;
 
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
 pub use effects::{Effects, Event, Noted};
+pub use leave::{stop_monitoring, unsubscribe_all, unwatch_all};
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};
 pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};

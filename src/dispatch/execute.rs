@@ -1,5 +1,7 @@
 //! Running one request.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, ReplyMode};
 use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState};
@@ -51,6 +53,26 @@ pub fn execute(
 ) -> bool {
     state.refresh();
     let mark = out.len();
+    let shown = prepared.command.filter(|command| command.subcommands.is_empty());
+    client.info.last_command.store(shown.map_or(usize::MAX, |command| command.id), Relaxed);
+    if !serve(state, client, prepared, args, out) {
+        return false;
+    }
+    if client.gates.has(Gates::MUTED) {
+        drop_muted(client, prepared.command, out, mark);
+    }
+    true
+}
+
+/// [`execute`], with a reply even if nobody wants it.
+#[inline]
+fn serve(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    prepared: Prepared,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
@@ -64,17 +86,11 @@ pub fn execute(
     if gates.any() {
         match admit::admit(state, client, gates, command, args, &mut reply) {
             Admission::Run => {}
-            Admission::Done => {
-                drop_muted(client, out, mark);
-                return true;
-            }
+            Admission::Done => return true,
             Admission::Wait => return false,
         }
     }
     run(state, client, command, prepared, args, out);
-    if gates.has(Gates::MUTED) || client.reply_mode != ReplyMode::On {
-        drop_muted(client, out, mark);
-    }
     true
 }
 
@@ -155,18 +171,26 @@ pub fn call<'s>(
 }
 
 /// Takes a reply back that CLIENT REPLY OFF or SKIP suppresses, and moves SKIP on.
-fn drop_muted(client: &mut Client, out: &mut Vec<u8>, mark: usize) {
-    match client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => out.truncate(mark),
+#[cold]
+fn drop_muted(client: &mut Client, command: Option<&Command>, out: &mut Vec<u8>, mark: usize) {
+    // What SUBSCRIBE and its kin write are messages, not replies, and those are never dropped.
+    let writes_messages = command
+        .is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
+    let dropped = match client.reply_mode {
+        ReplyMode::On => false,
+        ReplyMode::Off => true,
         ReplyMode::SkipThis => {
-            out.truncate(mark);
             client.reply_mode = ReplyMode::On;
             client.set_gate(Gates::MUTED, false);
+            true
         }
+        // CLIENT REPLY SKIP itself, which has written nothing.
         ReplyMode::SkipNext => {
-            out.truncate(mark);
             client.reply_mode = ReplyMode::SkipThis;
+            false
         }
+    };
+    if dropped && !writes_messages {
+        out.truncate(mark);
     }
 }
