@@ -99,7 +99,8 @@ struct Running {
 
 fn write_line(info: &ClientInfo, now_ms: i64, running: Running, text: &mut String) {
     let load = |field: &AtomicUsize| field.load(Relaxed);
-    let seconds_since = |moment_ms: i64| ((now_ms - moment_ms) / 1000).max(0);
+    // Redis reads a clock of whole seconds: a client can be one second old a millisecond after it came.
+    let seconds_since = |moment_ms: i64| (now_ms.div_euclid(1000) - moment_ms.div_euclid(1000)).max(0);
     let names = info.names.lock().clone();
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let (input, waiting) = (load(&info.input_bytes), load(&info.output_bytes));
