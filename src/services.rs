@@ -131,6 +131,17 @@ impl Services {
         Gates(self.gates.load(Ordering::Relaxed))
     }
 
+    /// The pause in force at `now_ms`. One whose time has come is over from here on for everybody.
+    pub fn pause_at(&self, now_ms: i64) -> Option<Pause> {
+        let mut pause = self.pause.lock();
+        if pause.until_ms <= now_ms {
+            *pause = Pause::default();
+            self.set_gate(Gates::PAUSED, false);
+            return None;
+        }
+        Some(*pause)
+    }
+
     pub fn set_gate(&self, gate: Gates, on: bool) {
         if on {
             self.gates.fetch_or(gate.0, Ordering::Relaxed);
