@@ -143,20 +143,21 @@ impl Services {
         self.set_gate(Gates::PAUSED, false);
     }
 
-    /// Ends the pause if its time is over.
-    #[cold]
-    pub fn end_pause_when_over(&self, now_ms: i64) {
-        let pause = &mut *self.pause.lock();
-        if pause.until_ms <= now_ms {
-            *pause = Pause::default();
-            self.set_gate(Gates::PAUSED, false);
-        }
-    }
-
     /// The gates that are in force for every client.
     #[inline]
     pub fn gates(&self) -> Gates {
         Gates(self.gates.load(Ordering::Relaxed))
+    }
+
+    /// The pause in force at `now_ms`. One whose time has come is over from here on for everybody.
+    pub fn pause_at(&self, now_ms: i64) -> Option<Pause> {
+        let mut pause = self.pause.lock();
+        if pause.until_ms <= now_ms {
+            *pause = Pause::default();
+            self.set_gate(Gates::PAUSED, false);
+            return None;
+        }
+        Some(*pause)
     }
 
     pub fn set_gate(&self, gate: Gates, on: bool) {

@@ -9,4 +9,6 @@ mod session;
 pub use info::{ClientFlags, ClientInfo, is_valid_name};
 pub use mailbox::{Mailbox, Message};
 pub use registry::Clients;
-pub use session::{Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Transaction, WatchedKey};
+pub use session::{
+    Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
+};

@@ -6,8 +6,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::cx::{Cx, Failure, Outcome};
-use super::leave::{discard_transaction, stop_monitoring, unsubscribe_all, unwatch_all};
+use super::monitor::leave_monitor;
+use super::pubsub::unsubscribe_all;
 use super::spec::{CommandSpec, Flags, Group};
+use super::transactions::{end_transaction, unwatch_all};
 use crate::base::number::parse_i64;
 use crate::base::secret::is_same_secret;
 use crate::client::{ClientFlags, Closing, Gates, ReplyMode, is_valid_name};
@@ -279,10 +281,10 @@ fn reset(cx: &mut Cx<'_, '_>) -> Outcome {
     let services = cx.services();
     let must_authenticate = !cx.config().requirepass.is_empty();
     let client = &mut *cx.client;
-    discard_transaction(client);
-    unwatch_all(services, client);
-    unsubscribe_all(services, client);
-    stop_monitoring(services, client);
+    end_transaction(client);
+    unwatch_all(&services.keyspace, client);
+    unsubscribe_all(cx.state, client);
+    leave_monitor(services, client);
     client.database = 0;
     client.info.database.store(0, Relaxed);
     client.reply_mode = ReplyMode::On;

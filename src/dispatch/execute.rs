@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, ReplyMode};
-use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState};
+use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
 use crate::resp::{Args, Reply};
 
 use super::admit::{self, Admission};
+use super::transaction;
 
 /// What is known of a request before it runs; computed for a whole batch, so that memory can be prefetched.
 #[derive(Clone, Copy)]
@@ -91,6 +92,9 @@ fn serve(
         }
     }
     run(state, client, command, prepared, args, out);
+    if gates.has(Gates::MONITORED) {
+        feed_monitors(state, client, command, args);
+    }
     true
 }
 
@@ -109,6 +113,9 @@ fn run(
     let mut locked = match (command.plan, first_key) {
         (KeyPlan::None, _) => Locked::none(keyspace),
         (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+        (KeyPlan::Queue, _) if client.transaction.is_some() => {
+            return transaction::run_queue(state, client, command, out);
+        }
         _ => {
             let mut shards = ShardSet::default();
             add_shards(keyspace, command, args, &mut shards);
@@ -158,16 +165,23 @@ pub fn call<'s>(
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(command.id);
     }
+    let elapsed_us = record_call(state, command, start);
+    if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
+        super::after::record_slow(state, client, command, args, elapsed_us);
+    }
+    failed
+}
+
+/// Counts a call that began at `start` (in ticks); gives the microseconds that it took.
+#[inline]
+pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64) -> u64 {
     let elapsed_us = state.stopwatch.microseconds(start, Stopwatch::ticks());
     state.statistics.commands.record_call(command.id, elapsed_us);
     state.count(Count::CommandsProcessed, 1);
     if state.config.latency_tracking {
         state.statistics.latencies.record_us(command.id, elapsed_us);
     }
-    if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
-        super::after::record_slow(state, client, command, args, elapsed_us);
-    }
-    failed
+    elapsed_us
 }
 
 /// Takes a reply back that CLIENT REPLY OFF or SKIP suppresses, and moves SKIP on.

@@ -5,6 +5,7 @@ mod after;
 mod execute;
 mod expire;
 mod leave;
+mod transaction;
 
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;

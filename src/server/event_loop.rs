@@ -448,18 +448,19 @@ impl<'s> EventLoop<'s> {
                 self.block(place);
                 return false;
             }
-            if client.closing != Closing::No {
+            let (closing, blocked) = (client.closing, client.blocked.is_some());
+            if !self.state.effects.local.is_empty() {
+                self.deliver_local(place);
+            }
+            if closing != Closing::No {
                 return false;
             }
-            if client.blocked.is_some() {
+            if blocked {
                 turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
                     if index + 1 < turn.requests.end { next.start } else { turn.parsed }
                 });
                 self.block(place);
                 return false;
-            }
-            if !self.state.effects.local.is_empty() {
-                self.deliver_local(place);
             }
             if self.output.len() >= OUTPUT_FLUSH_BYTES {
                 self.send_output(place);
@@ -658,7 +659,7 @@ impl<'s> EventLoop<'s> {
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
             let done = match connection.client.blocked {
                 None => continue,
-                Some(Blocked::Paused) => !self.state.services.gates().has(Gates::PAUSED),
+                Some(Blocked::Paused) => self.state.services.pause_at(self.state.now_ms).is_none(),
                 Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= self.state.now_ms,
                 Some(Blocked::Unblocked) => true,
             };
@@ -703,9 +704,6 @@ impl<'s> EventLoop<'s> {
 
     /// Timers: blocked clients, expiry, idle clients. Gives the milliseconds until it is needed again.
     fn housekeeping(&mut self) -> i64 {
-        if self.state.services.gates().has(Gates::PAUSED) {
-            self.state.services.end_pause_when_over(self.state.now_ms);
-        }
         if !self.blocked.is_empty() {
             self.wake_blocked();
         }
