@@ -34,8 +34,7 @@ const HELLO_NEEDS_AUTH: Failure = Failure::text(
 
 const FAST: Flags = Flags::FAST.and(Flags::CONNECTION);
 const FAST_ALWAYS: Flags = FAST.and(Flags::LOADING).and(Flags::STALE);
-const WITHOUT_AUTH: Flags =
-    FAST_ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
+const WITHOUT_AUTH: Flags = FAST_ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
 
 /// What the rows have in common.
 const ROW: CommandSpec = CommandSpec {
@@ -62,13 +61,7 @@ pub const ROWS: &[CommandSpec] = &[
         run: auth,
         ..ROW
     },
-    CommandSpec {
-        name: "echo",
-        syntax: "ECHO message",
-        summary: "Returns the message.",
-        run: echo,
-        ..ROW
-    },
+    CommandSpec { name: "echo", syntax: "ECHO message", summary: "Returns the message.", run: echo, ..ROW },
     CommandSpec {
         name: "hello",
         syntax: "HELLO [protover [AUTH username password] [SETNAME clientname]]",

@@ -185,11 +185,14 @@ mod tests {
     fn a_line_has_the_fields_of_redis_7_2_in_their_order() {
         let info = client();
         let text = line(&info, 1_003_999, Running { args_bytes: 10, reply_bytes: 7 });
-        let fields: Vec<&str> = text.trim_end().split(' ').map(|field| field.split_once('=').unwrap().0).collect();
+        let fields: Vec<&str> =
+            text.trim_end().split(' ').map(|field| field.split_once('=').unwrap().0).collect();
         let order = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp \
                      obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
         assert_eq!(fields, order.split_ascii_whitespace().collect::<Vec<_>>());
-        assert!(text.starts_with("id=7 addr=127.0.0.1:5000 laddr=127.0.0.1:6379 fd=9 name= age=3 idle=3 flags=N db=0 "));
+        assert!(text.starts_with(
+            "id=7 addr=127.0.0.1:5000 laddr=127.0.0.1:6379 fd=9 name= age=3 idle=3 flags=N db=0 "
+        ));
         assert!(text.contains(" argv-mem=10 multi-mem=0 ") && text.contains(" obl=7 oll=0 omem=0 "));
         assert!(text.ends_with("cmd=NULL user=default redir=-1 resp=2 lib-name= lib-ver=\n"));
     }
@@ -199,7 +202,9 @@ mod tests {
         let info = client();
         info.channels.store(1, Relaxed);
         info.queued.store(0, Relaxed);
-        for flag in [ClientFlags::NO_TOUCH, ClientFlags::NO_EVICT, ClientFlags::UNIX_SOCKET, ClientFlags::BLOCKED] {
+        for flag in
+            [ClientFlags::NO_TOUCH, ClientFlags::NO_EVICT, ClientFlags::UNIX_SOCKET, ClientFlags::BLOCKED]
+        {
             info.set_flag(flag, true);
         }
         assert_eq!(flag_letters(&info), "PxbUeT");

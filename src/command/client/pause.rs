@@ -13,8 +13,8 @@ pub fn pause(cx: &mut Cx<'_, '_>) -> Outcome {
         (Some(mode), _) if mode.eq_ignore_ascii_case(b"WRITE") => false,
         _ => return Err(Failure::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
-    let timeout_ms = parse_i64(cx.args.at(2))
-        .ok_or(Failure::text("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms =
+        parse_i64(cx.args.at(2)).ok_or(Failure::text("ERR timeout is not an integer or out of range"))?;
     if timeout_ms < 0 {
         return Err(Failure::text("ERR timeout is negative"));
     }
