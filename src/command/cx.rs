@@ -53,6 +53,8 @@ pub struct LoopState<'s> {
     pub effects: Effects,
     pub stopwatch: Stopwatch,
     pub loop_index: usize,
+    /// When the present request began, as the stopwatch counts.
+    pub started_ticks: u64,
     /// Unix milliseconds, read once for a batch.
     pub now_ms: i64,
     /// Unix microseconds at the same moment.
@@ -75,6 +77,7 @@ impl<'s> LoopState<'s> {
             effects: Effects::default(),
             stopwatch,
             loop_index,
+            started_ticks: 0,
             now_ms: 0,
             now_us: 0,
         }

@@ -152,7 +152,6 @@ pub fn call<'s>(
     out: &mut Vec<u8>,
     in_exec: bool,
 ) -> bool {
-    let start = Stopwatch::ticks();
     let mark = out.len();
     let reply = Reply::new(out, client.protocol);
     let mut cx = Cx { args, command, reply, client, state, locked, first_key, in_exec };
@@ -165,17 +164,20 @@ pub fn call<'s>(
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(command.id);
     }
-    let elapsed_us = record_call(state, command, start);
+    // The counter is read once a request: a request begins when the one before it ended, or its batch began.
+    let end = Stopwatch::ticks();
+    let elapsed_us = record_call(state, command, state.started_ticks, end);
+    state.started_ticks = end;
     if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
         super::after::record_slow(state, client, command, args, elapsed_us);
     }
     failed
 }
 
-/// Counts a call that began at `start` (in ticks); gives the microseconds that it took.
+/// Counts a call that lasted from `start` to `end` (in ticks); gives the microseconds that it took.
 #[inline]
-pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64) -> u64 {
-    let elapsed_us = state.stopwatch.microseconds(start, Stopwatch::ticks());
+pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u64) -> u64 {
+    let elapsed_us = state.stopwatch.microseconds(start, end);
     state.statistics.commands.record_call(command.id, elapsed_us);
     state.count(Count::CommandsProcessed, 1);
     if state.config.latency_tracking {

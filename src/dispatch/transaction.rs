@@ -36,7 +36,7 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
     if !state.effects.events.is_empty() {
         publish_events(state);
     }
-    record_call(state, exec, start);
+    record_call(state, exec, start, Stopwatch::ticks());
 }
 
 /// Runs the requests under all their locks, if the watched keys are as they were.

@@ -347,6 +347,7 @@ impl<'s> EventLoop<'s> {
             return;
         }
         self.batch.prefetch_entries(&self.state.services.keyspace, 0);
+        self.state.started_ticks = Stopwatch::ticks();
         for turn in std::mem::take(&mut self.turns) {
             self.run_turn(turn);
         }
