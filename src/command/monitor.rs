@@ -89,7 +89,9 @@ pub fn shown_args<'a>(command: &Command, args: Args<'a>) -> impl ExactSizeIterat
     args.iter_from(0).enumerate().map(move |(index, arg)| match secrets {
         Secrets::From(first) if index >= first => b"(redacted)".as_slice(),
         Secrets::Pair(first) if index == first || index == first + 1 => b"(redacted)",
-        Secrets::ValuesOfSecretDirectives if index >= 3 && index % 2 == 1 && is_secret(args.at(index - 1)) => {
+        Secrets::ValuesOfSecretDirectives
+            if index >= 3 && index % 2 == 1 && is_secret(args.at(index - 1)) =>
+        {
             b"(redacted)"
         }
         _ => arg,

@@ -273,7 +273,11 @@ fn sunsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
 
 /// The names in the request, or all that the client is subscribed to if there are none.
 fn named_or(cx: &Cx<'_, '_>, all: impl FnOnce(&Client) -> Vec<Bytes>) -> Vec<Bytes> {
-    if cx.args.len() == 1 { all(cx.client) } else { cx.args.iter_from(1).map(Bytes::copy_from_slice).collect() }
+    if cx.args.len() == 1 {
+        all(cx.client)
+    } else {
+        cx.args.iter_from(1).map(Bytes::copy_from_slice).collect()
+    }
 }
 
 /// What the confirmations of the two older kinds count together.

@@ -132,14 +132,13 @@ pub fn reject(
     text: &[u8],
 ) {
     let mut text = Cow::Borrowed(text);
-    if let Some(transaction) = &mut client.transaction {
+    if command.is_some_and(|command| command.plan == KeyPlan::Queue) {
+        let cause = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        text = Cow::Owned([EXEC_REFUSED, cause].concat());
+        end_transaction(client);
+        unwatch_all(&state.services.keyspace, client);
+    } else if let Some(transaction) = &mut client.transaction {
         transaction.aborted = true;
-        if command.is_some_and(|command| command.plan == KeyPlan::Queue) {
-            let cause = text.strip_prefix(b"ERR ").unwrap_or(&text);
-            text = Cow::Owned([EXEC_REFUSED, cause].concat());
-            end_transaction(client);
-            unwatch_all(&state.services.keyspace, client);
-        }
     }
     reply.error_bytes(&text);
     state.services.statistics.record_error(&text);

@@ -7,6 +7,9 @@ mod expire;
 mod leave;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
