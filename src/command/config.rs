@@ -111,9 +111,7 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
         .set(&pairs, old.enable_protected_configs.allows(local))
         .and_then(|new| match services.control.apply(&old, &new) {
             Ok(()) => Ok(new),
-            Err((name, text)) => {
-                Err(SetError::Rejected { name, rejection: Rejection::NotApplied(text) })
-            }
+            Err((name, text)) => Err(SetError::Rejected { name, rejection: Rejection::NotApplied(text) }),
         })
         .map_err(|error| Failure::owned(error.to_string()))?;
     services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
@@ -138,8 +136,8 @@ fn rewrite_file(cx: &mut Cx<'_, '_>) -> Outcome {
     let Some(path) = change.as_deref() else {
         return Err(Failure::text("ERR The server is running without a config file"));
     };
-    let written = read_or_empty(path)
-        .and_then(|old| replace_file(path, &rewrite(&old, &services.settings.load())));
+    let written =
+        read_or_empty(path).and_then(|old| replace_file(path, &rewrite(&old, &services.settings.load())));
     if let Err(error) = written {
         tracing::warn!(%error, path = %path.display(), "the configuration file could not be rewritten");
         return Err(Failure::owned(format!("ERR Rewriting config file: {}", bare_text(&error))));

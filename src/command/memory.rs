@@ -12,21 +12,19 @@ const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 const WORD_BYTES: usize = 8;
 const TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
-pub const ROWS: &[CommandSpec] = &[
-    CommandSpec {
-        name: "memory",
-        syntax: "MEMORY <subcommand>",
-        group: Group::Server,
-        since: "4.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for memory diagnostics commands.",
-        flags: Flags::NONE,
-        keys: &[],
-        tips: &[],
-        subcommands: SUBCOMMANDS,
-        run: help::help,
-    },
-];
+pub const ROWS: &[CommandSpec] = &[CommandSpec {
+    name: "memory",
+    syntax: "MEMORY <subcommand>",
+    group: Group::Server,
+    since: "4.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for memory diagnostics commands.",
+    flags: Flags::NONE,
+    keys: &[],
+    tips: &[],
+    subcommands: SUBCOMMANDS,
+    run: help::help,
+}];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -206,7 +204,9 @@ fn doctor(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn diagnosis(facts: &MemoryFacts) -> String {
     if facts.used < DOCTOR_BYTES_MIN {
-        return String::from("There is hardly anything in this instance yet; come back when it holds more data.\n");
+        return String::from(
+            "There is hardly anything in this instance yet; come back when it holds more data.\n",
+        );
     }
     let mut findings = Vec::new();
     if ratio(facts.peak, facts.used) > 1.5 {

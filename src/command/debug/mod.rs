@@ -15,11 +15,8 @@ use crate::base::number::{parse_f64, parse_i64};
 use crate::client::ClientFlags;
 use crate::keyspace::{Entry, EntryRef, Key, Locked, idle_seconds};
 
-const FLAGS: Flags = Flags::ADMIN
-    .and(Flags::NOSCRIPT)
-    .and(Flags::LOADING)
-    .and(Flags::STALE)
-    .and(Flags::ALL_KEYS);
+const FLAGS: Flags =
+    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALL_KEYS);
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "debug",
@@ -79,14 +76,7 @@ const PROBES: &[Probe] = &[
         summary: "Answers with an error of this text.",
         run: error,
     },
-    Probe {
-        name: "HELP",
-        arguments: "",
-        least: 0,
-        most: 0,
-        summary: "Prints this help.",
-        run: help,
-    },
+    Probe { name: "HELP", arguments: "", least: 0, most: 0, summary: "Prints this help.", run: help },
     Probe {
         name: "LOG",
         arguments: "<message>",
@@ -174,8 +164,7 @@ fn lock(cx: &mut Cx<'_, '_>, key: Key<'_>) {
 }
 
 fn error(cx: &mut Cx<'_, '_>) -> Outcome {
-    cx.reply.error_bytes(cx.args.at(2));
-    Ok(())
+    Err(Failure::owned(String::from_utf8_lossy(cx.args.at(2)).into_owned()))
 }
 
 fn log(cx: &mut Cx<'_, '_>) -> Outcome {

@@ -193,14 +193,14 @@ fn scripting_memory(text: &mut Vec<u8>) {
 
 fn fragmentation(text: &mut Vec<u8>, facts: &MemoryFacts) {
     let allocator = facts.allocator;
-    let mut pair = |name: &str, ratio_end: &str, first: u64, second: u64| {
-        line(text, &format!("{name}_{ratio_end}"), format_args!("{:.2}", ratio(first, second)));
+    let mut pair = |name: &str, first: u64, second: u64| {
+        line(text, &format!("{name}_ratio"), format_args!("{:.2}", ratio(first, second)));
         line(text, &format!("{name}_bytes"), difference(first, second));
     };
-    pair("allocator_frag", "ratio", allocator.active, allocator.allocated);
-    pair("allocator_rss", "ratio", allocator.resident, allocator.active);
-    pair("rss_overhead", "ratio", facts.resident, allocator.resident);
-    pair("mem_fragmentation", "ratio", facts.resident, facts.used);
+    pair("allocator_frag", allocator.active, allocator.allocated);
+    pair("allocator_rss", allocator.resident, allocator.active);
+    pair("rss_overhead", facts.resident, allocator.resident);
+    pair("mem_fragmentation", facts.resident, facts.used);
 }
 
 pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
@@ -218,7 +218,8 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "rdb_last_bgsave_status", "ok");
     line(text, "rdb_last_bgsave_time_sec", -1);
     line(text, "rdb_current_bgsave_time_sec", -1);
-    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"] {
+    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]
+    {
         line(text, name, 0);
     }
     for name in ["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"] {

@@ -103,7 +103,10 @@ pub fn arguments(spec: &CommandSpec) -> Vec<Argument> {
     let mut arguments = sequence(&mut words).0;
     if spec.name == "incrbyfloat" {
         // The only argument whose name has another type elsewhere.
-        arguments.iter_mut().filter(|each| each.name == "increment").for_each(|each| each.kind = Kind::Double);
+        arguments
+            .iter_mut()
+            .filter(|each| each.name == "increment")
+            .for_each(|each| each.kind = Kind::Double);
     }
     arguments
 }
@@ -162,32 +165,31 @@ fn sequence<'a>(words: &mut Words<'a>) -> (Vec<Argument>, Option<&'a str>, bool)
                 }
             }
             word if is_token(word) => {
-                push_pure_token(&mut arguments, token.replace(word));
+                arguments.extend(token.replace(word).map(pure_token));
                 continue;
             }
             word => Argument { name: word.to_owned(), kind: Kind::of(word), ..Argument::default() },
         };
-        let token = if argument.optional { push_pure_token(&mut arguments, token.take()) } else { token.take() };
-        arguments.push(match token {
+        if argument.optional {
+            arguments.extend(token.take().map(pure_token));
+        }
+        arguments.push(match token.take() {
             Some(token) => Argument { token: Some(token.to_owned()), ..argument },
             None => argument,
         });
     };
-    push_pure_token(&mut arguments, token);
+    arguments.extend(token.map(pure_token));
     (arguments, end, repeats)
 }
 
-/// A token that nothing followed is an argument of its own. Gives `None`, as there is no token pending any more.
-fn push_pure_token<'a>(arguments: &mut Vec<Argument>, token: Option<&str>) -> Option<&'a str> {
-    if let Some(token) = token {
-        arguments.push(Argument {
-            name: token.to_lowercase(),
-            kind: Kind::PureToken,
-            token: Some(token.to_owned()),
-            ..Argument::default()
-        });
+/// A token that no argument follows is an argument of its own.
+fn pure_token(token: &str) -> Argument {
+    Argument {
+        name: token.to_lowercase(),
+        kind: Kind::PureToken,
+        token: Some(token.to_owned()),
+        ..Argument::default()
     }
-    None
 }
 
 /// Reads what is inside a bracket as one argument; says whether it may be repeated.
@@ -220,14 +222,16 @@ fn joined(mut parts: Vec<Argument>) -> Argument {
     if parts.len() == 1 {
         return parts.remove(0);
     }
-    let token = parts.first_mut().filter(|first| first.kind != Kind::PureToken).and_then(|first| first.token.take());
+    let token =
+        parts.first_mut().filter(|first| first.kind != Kind::PureToken).and_then(|first| first.token.take());
     let name = token.as_ref().map_or("data".to_owned(), |token| token.to_lowercase());
     Argument { name, kind: Kind::Block, token, parts, ..Argument::default() }
 }
 
 /// `a b [a b ...]`: makes the arguments in front of the bracket repeatable if they are what is inside.
 fn repeat(arguments: &mut Vec<Argument>, group: &Argument) -> bool {
-    let group_parts = if group.kind == Kind::Block { group.parts.as_slice() } else { std::slice::from_ref(group) };
+    let group_parts =
+        if group.kind == Kind::Block { group.parts.as_slice() } else { std::slice::from_ref(group) };
     let Some(start) = arguments.len().checked_sub(group_parts.len()) else { return false };
     let same = arguments[start..].iter().zip(group_parts).all(|(left, right)| left.name == right.name);
     if !same {
@@ -319,7 +323,11 @@ mod tests {
     fn shown(arguments: &[Argument]) -> String {
         let one = |argument: &Argument| {
             let token = argument.token.as_ref().map_or(String::new(), |token| format!("{token}="));
-            let parts = if argument.parts.is_empty() { String::new() } else { format!("({})", shown(&argument.parts)) };
+            let parts = if argument.parts.is_empty() {
+                String::new()
+            } else {
+                format!("({})", shown(&argument.parts))
+            };
             let optional = if argument.optional { "?" } else { "" };
             let multiple = match (argument.multiple, argument.multiple_token) {
                 (true, true) => "**",
@@ -356,7 +364,10 @@ mod tests {
                 "[FILTERBY <MODULE name | PATTERN pattern>]",
                 "FILTERBY=name-pattern:oneof?(MODULE=name:string PATTERN=pattern:pattern)",
             ),
-            ("[NOSAVE | SAVE] [NOW]", "nosave-save:oneof?(NOSAVE=nosave:pure-token SAVE=save:pure-token) NOW=now:pure-token?"),
+            (
+                "[NOSAVE | SAVE] [NOW]",
+                "nosave-save:oneof?(NOSAVE=nosave:pure-token SAVE=save:pure-token) NOW=now:pure-token?",
+            ),
         ] {
             assert_eq!(tree(syntax), want, "{syntax}");
         }
@@ -366,7 +377,8 @@ mod tests {
     fn each_row_of_the_table_can_be_read() {
         for command in crate::command::COMMANDS.iter() {
             let spec = command.spec;
-            let balanced = |open, close| spec.syntax.matches(open).count() == spec.syntax.matches(close).count();
+            let balanced =
+                |open, close| spec.syntax.matches(open).count() == spec.syntax.matches(close).count();
             assert!(balanced('[', ']') && balanced('<', '>'), "{}", spec.syntax);
             let required = arguments(spec).iter().any(|argument| !argument.optional);
             let words = command.full_name.split('|').count() as u32;

@@ -271,7 +271,10 @@ mod tests {
             assert!(!spec.complexity.is_empty(), "{words}: complexity");
             assert!(spec.summary.ends_with('.'), "{words}: the summary is a sentence");
             let subcommands = spec.subcommands;
-            assert!(subcommands.is_empty() || subcommands.iter().any(|row| row.name == "help"), "{words}: HELP");
+            assert!(
+                subcommands.is_empty() || subcommands.iter().any(|row| row.name == "help"),
+                "{words}: HELP"
+            );
             assert!(spec.subcommands.is_empty() || spec.keys.is_empty(), "{words}: containers have no keys");
         }
     }
