@@ -131,13 +131,18 @@ fn reset_statistics(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn rewrite_file(cx: &mut Cx<'_, '_>) -> Outcome {
+    rewrite_configuration(cx, false)
+}
+
+/// Writes the configuration into the server's file; with `all`, also what is at its default.
+pub fn rewrite_configuration(cx: &mut Cx<'_, '_>, all: bool) -> Outcome {
     let services = cx.services();
     let change = services.settings.file.lock();
     let Some(path) = change.as_deref() else {
         return Err(Failure::text("ERR The server is running without a config file"));
     };
-    let written =
-        read_or_empty(path).and_then(|old| replace_file(path, &rewrite(&old, &services.settings.load())));
+    let written = read_or_empty(path)
+        .and_then(|old| replace_file(path, &rewrite(&old, &services.settings.load(), all)));
     if let Err(error) = written {
         tracing::warn!(%error, path = %path.display(), "the configuration file could not be rewritten");
         return Err(Failure::owned(format!("ERR Rewriting config file: {}", bare_text(&error))));

@@ -53,6 +53,14 @@ struct Probe {
 
 const PROBES: &[Probe] = &[
     Probe {
+        name: "CONFIG-REWRITE-FORCE-ALL",
+        arguments: "",
+        least: 0,
+        most: 0,
+        summary: "Does what CONFIG REWRITE does, and writes defaults too.",
+        run: |cx| super::config::rewrite_configuration(cx, true),
+    },
+    Probe {
         name: "DIGEST",
         arguments: "",
         least: 0,
