@@ -7,8 +7,10 @@ mod cx;
 mod debug;
 mod effects;
 mod generic;
+mod help;
 mod info;
 mod introspection;
+mod markdown;
 mod memory;
 mod monitor;
 mod pubsub;
@@ -19,8 +21,12 @@ mod spec;
 mod string;
 mod transactions;
 
+/// The version of Redis whose commands and replies these are; clients choose features by it.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
 pub use effects::{Effects, Event, Noted};
+pub use markdown::render_markdown;
 pub use monitor::{feed_monitors, leave_monitor, shown_args};
 pub use pubsub::{note_subscriptions, publish, unsubscribe_all};
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};

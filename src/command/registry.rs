@@ -60,6 +60,12 @@ impl Command {
         if self.arity >= 0 { argc == self.arity as usize } else { argc >= self.arity.unsigned_abs() as usize }
     }
 
+    /// Whether a request with `argc` arguments that names this row, and no subcommand of it, can run.
+    #[inline]
+    pub fn runs_itself(&self, argc: usize) -> bool {
+        self.subcommands.is_empty() || self.arity == -1 && argc == 1
+    }
+
     pub fn has(&self, flag: Flags) -> bool {
         self.spec.flags.has(flag)
     }
@@ -77,8 +83,12 @@ impl Command {
 }
 
 fn arity_of(spec: &CommandSpec) -> i32 {
-    // A container is called with a subcommand, whose own row then decides.
-    if spec.subcommands.is_empty() { arity(spec.syntax) } else { -2 }
+    // A container is called with a subcommand, whose own row then decides; COMMAND alone does something without one.
+    match arity(spec.syntax) {
+        -1 if !spec.subcommands.is_empty() => -1,
+        _ if !spec.subcommands.is_empty() => -2,
+        own => own,
+    }
 }
 
 /// All commands.
@@ -154,6 +164,14 @@ impl Commands {
                 return Some(command);
             }
             slot = (slot + 1) % INDEX_SLOTS;
+        }
+    }
+
+    /// The command or subcommand with this full name: `get`, `config|set`.
+    pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
+        match name.iter().position(|byte| *byte == b'|') {
+            Some(bar) => self.find(&name[..bar])?.subcommand(&name[bar + 1..]),
+            None => self.find(name),
         }
     }
 

@@ -43,6 +43,10 @@ impl Flags {
     pub const RUNS_QUEUE: Flags = Flags(1 << 23);
     /// ACL category `connection`.
     pub const CONNECTION: Flags = Flags(1 << 22);
+    /// ACL category `keyspace` of a command outside the generic group.
+    pub const KEYSPACE: Flags = Flags(1 << 23);
+    /// ACL category `admin` that does not follow from the flag.
+    pub const ADMIN_CATEGORY: Flags = Flags(1 << 24);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

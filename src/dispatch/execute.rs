@@ -79,7 +79,7 @@ fn serve(
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
         return true;
     };
-    if !command.accepts(args.len()) || !command.subcommands.is_empty() {
+    if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
         admit::reject(state, client, &mut reply, Some(command), &admit::bad_shape(command, args));
         return true;
     }
@@ -170,6 +170,10 @@ pub fn call<'s>(
     state.started_ticks = end;
     if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
         super::after::record_slow(state, client, command, args, elapsed_us);
+    }
+    let threshold_ms = state.config.latency_monitor_threshold;
+    if threshold_ms > 0 && elapsed_us >= threshold_ms as u64 * 1000 {
+        super::after::record_latency(state, command, elapsed_us);
     }
     failed
 }

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::dispatch::{execute, expire_round, forget_client};
 use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
+use crate::observe::rates::SAMPLE_MS;
 use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
 use crate::services::Services;
 
@@ -130,6 +131,7 @@ pub struct EventLoop<'s> {
     delivered: Vec<usize>,
     next_expire_ms: i64,
     next_cron_ms: i64,
+    next_sample_ms: i64,
     stopping: bool,
 }
 
@@ -162,6 +164,7 @@ impl<'s> EventLoop<'s> {
             delivered: Vec::new(),
             next_expire_ms: 0,
             next_cron_ms: 0,
+            next_sample_ms: 0,
             stopping: false,
         })
     }
@@ -180,6 +183,7 @@ impl<'s> EventLoop<'s> {
                     return;
                 }
             }
+            let start = Stopwatch::ticks();
             self.state.set_now_us(self.clock.now_us());
             self.state.refresh();
             self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
@@ -188,6 +192,9 @@ impl<'s> EventLoop<'s> {
             }
             self.sweep(&events);
             wait_ms = self.housekeeping();
+            let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
+            self.state.count(Count::EventLoopCycles, 1);
+            self.state.count(Count::EventLoopUs, elapsed_us);
             self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
         }
         for place in 0..self.connections.len() {
@@ -720,6 +727,11 @@ impl<'s> EventLoop<'s> {
         if self.state.now_ms >= self.next_cron_ms {
             self.next_cron_ms = self.state.now_ms + CRON_MS;
             self.look_after_clients();
+        }
+        if self.state.loop_index == 0 && self.state.now_ms >= self.next_sample_ms {
+            self.next_sample_ms = self.state.now_ms + SAMPLE_MS;
+            let services = self.state.services;
+            services.rates.lock().sample(&services.statistics.counters(), self.state.now_us);
         }
         if backlog { 0 } else { self.next_expire_ms - self.state.now_ms }
     }
