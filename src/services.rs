@@ -82,6 +82,8 @@ pub struct Services {
     pub active_expire: AtomicBool,
     /// How far behind the slowest expiry wheel was at the last round, and expired keys still resident then.
     pub expire_lag_ms: AtomicI64,
+    /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
+    pub memory_exceeded_since_us: AtomicI64,
     pub control: Box<dyn Control>,
     pub identity: Identity,
 }
@@ -118,6 +120,7 @@ impl Services {
             gates: AtomicU32::new(0),
             active_expire: AtomicBool::new(true),
             expire_lag_ms: AtomicI64::new(0),
+            memory_exceeded_since_us: AtomicI64::new(0),
             control,
             identity,
         };

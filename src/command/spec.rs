@@ -205,7 +205,7 @@ impl CommandSpec {
         if !self.flags.has(Flags::SKIP_MONITOR) {
             gates = gates.and(Gates::MONITORED);
         }
-        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() {
+        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }
         gates

@@ -1,6 +1,7 @@
 //! Admission: the gates that a request may have to pass before it runs. Reached only when a gate that concerns the command is in
 //! force; the order of the checks is that of Redis, because it decides which error a client sees.
 
+use super::memory;
 use crate::client::{Client, Gates};
 use crate::command::{Command, LoopState};
 use crate::observe::counters::Count;
@@ -31,6 +32,10 @@ pub fn admit(
 ) -> Admission {
     if gates.has(Gates::UNAUTHENTICATED) {
         reject(state, client, reply, Some(command), b"NOAUTH Authentication required.");
+        return Admission::Done;
+    }
+    if state.services.gates().has(Gates::MEMORY_LIMIT) && memory::is_refused(state, client, command) {
+        reject(state, client, reply, Some(command), memory::OUT_OF_MEMORY);
         return Admission::Done;
     }
     Admission::Run
