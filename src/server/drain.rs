@@ -14,17 +14,19 @@ const DISCARDED_BYTES_MAX: usize = 1 << 20;
 pub fn drain(connections: &mut [Option<Box<Connection>>], clock: &Clock, timeout_ms: i64) {
     let end_ms = clock.now_ms() + timeout_ms;
     loop {
-        let waiting = |connection: &&mut Box<Connection>| {
-            connection.output_bytes() > 0 && connection.flush().0 == Sent::Some
-        };
-        let waiting: Vec<_> = connections.iter_mut().flatten().filter_map(|c| waiting(&c).then_some(&*c)).collect();
+        let mut waiting = Vec::new();
+        for connection in connections.iter_mut().flatten() {
+            if connection.output_bytes() > 0 && connection.flush().0 == Sent::Some {
+                waiting.push(&connection.socket);
+            }
+        }
         let left_ms = end_ms - clock.now_ms();
         if waiting.is_empty() || left_ms <= 0 {
             break;
         }
         let timeout = Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 };
         let mut sockets: Vec<_> =
-            waiting.iter().map(|connection| PollFd::new(&connection.socket, PollFlags::OUT)).collect();
+            waiting.into_iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
         // An interrupted wait is only a shorter one.
         let _ = poll(&mut sockets, Some(&timeout));
     }

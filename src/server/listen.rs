@@ -75,7 +75,8 @@ pub fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
 fn tcp_endpoints(config: &Config) -> Vec<(Endpoint, bool)> {
     let hosts = config.bind.iter().filter(|host| config.port != 0 && !host.is_empty());
     let endpoint = |address: &String| {
-        let (optional, host) = address.strip_prefix('-').map_or((false, address.as_str()), |host| (true, host));
+        let (optional, host) =
+            address.strip_prefix('-').map_or((false, address.as_str()), |host| (true, host));
         (Endpoint::Tcp { host: host.to_owned(), port: config.port }, optional)
     };
     hosts.map(endpoint).collect()
@@ -125,7 +126,10 @@ fn open_unix(path: &str, mode: u32, backlog: u32) -> std::io::Result<Socket> {
     let address = socket2::SockAddr::unix(path)?;
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AlreadyExists,
+                "a file that is no socket is there",
+            ));
         }
         // A server that was killed leaves its socket behind; one that runs answers.
         Ok(_) if Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_ok() => {
@@ -200,7 +204,8 @@ impl Listeners {
                 return Ok(());
             }
             // `*` and `127.0.0.1` cannot both have a port, so changing between them needs the old one closed first.
-            Err(refused) if refused.error.kind() == std::io::ErrorKind::AddrInUse && !given_up.is_empty() => {}
+            Err(refused) if refused.error.kind() == std::io::ErrorKind::AddrInUse && !given_up.is_empty() => {
+            }
             Err(refused) => {
                 self.open.extend(given_up);
                 return Err(refused);
@@ -387,8 +392,10 @@ mod tests {
     #[test]
     fn addresses_are_shown_with_their_port() {
         let config = Config { bind: vec!["-::1".into(), "10.0.0.1".into()], port: 7, ..Config::default() };
-        let shown: Vec<_> =
-            tcp_endpoints(&config).iter().map(|(endpoint, optional)| format!("{endpoint} {optional}")).collect();
+        let shown: Vec<_> = tcp_endpoints(&config)
+            .iter()
+            .map(|(endpoint, optional)| format!("{endpoint} {optional}"))
+            .collect();
         assert_eq!(shown, ["[::1]:7 true", "10.0.0.1:7 false"]);
         assert!(tcp_endpoints(&Config { port: 0, ..config }).is_empty());
     }
