@@ -40,7 +40,6 @@ enum Room {
 }
 
 /// Whether a request is refused because memory is short. Evicts first, if the policy allows it. Called only while there is a limit.
-#[cold]
 pub fn is_refused(state: &mut LoopState<'_>, client: &Client, command: &Command) -> bool {
     make_room(state) == Room::Exhausted && needs_memory(client, command)
 }

@@ -156,6 +156,6 @@ pub fn reload(services: &Services, sources: &[Source]) {
         }
     }
     let changed: Vec<_> = old.changes(&new).iter().map(|directive| directive.name).collect();
-    tracing::info!(changed = changed.join(" "), "configuration read again");
     services.settings.store(new);
+    tracing::info!(changed = changed.join(" "), "configuration read again");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -116,6 +117,9 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
         );
         config.maxclients = allowed;
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anybody can connect, so that who knows the server to be there can also signal it.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let listeners = listen::open(&config).map_err(StartError::Listen)?;
     if listeners.is_empty() {
         return Err(StartError::Nowhere);
@@ -125,7 +129,8 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     // One loop goes where the system likes; several stay apart, one to a processor.
     let pinned = loops > 1 && loops <= processors.len();
     let processors = if pinned { processors } else { Vec::new() };
-    let result = serve(config, &launch, listeners, loops, &processors, logging);
+    let control = ControlThread { runtime, signals, logging, listeners };
+    let result = serve(config, &launch, control, loops, &processors);
     if let Some(path) = pidfile {
         remove_file(&path, "pidfile");
     }
@@ -143,14 +148,21 @@ fn write_pidfile(path: &str) -> Option<PathBuf> {
     written.inspect_err(|error| tracing::warn!(%error, path, "the pidfile could not be written")).ok()
 }
 
+/// What the control thread works with.
+struct ControlThread {
+    runtime: Runtime,
+    signals: Signals,
+    logging: Arc<Logging>,
+    listeners: Vec<Listener>,
+}
+
 /// Starts the threads and serves until told to stop.
 fn serve(
     config: Config,
     launch: &Launch,
-    listeners: Vec<Listener>,
+    control_thread: ControlThread,
     loops: usize,
     processors: &[usize],
-    logging: Arc<Logging>,
 ) -> Result<(), StartError> {
     let doors: Arc<[Arc<Door>]> = (0..loops)
         .map(|_| Door::new().map(Arc::new))
@@ -162,10 +174,9 @@ fn serve(
     let (services, reclaim_work) = services(config, launch.file.clone(), &doors, control);
     std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
     let threads = start_loops(&services, &doors, processors)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
+    let ControlThread { runtime, mut signals, logging, listeners } = control_thread;
     local.block_on(&runtime, async {
-        let mut signals = Signals::new()?;
         let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
         let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
         until_stopped(&mut controller, changes, &mut signals, &stop, &launch.sources).await;
@@ -186,8 +197,8 @@ fn serve(
                 std::process::exit(EXIT_INTERRUPTED);
             }
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }
 
 /// Puts the shared state together.
