@@ -18,14 +18,12 @@ use crate::client::Gates;
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services};
 
-/// The directive at fault and the text for CONFIG SET's error.
-type Refusal = (String, String);
-
 /// A change that waits for the control thread.
 pub struct ChangeRequest {
     old: Config,
     new: Config,
-    answer: mpsc::SyncSender<Result<(), Refusal>>,
+    /// Gets what [`Control::apply`] returns.
+    answer: mpsc::SyncSender<Result<(), (String, String)>>,
 }
 
 /// What commands can ask of the running server; any thread but the control thread may call it.
@@ -44,7 +42,7 @@ impl ServerControl {
 }
 
 impl Control for ServerControl {
-    fn apply(&self, old: &Config, new: &Config) -> Result<(), Refusal> {
+    fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)> {
         let (answer, answered) = mpsc::sync_channel(1);
         // A failure on either way means that the control thread has left.
         let _ = self.changes.send(ChangeRequest { old: old.clone(), new: new.clone(), answer });
@@ -76,7 +74,7 @@ impl Controller {
     }
 
     /// Does what the difference of two configurations needs done, all or nothing: what can fail comes first.
-    async fn apply(&mut self, old: &Config, new: &Config) -> Result<(), Refusal> {
+    async fn apply(&mut self, old: &Config, new: &Config) -> Result<(), (String, String)> {
         let refuse = |name: &str, text: String| Err((name.to_owned(), text));
         if new.dir != old.dir
             && let Err(error) = system::check_directory(&new.dir)

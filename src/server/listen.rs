@@ -371,32 +371,40 @@ fn refusal(config: &Config, connected: usize, local: bool) -> Option<&'static st
 mod tests {
     use super::*;
 
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        config
+    }
+
     #[test]
     fn protected_mode_refuses_strangers_until_there_is_a_password() {
         let open = Config::default();
         assert_eq!(refusal(&open, 0, true), None);
         assert_eq!(refusal(&open, 0, false), Some(PROTECTED));
-        let with_password = Config { requirepass: b"secret".to_vec(), ..Config::default() };
+        let with_password = config(|config| config.requirepass = b"secret".to_vec());
         assert_eq!(refusal(&with_password, 0, false), None);
-        let unprotected = Config { protected_mode: false, ..Config::default() };
+        let unprotected = config(|config| config.protected_mode = false);
         assert_eq!(refusal(&unprotected, 0, false), None);
     }
 
     #[test]
     fn the_limit_of_clients_comes_before_protected_mode() {
-        let config = Config { maxclients: 3, ..Config::default() };
+        let config = config(|config| config.maxclients = 3);
         assert_eq!(refusal(&config, 2, true), None);
         assert_eq!(refusal(&config, 3, false), Some(TOO_MANY));
     }
 
     #[test]
     fn addresses_are_shown_with_their_port() {
-        let config = Config { bind: vec!["-::1".into(), "10.0.0.1".into()], port: 7, ..Config::default() };
+        let mut config = config(|config| config.bind = vec!["-::1".into(), "10.0.0.1".into()]);
+        config.port = 7;
         let shown: Vec<_> = tcp_endpoints(&config)
             .iter()
             .map(|(endpoint, optional)| format!("{endpoint} {optional}"))
             .collect();
         assert_eq!(shown, ["[::1]:7 true", "10.0.0.1:7 false"]);
-        assert!(tcp_endpoints(&Config { port: 0, ..config }).is_empty());
+        config.port = 0;
+        assert!(tcp_endpoints(&config).is_empty());
     }
 }

@@ -266,10 +266,8 @@ fn start_loops(
         threads.push(std::thread::Builder::new().name(format!("loop-{loop_index}")).spawn(body)?);
     }
     drop(ready);
-    for failed in is_ready.iter().take(doors.len()) {
-        if let Some(error) = failed {
-            return Err(StartError::System(error.into()));
-        }
+    if let Some(error) = is_ready.iter().take(doors.len()).flatten().next() {
+        return Err(StartError::System(error.into()));
     }
     Ok(threads)
 }
