@@ -87,6 +87,8 @@ pub struct Services {
     pub expire_lag_ms: AtomicI64,
     /// Bytes in use when the server had started (INFO used_memory_startup).
     pub startup_bytes: usize,
+    /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
+    pub memory_exceeded_since_us: AtomicI64,
     pub control: Box<dyn Control>,
     pub identity: Identity,
 }
@@ -125,6 +127,7 @@ impl Services {
             active_expire: AtomicBool::new(true),
             expire_lag_ms: AtomicI64::new(0),
             startup_bytes: crate::base::allocator::used_bytes(),
+            memory_exceeded_since_us: AtomicI64::new(0),
             control,
             identity,
         };

@@ -216,7 +216,7 @@ impl CommandSpec {
         if !self.flags.has_any(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             gates = gates.and(Gates::MONITORED);
         }
-        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() {
+        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }
         gates

@@ -5,6 +5,7 @@ mod after;
 mod execute;
 mod expire;
 mod leave;
+mod memory;
 mod transaction;
 
 #[cfg(test)]
@@ -13,3 +14,4 @@ mod tests;
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
+pub use memory::{evict_clients, relieve};

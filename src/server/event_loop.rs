@@ -16,12 +16,13 @@ use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
+use super::drain::drain;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
 use crate::config::Config;
-use crate::dispatch::{execute, expire_round, forget_client};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve};
 use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::rates::SAMPLE_MS;
@@ -197,10 +198,8 @@ impl<'s> EventLoop<'s> {
             self.state.count(Count::EventLoopUs, elapsed_us);
             self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
         }
+        drain(&mut self.connections, &self.clock, i64::from(self.state.config.shutdown_timeout) * 1000);
         for place in 0..self.connections.len() {
-            if let Some(connection) = &mut self.connections[place] {
-                connection.flush();
-            }
             self.close(place);
         }
     }
@@ -715,14 +714,17 @@ impl<'s> EventLoop<'s> {
         if !self.blocked.is_empty() {
             self.wake_blocked();
         }
-        let mut backlog = false;
+        let mut backlog = relieve(&mut self.state);
         if self.state.now_ms >= self.next_expire_ms {
-            backlog = expire_round(&mut self.state);
-            self.deliver_local(usize::MAX);
-            self.flush_delivered();
-            if !backlog {
+            let expiry_backlog = expire_round(&mut self.state);
+            backlog |= expiry_backlog;
+            if !expiry_backlog {
                 self.next_expire_ms = self.state.now_ms + TICK_MS;
             }
+        }
+        if !self.state.effects.local.is_empty() {
+            self.deliver_local(usize::MAX);
+            self.flush_delivered();
         }
         if self.state.now_ms >= self.next_cron_ms {
             self.next_cron_ms = self.state.now_ms + CRON_MS;
@@ -739,9 +741,11 @@ impl<'s> EventLoop<'s> {
     /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
     fn look_after_clients(&mut self) {
         let timeout_ms = i64::from(self.state.config.timeout) * 1000;
+        evict_clients(&self.state);
         for place in 0..self.connections.len() {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
+            client.info.input_capacity.store(connection.buffer_bytes(), Relaxed);
             let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
