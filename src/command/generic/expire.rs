@@ -101,7 +101,14 @@ pub const ROWS: &[CommandSpec] = &[
         &[],
         pexpiretime,
     ),
-    getter("pttl", "PTTL key", "2.6.0", "Returns the milliseconds until a key expires.", REMAINING_TIPS, pttl),
+    getter(
+        "pttl",
+        "PTTL key",
+        "2.6.0",
+        "Returns the milliseconds until a key expires.",
+        REMAINING_TIPS,
+        pttl,
+    ),
     getter("ttl", "TTL key", "1.0.0", "Returns the seconds until a key expires.", REMAINING_TIPS, ttl),
 ];
 
@@ -133,9 +140,7 @@ impl Conditions {
             *condition = true;
         }
         if conditions.if_none && (conditions.if_some || conditions.if_later || conditions.if_earlier) {
-            return Err(Failure::text(
-                "ERR NX and XX, GT or LT options at the same time are not compatible",
-            ));
+            return Err(Failure::text("ERR NX and XX, GT or LT options at the same time are not compatible"));
         }
         if conditions.if_later && conditions.if_earlier {
             return Err(Failure::text("ERR GT and LT options at the same time are not compatible"));

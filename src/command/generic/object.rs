@@ -131,7 +131,7 @@ fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
     let key = cx.key(2);
     let found = cx.find(key);
     cx.state.count(if found.is_some() { Count::KeyspaceHits } else { Count::KeyspaceMisses }, 1);
-    found.map(|position| cx.entry(key, position))
+    Some(cx.entry(key, found?))
 }
 
 /// The integer that Redis would keep instead of a string.

@@ -114,7 +114,8 @@ fn database_argument(cx: &Cx<'_, '_>, index: usize) -> Result<usize, Failure> {
         let (min, max) = (i32::MIN, i32::MAX);
         return Err(Failure::owned(format!("ERR value is out of range, value must between {min} and {max}")));
     }
-    let database = usize::try_from(number).ok().filter(|database| *database < cx.services().keyspace.databases());
+    let database =
+        usize::try_from(number).ok().filter(|database| *database < cx.services().keyspace.databases());
     database.ok_or(Failure::text("ERR DB index is out of range"))
 }
 

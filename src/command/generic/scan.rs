@@ -156,9 +156,9 @@ fn cursor_argument(text: &[u8]) -> Result<u64, Failure> {
     if digits.is_empty() && !text.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(invalid);
     }
-    let value = digits.iter().try_fold(0u64, |value, digit| {
-        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    });
+    let value = digits
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     let value = value.ok_or(invalid)?;
     Ok(if negative { value.wrapping_neg() } else { value })
 }

@@ -21,8 +21,8 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 
 fn wait(cx: &mut Cx<'_, '_>) -> Outcome {
     let replicas = cx.integer(1)?;
-    let timeout_ms = parse_i64(cx.args.at(2))
-        .ok_or(Failure::text("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms =
+        parse_i64(cx.args.at(2)).ok_or(Failure::text("ERR timeout is not an integer or out of range"))?;
     if timeout_ms < 0 {
         return Err(Failure::text("ERR timeout is negative"));
     }

@@ -1,8 +1,8 @@
 //! LCS: the longest common subsequence of two strings.
 //!
 //! The textbook table has a number for each pair of prefixes. Only two of its rows are kept; of the others one bit remains for each
-//! pair, which says where the way back goes: a 32nd of the memory. The way back prefers the second string's earlier byte
-//! when both ways are equally long, because Redis does and the matches that clients see depend on it.
+//! pair, which says where the way back goes: a 32nd of the memory. The way back leaves out a byte of the second string when
+//! both ways are equally long, because Redis does and the matches that clients see depend on it.
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
@@ -16,7 +16,14 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     complexity: "O(N*M) where N and M are the lengths of the two strings.",
     summary: "Finds the longest common subsequence of two strings.",
     flags: Flags::READONLY,
-    keys: &[Keys { first: 1, last: 2, step: 1, access: Access::ReadOnly, effect: Effect::ACCESS, not_key: false }],
+    keys: &[Keys {
+        first: 1,
+        last: 2,
+        step: 1,
+        access: Access::ReadOnly,
+        effect: Effect::ACCESS,
+        not_key: false,
+    }],
     tips: &[],
     subcommands: &[],
     run: lcs,
@@ -203,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_equally_long_ways_the_second_string_gives_way() {
-        assert_eq!(runs(b"ab", b"ba"), (1, vec![(0, 1, 1)]).clone());
+    fn of_two_equally_long_ways_a_byte_of_the_second_string_is_left_out() {
+        assert_eq!(runs(b"ab", b"ba"), (1, vec![(1, 0, 1)]));
     }
 }
