@@ -40,7 +40,7 @@ impl Flags {
     /// ACL category `dangerous` that does not follow from another flag.
     pub const DANGEROUS: Flags = Flags(1 << 21);
     /// Ours: inside a transaction it runs the queued requests (EXEC).
-    pub const RUNS_QUEUE: Flags = Flags(1 << 23);
+    pub const RUNS_QUEUE: Flags = Flags(1 << 30);
     /// ACL category `connection`.
     pub const CONNECTION: Flags = Flags(1 << 22);
     /// ACL category `keyspace` of a command outside the generic group.
