@@ -44,9 +44,9 @@ impl Flags {
     /// ACL category `connection`.
     pub const CONNECTION: Flags = Flags(1 << 22);
     /// ACL category `keyspace` of a command outside the generic group.
-    pub const KEYSPACE: Flags = Flags(1 << 23);
+    pub const KEYSPACE: Flags = Flags(1 << 28);
     /// ACL category `admin` that does not follow from the flag.
-    pub const ADMIN_CATEGORY: Flags = Flags(1 << 24);
+    pub const ADMIN_CATEGORY: Flags = Flags(1 << 29);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
