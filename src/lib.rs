@@ -20,3 +20,5 @@ pub mod command;
 pub mod dispatch;
 // rank 6: sockets, threads, timers
 pub mod server;
+// beside the ranks: bodies of tests and fuzz targets
+pub mod testing;

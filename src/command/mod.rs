@@ -12,6 +12,7 @@ mod info;
 mod introspection;
 mod markdown;
 mod memory;
+mod monitor;
 mod pubsub;
 mod records;
 mod registry;
@@ -20,11 +21,12 @@ mod spec;
 mod string;
 mod transactions;
 
-/// The version of Redis whose commands and replies these are; clients choose features by it.
-pub const REDIS_VERSION: &str = "7.2.4";
-
+pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
 pub use effects::{Effects, Event, Noted};
 pub use markdown::render_markdown;
+pub use monitor::{feed_monitors, leave_monitor, shown_args};
+pub use pubsub::{note_subscriptions, publish, unsubscribe_all};
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};
 pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
+pub use transactions::{end_transaction, unwatch_all};

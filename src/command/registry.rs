@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, config, connection, debug, generic, info, introspection, memory, pubsub, records, server, string,
-    transactions,
+    client, config, connection, debug, generic, info, introspection, memory, monitor, pubsub, records,
+    server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -18,6 +18,8 @@ pub enum KeyPlan {
     One(usize),
     /// Several keys, by the row's key positions.
     Many,
+    /// Inside a transaction, those of the queued requests (EXEC).
+    Queue,
 }
 
 /// A row with what is derived from it.
@@ -40,6 +42,7 @@ impl Command {
         let id = *next_id;
         *next_id += 1;
         let plan = match spec.keys {
+            _ if spec.flags.has(Flags::RUNS_QUEUE) => KeyPlan::Queue,
             [] => KeyPlan::None,
             [keys] if keys.not_key => KeyPlan::None,
             [keys] if keys.last == keys.first as isize => KeyPlan::One(keys.first),
@@ -108,13 +111,24 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         connection::ROWS,
         debug::ROWS,
         generic::ROWS,
+        generic::EXPIRE_ROWS,
+        generic::OBJECT_ROWS,
+        generic::RELOCATE_ROWS,
+        generic::SCAN_ROWS,
+        generic::WAIT_ROWS,
         info::ROWS,
         introspection::ROWS,
         memory::ROWS,
+        monitor::ROWS,
         pubsub::ROWS,
         records::ROWS,
         server::ROWS,
-        string::ROWS,
+        string::GET_ROWS,
+        string::LCS_ROWS,
+        string::NUMBER_ROWS,
+        string::RANGE_ROWS,
+        string::SET_ROWS,
+        string::SEVERAL_ROWS,
         transactions::ROWS,
     ];
     Commands::new(groups.into_iter().flatten().collect())
@@ -146,7 +160,7 @@ impl Commands {
                 return None;
             }
             let command = &self.all[usize::from(at)];
-            if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            if same_name(command.spec.name.as_bytes(), name) {
                 return Some(command);
             }
             slot = (slot + 1) % INDEX_SLOTS;
@@ -172,6 +186,13 @@ impl Commands {
         let command = &self.all[at];
         if command.id == id { Some(command) } else { command.subcommands.get(id - command.id - 1) }
     }
+}
+
+/// Compares a command's lower-case name with a given one, in any case.
+#[inline]
+fn same_name(name: &[u8], given: &[u8]) -> bool {
+    name.len() == given.len()
+        && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
 }
 
 /// Folds length and first bytes, letters in lower case, into an index slot. Setting bit 5 makes letters lower case and maps

@@ -78,6 +78,8 @@ struct Cell(Mutex<Shard>);
 pub struct Keyspace {
     cells: Box<[Cell]>,
     prefetcher: Prefetcher,
+    /// Where each shard's partitions lie, for prefetching without the lock; they never move.
+    partition_addresses: Box<[usize]>,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
     databases: usize,
@@ -140,8 +142,10 @@ impl Keyspace {
             partitions: (0..databases).map(|_| Partition::default()).collect(),
             watched: WatchTable::default(),
         };
+        let cells: Box<[Cell]> = (0..SHARDS).map(|_| Cell(Mutex::new(shard()))).collect();
         Keyspace {
-            cells: (0..SHARDS).map(|_| Cell(Mutex::new(shard()))).collect(),
+            partition_addresses: cells.iter().map(|cell| cell.0.lock().partitions.as_ptr().addr()).collect(),
+            cells,
             prefetcher: Prefetcher::new(databases, SHARDS, readers),
             hasher,
             reclaimer,
@@ -196,10 +200,11 @@ impl Keyspace {
         self.cells[shard].0.lock()
     }
 
-    /// The address of a shard's lock, for prefetching.
+    /// Brings a shard's lock and one of its partitions closer.
     #[inline]
-    pub fn prefetch_shard(&self, shard: usize) {
+    pub fn prefetch_shard(&self, database: usize, shard: usize) {
         table::prefetch(std::ptr::from_ref(&self.cells[shard]).addr());
+        table::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
     }
 
     /// Keys and volatile keys of a database, counted shard by shard.

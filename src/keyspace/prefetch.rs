@@ -9,7 +9,6 @@
 //!        array address / 16     exponent  mantissa    slots = (8 + mantissa) << exponent
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -28,7 +27,7 @@ pub struct Prefetcher {
     shards: usize,
     epoch: AtomicU64,
     readers: Box<[AtomicU64]>,
-    retired: Mutex<Vec<(u64, Arc<Words>)>>,
+    retired: Mutex<Vec<(u64, Words)>>,
 }
 
 /// A place to look at in the second stage: a home slot and how many slots lie behind it in its array.
@@ -52,9 +51,9 @@ impl Prefetcher {
     }
 
     /// Names the present word array of a table; called under its shard's lock.
-    pub fn publish(&self, database: usize, shard: usize, words: Option<&Arc<Words>>) {
+    pub fn publish(&self, database: usize, shard: usize, words: Option<&Words>) {
         let hint = words.map_or(0, |words| {
-            let (start, slots) = words.raw_parts();
+            let (start, slots) = (words.as_ptr(), words.len());
             let exponent = (slots / 8).ilog2();
             let mantissa = (slots >> exponent) as u64 - 8;
             debug_assert_eq!((8 + mantissa as usize) << exponent, slots, "see table::rounded_slots");
@@ -64,7 +63,7 @@ impl Prefetcher {
     }
 
     /// Keeps a replaced array until all readers have passed a quiet point.
-    pub fn retire(&self, words: Arc<Words>) {
+    pub fn retire(&self, words: Words) {
         let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
         let mut retired = self.retired.lock();
         retired.push((epoch, words));

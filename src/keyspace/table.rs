@@ -32,17 +32,10 @@ const FIRST_SLOTS: usize = 8;
 const REHASH_AHEAD: usize = 16;
 
 /// The array of words; shared with readers that only prefetch.
-pub struct Words(Box<[AtomicU64]>);
+pub type Words = Arc<[AtomicU64]>;
 
-impl Words {
-    fn with_slots(slots: usize) -> Arc<Words> {
-        Arc::new(Words((0..slots).map(|_| AtomicU64::new(0)).collect()))
-    }
-
-    /// The address of the first word and the number of words, for a prefetch hint.
-    pub fn raw_parts(&self) -> (*const AtomicU64, usize) {
-        (self.0.as_ptr(), self.0.len())
-    }
+fn words_with_slots(slots: usize) -> Words {
+    (0..slots).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[inline]
@@ -99,7 +92,7 @@ pub fn rounded_slots(slots: usize) -> usize {
 
 #[derive(Default)]
 pub struct Table {
-    words: Option<Arc<Words>>,
+    words: Option<Words>,
     len: usize,
 }
 
@@ -117,16 +110,13 @@ impl Table {
     }
 
     /// The shared word array, for a prefetch hint; `None` while nothing was ever stored.
-    pub fn shared_words(&self) -> Option<&Arc<Words>> {
+    pub fn shared_words(&self) -> Option<&Words> {
         self.words.as_ref()
     }
 
     #[inline]
     fn words(&self) -> &[AtomicU64] {
-        match &self.words {
-            Some(words) => &words.0,
-            None => &[],
-        }
+        self.words.as_deref().unwrap_or_default()
     }
 
     /// Finds the entry of `key`.
@@ -234,12 +224,12 @@ impl Table {
 
     /// Moves all entries into a table of `slots` slots; gives the old words back for a delayed release.
     /// `rehash` is the keyed hash of a key.
-    pub fn resize(&mut self, slots: usize, rehash: impl Fn(&[u8]) -> u64) -> Option<Arc<Words>> {
+    pub fn resize(&mut self, slots: usize, rehash: impl Fn(&[u8]) -> u64) -> Option<Words> {
         let mut slots = rounded_slots(slots.max(self.len + self.len / 7 + 1));
         let old = self.words.take();
-        let old_words: &[AtomicU64] = old.as_ref().map_or(&[], |words| &words.0);
+        let old_words: &[AtomicU64] = old.as_deref().unwrap_or_default();
         loop {
-            let mut fresh = Table { words: Some(Words::with_slots(slots)), len: 0 };
+            let mut fresh = Table { words: Some(words_with_slots(slots)), len: 0 };
             if fresh.adopt(old_words, &rehash) {
                 *self = fresh;
                 return old;
@@ -279,7 +269,7 @@ impl Table {
 
     #[inline]
     fn place(&mut self, hash: u64, address_bits: u64) -> Option<Position> {
-        let words = self.words.as_ref().map_or(&[][..], |words| &words.0);
+        let words = self.words.as_deref().unwrap_or_default();
         if words.is_empty() {
             return None;
         }

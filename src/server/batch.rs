@@ -10,7 +10,7 @@ use crate::resp::{ArgRange, Args};
 /// Requests that are parsed before any of them runs.
 pub const BATCH_REQUESTS: usize = 64;
 /// Cache lines of an entry that are prefetched: header, key and the beginning of the value; the processor follows from there.
-const ENTRY_LINES: usize = 4;
+const ENTRY_LINES: usize = 10;
 
 /// One parsed request.
 #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@ impl Batch {
         let prepared = prepare(keyspace, args);
         let mut ahead = None;
         if let Some((_, hash, shard)) = prepared.key {
-            keyspace.prefetch_shard(shard);
+            keyspace.prefetch_shard(database, shard);
             ahead = keyspace.prefetcher().slot_ahead(database, shard, hash);
         }
         let ranges = self.ranges.len() - first_range;

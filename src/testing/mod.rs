@@ -1,0 +1,6 @@
+//! Bodies of tests and fuzz targets that are more than a few lines, so that each build type-checks them.
+//!
+//! Nothing here runs in the server. A module of this folder may know the text of the protocol, but opens no socket and
+//! reads no clock itself: what it drives is passed in.
+
+pub mod transcript;
