@@ -21,9 +21,7 @@ mod spec;
 mod string;
 mod transactions;
 
-/// The version of Redis whose commands and replies these are; clients choose features by it.
-pub const REDIS_VERSION: &str = "7.2.4";
-
+pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
 pub use effects::{Effects, Event, Noted};
 pub use markdown::render_markdown;

@@ -191,7 +191,8 @@ impl Commands {
 /// Compares a command's lower-case name with a given one, in any case.
 #[inline]
 fn same_name(name: &[u8], given: &[u8]) -> bool {
-    name.len() == given.len() && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
+    name.len() == given.len()
+        && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
 }
 
 /// Folds length and first bytes, letters in lower case, into an index slot. Setting bit 5 makes letters lower case and maps

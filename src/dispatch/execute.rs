@@ -194,8 +194,8 @@ pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u6
 #[cold]
 fn drop_muted(client: &mut Client, command: Option<&Command>, out: &mut Vec<u8>, mark: usize) {
     // What SUBSCRIBE and its kin write are messages, not replies, and those are never dropped.
-    let writes_messages = command
-        .is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
+    let writes_messages =
+        command.is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
     let dropped = match client.reply_mode {
         ReplyMode::On => false,
         ReplyMode::Off => true,

@@ -13,7 +13,7 @@ use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::client::ClientFlags;
-use crate::keyspace::{Entry, EntryRef, Key, Locked, idle_seconds};
+use crate::keyspace::{Entry, Key, Locked, idle_seconds};
 
 const FLAGS: Flags =
     Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALL_KEYS);
@@ -205,24 +205,13 @@ fn object(cx: &mut Cx<'_, '_>) -> Outcome {
     let text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         entry.value().as_ptr(),
-        encoding(entry),
+        super::generic::encoding_name(entry),
         serialized_length(entry.value()),
         entry.access(),
         idle_seconds(entry.access(), now_ms),
     );
     cx.reply.simple(&text);
     Ok(())
-}
-
-/// The encoding that Redis would choose for a string.
-fn encoding(entry: EntryRef<'_>) -> &'static str {
-    let value = entry.value();
-    match value.len() {
-        _ if entry.is_raw() => "raw",
-        0..=20 if parse_i64(value).is_some() => "int",
-        0..=44 => "embstr",
-        _ => "raw",
-    }
 }
 
 /// Bytes of the value in an RDB file, not compressed.

@@ -7,7 +7,7 @@ mod scan;
 mod wait;
 
 pub use expire::ROWS as EXPIRE_ROWS;
-pub use object::ROWS as OBJECT_ROWS;
+pub use object::{ROWS as OBJECT_ROWS, encoding_name};
 pub use relocate::ROWS as RELOCATE_ROWS;
 pub use scan::ROWS as SCAN_ROWS;
 pub use wait::ROWS as WAIT_ROWS;
