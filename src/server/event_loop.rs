@@ -745,7 +745,7 @@ impl<'s> EventLoop<'s> {
         for place in 0..self.connections.len() {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
-            client.info.input_capacity.store(connection.buffer_bytes(), Relaxed);
+            client.info.input_capacity.store(connection.input_capacity(), Relaxed);
             let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
