@@ -289,10 +289,10 @@ fn short_length(input: &[u8], start: usize) -> Option<(i64, usize)> {
         return None;
     }
     let mut value = u32::from(first);
-    for index in 1..7 {
-        let digit = head[index].wrapping_sub(b'0');
+    for (index, byte) in head[..7].iter().enumerate().skip(1) {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return (head[index] == b'\r').then_some((i64::from(value), start + index + 2));
+            return (*byte == b'\r').then_some((i64::from(value), start + index + 2));
         }
         value = value * 10 + u32::from(digit);
     }
