@@ -1,7 +1,7 @@
 //! What follows a request when its locks are released: keyspace events go out, slow requests are recorded.
 
 use crate::client::Client;
-use crate::command::{Command, Flags, LoopState, Noted, deliver};
+use crate::command::{Command, Flags, LoopState, Noted, publish, shown_args};
 use crate::config::NotifyFlags;
 use crate::observe::slow_log::SlowLog;
 use crate::pubsub::Space;
@@ -14,23 +14,25 @@ pub fn publish_events(state: &mut LoopState<'_>) {
     for Noted { event, database, key } in std::mem::take(&mut state.effects.events) {
         if flags.contains(NotifyFlags::KEYSPACE) {
             let channel = [format!("__keyspace@{database}__:").as_bytes(), &key].concat();
-            publish(state, &channel, event.name.as_bytes());
+            publish(state, Space::Channels, &channel, event.name.as_bytes());
         }
         if flags.contains(NotifyFlags::KEYEVENT) {
-            publish(state, format!("__keyevent@{database}__:{}", event.name).as_bytes(), &key);
+            let channel = format!("__keyevent@{database}__:{}", event.name);
+            publish(state, Space::Channels, channel.as_bytes(), &key);
         }
     }
 }
 
-/// Sends a message to all subscribers of a channel.
-fn publish(state: &mut LoopState<'_>, channel: &[u8], message: &[u8]) {
-    let (services, effects, loop_index) = (state.services, &mut state.effects, state.loop_index);
-    services.pubsub.publish(Space::Channels, channel, message, |client, bytes| {
-        deliver(services, effects, loop_index, client, bytes);
-    });
+/// Puts a request that took at least `latency-monitor-threshold` into the latency monitor.
+#[cold]
+pub fn record_latency(state: &LoopState<'_>, command: &Command, elapsed_us: u64) {
+    let event = if command.has(Flags::FAST) { "fast-command" } else { "command" };
+    let latency_ms = u32::try_from(elapsed_us / 1000).unwrap_or(u32::MAX);
+    let seconds = state.now_ms.div_euclid(1000).max(0) as u64;
+    state.services.latency.lock().record(event, latency_ms, seconds);
 }
 
-/// Puts a request into the slow log, and into the latency monitor if it was that slow.
+/// Puts a request into the slow log.
 #[cold]
 pub fn record_slow(
     state: &mut LoopState<'_>,
@@ -46,5 +48,5 @@ pub fn record_slow(
     let name = client.info.names.lock().name.clone();
     let length_max = state.config.slowlog_max_len.max(0) as usize;
     let log: &mut SlowLog = &mut state.services.slow_log.lock();
-    log.push(seconds, elapsed_us, args.iter_from(0), &client.info.address, &name, length_max);
+    log.push(seconds, elapsed_us, shown_args(command, args), &client.info.address, &name, length_max);
 }

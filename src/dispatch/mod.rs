@@ -5,7 +5,13 @@ mod after;
 mod execute;
 mod expire;
 mod leave;
+mod memory;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
+pub use memory::{evict_clients, relieve};

@@ -16,14 +16,16 @@ use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
+use super::drain::drain;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
 use crate::config::Config;
-use crate::dispatch::{execute, expire_round, forget_client};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve};
 use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
+use crate::observe::rates::SAMPLE_MS;
 use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
 use crate::services::Services;
 
@@ -35,6 +37,8 @@ const OUTPUT_FLUSH_BYTES: usize = 256 * 1024;
 const EVENTS_MAX: usize = 256;
 /// How often clients are looked at for timeouts.
 const CRON_MS: i64 = 500;
+/// What a client hears whose waiting CLIENT UNBLOCK has ended with ERROR.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// The poller's name for the loop's own eventfd.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -128,6 +132,7 @@ pub struct EventLoop<'s> {
     delivered: Vec<usize>,
     next_expire_ms: i64,
     next_cron_ms: i64,
+    next_sample_ms: i64,
     stopping: bool,
 }
 
@@ -160,6 +165,7 @@ impl<'s> EventLoop<'s> {
             delivered: Vec::new(),
             next_expire_ms: 0,
             next_cron_ms: 0,
+            next_sample_ms: 0,
             stopping: false,
         })
     }
@@ -178,6 +184,7 @@ impl<'s> EventLoop<'s> {
                     return;
                 }
             }
+            let start = Stopwatch::ticks();
             self.state.set_now_us(self.clock.now_us());
             self.state.refresh();
             self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
@@ -186,12 +193,13 @@ impl<'s> EventLoop<'s> {
             }
             self.sweep(&events);
             wait_ms = self.housekeeping();
+            let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
+            self.state.count(Count::EventLoopCycles, 1);
+            self.state.count(Count::EventLoopUs, elapsed_us);
             self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
         }
+        drain(&mut self.connections, &self.clock, i64::from(self.state.config.shutdown_timeout) * 1000);
         for place in 0..self.connections.len() {
-            if let Some(connection) = &mut self.connections[place] {
-                connection.flush();
-            }
             self.close(place);
         }
     }
@@ -359,8 +367,14 @@ impl<'s> EventLoop<'s> {
     fn run_turn(&mut self, mut turn: Turn) {
         let place = turn.place;
         self.output.clear();
+        if !self.may_run(&turn) {
+            return;
+        }
         loop {
             let ran = self.run_requests(&mut turn);
+            if ran && turn.error.is_some_and(ParseError::depends_on_authentication) {
+                self.parse_again_if_authenticated(&mut turn);
+            }
             if !ran || !turn.more {
                 break;
             }
@@ -389,6 +403,40 @@ impl<'s> EventLoop<'s> {
         }
     }
 
+    /// Whether the requests of a turn may run at all. A client that was killed is closed instead; the input of one that is to be
+    /// closed when its output is sent is dropped.
+    fn may_run(&mut self, turn: &Turn) -> bool {
+        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return false };
+        let client = &connection.client;
+        let gone = client.closing == Closing::No && client.info.is_killed();
+        if client.closing == Closing::No && !gone {
+            let input_bytes = match turn.source {
+                Source::Shared { start, end } => end - start,
+                Source::Pending => connection.pending.len(),
+            };
+            client.info.input_bytes.store(input_bytes, Relaxed);
+            return true;
+        }
+        connection.drop_input();
+        if gone || turn.end {
+            self.close(turn.place);
+        }
+        false
+    }
+
+    /// A batch is parsed before it runs. Where its own AUTH has lifted the tighter limits, the request that they refused is read anew.
+    #[cold]
+    fn parse_again_if_authenticated(&mut self, turn: &mut Turn) {
+        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
+        if connection.client.gates.has(Gates::UNAUTHENTICATED) {
+            return;
+        }
+        connection.partial = Vec::new();
+        connection.parser = Parser::starting_at(turn.parsed);
+        turn.error = None;
+        turn.more = true;
+    }
+
     /// Runs the requests of a turn; false when the rest has to wait or will never run. `turn.parsed` is then the first
     /// byte of what did not run.
     fn run_requests(&mut self, turn: &mut Turn) -> bool {
@@ -407,18 +455,19 @@ impl<'s> EventLoop<'s> {
                 self.block(place);
                 return false;
             }
-            if client.closing != Closing::No {
+            let (closing, blocked) = (client.closing, client.blocked.is_some());
+            if !self.state.effects.local.is_empty() {
+                self.deliver_local(place);
+            }
+            if closing != Closing::No {
                 return false;
             }
-            if client.blocked.is_some() {
+            if blocked {
                 turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
                     if index + 1 < turn.requests.end { next.start } else { turn.parsed }
                 });
                 self.block(place);
                 return false;
-            }
-            if !self.state.effects.local.is_empty() {
-                self.deliver_local(place);
             }
             if self.output.len() >= OUTPUT_FLUSH_BYTES {
                 self.send_output(place);
@@ -456,7 +505,7 @@ impl<'s> EventLoop<'s> {
             connection.client.closing = Closing::Now;
         }
         connection.client.info.input_bytes.store(connection.pending.len(), Relaxed);
-        connection.client.info.input_capacity.store(connection.buffer_bytes(), Relaxed);
+        connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
     }
 
     /// Sends what the requests of one connection have written.
@@ -486,11 +535,14 @@ impl<'s> EventLoop<'s> {
 
     fn after_send(&mut self, place: usize, sent: Sent) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        connection.client.info.output_bytes.store(connection.output_bytes(), Relaxed);
+        let info = &connection.client.info;
+        info.output_bytes.store(connection.output_bytes(), Relaxed);
+        info.output_capacity.store(connection.output_capacity(), Relaxed);
         match sent {
             Sent::All if connection.polls_output => self.poll_output(place, false),
             Sent::All => {}
             Sent::Some => {
+                info.output_peak.fetch_max(connection.output_bytes(), Relaxed);
                 if !connection.polls_output {
                     self.poll_output(place, true);
                 }
@@ -528,18 +580,46 @@ impl<'s> EventLoop<'s> {
         }
     }
 
-    /// Hands messages from this loop's own requests to their clients. Those for the client at `running` go behind the reply
+    /// Hands messages from this loop's own requests to their clients. Bytes for the client at `running` go behind the reply
     /// that it just got.
     fn deliver_local(&mut self, running: usize) {
         for message in std::mem::take(&mut self.state.effects.local) {
-            if let Message::Deliver { place, id, bytes } = message {
-                if place == running {
+            match message {
+                Message::Deliver { place, bytes, .. } if place == running => {
                     self.output.extend_from_slice(&bytes);
-                } else {
-                    self.deliver(place, id, &bytes);
                 }
+                message => self.receive(message),
             }
         }
+    }
+
+    /// Does what a message asks.
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
+            Message::Kill { place, id } => {
+                if self.connection_of(place, id).is_some() {
+                    self.close(place);
+                }
+            }
+            Message::Unblock { place, id, error } => {
+                let Some(connection) = self.connection_of(place, id) else { return };
+                if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
+                    // Whose time has come long ago is woken at the next look at blocked clients.
+                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
+                    connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                }
+            }
+            // The look at blocked clients follows in any case.
+            Message::Unpause => {}
+            Message::Stop => self.stopping = true,
+        }
+    }
+
+    /// The connection at `place`, if it is still that of this client.
+    fn connection_of(&mut self, place: usize, id: u64) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(place)?.as_deref_mut()?;
+        (connection.client.info.id == id).then_some(connection)
     }
 
     /// Queues bytes for a client; they are sent at the end of the group.
@@ -573,7 +653,10 @@ impl<'s> EventLoop<'s> {
         self.blocked.push(place);
         self.state.statistics.counters.rise(Gauge::BlockedClients);
         if let Some(connection) = self.connections[place].as_deref_mut() {
-            connection.client.info.set_flag(ClientFlags::BLOCKED, true);
+            let info = &connection.client.info;
+            info.set_flag(ClientFlags::BLOCKED, true);
+            let waiting = matches!(connection.client.blocked, Some(Blocked::Waiting { .. }));
+            info.unblockable.store(waiting, Relaxed);
         }
     }
 
@@ -583,18 +666,28 @@ impl<'s> EventLoop<'s> {
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
             let done = match connection.client.blocked {
                 None => continue,
-                Some(Blocked::Paused) => !self.state.services.gates().has(Gates::PAUSED),
+                Some(Blocked::Paused) => self.state.services.pause_at(self.state.now_ms).is_none(),
                 Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= self.state.now_ms,
+                Some(Blocked::Unblocked) => true,
             };
             if !done {
                 self.blocked.push(place);
                 continue;
             }
-            if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
-                Reply::new(&mut self.output, connection.client.protocol).integer(answer);
+            let mut reply = Reply::new(&mut self.output, connection.client.protocol);
+            match connection.client.blocked {
+                Some(Blocked::Waiting { answer, .. }) => reply.integer(answer),
+                Some(Blocked::Unblocked) => {
+                    reply.error(UNBLOCKED);
+                    self.state.services.statistics.record_error(UNBLOCKED.as_bytes());
+                    self.state.count(Count::ErrorReplies, 1);
+                }
+                Some(Blocked::Paused) | None => {}
             }
             connection.client.blocked = None;
-            connection.client.info.set_flag(ClientFlags::BLOCKED, false);
+            let info = &connection.client.info;
+            info.set_flag(ClientFlags::BLOCKED, false);
+            info.unblockable.store(false, Relaxed);
             self.state.statistics.counters.fall(Gauge::BlockedClients);
             self.poll_input(place, true);
             self.send_output(place);
@@ -610,17 +703,7 @@ impl<'s> EventLoop<'s> {
         let mut messages = std::mem::take(&mut self.messages);
         self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
         for message in messages.drain(..) {
-            match message {
-                Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
-                Message::Kill { place, id } => {
-                    let connection = self.connections.get(place).and_then(Option::as_deref);
-                    if connection.is_some_and(|connection| connection.client.info.id == id) {
-                        self.close(place);
-                    }
-                }
-                Message::Unpause => {}
-                Message::Stop => self.stopping = true,
-            }
+            self.receive(message);
         }
         self.messages = messages;
         self.flush_delivered();
@@ -631,18 +714,26 @@ impl<'s> EventLoop<'s> {
         if !self.blocked.is_empty() {
             self.wake_blocked();
         }
-        let mut backlog = false;
+        let mut backlog = relieve(&mut self.state);
         if self.state.now_ms >= self.next_expire_ms {
-            backlog = expire_round(&mut self.state);
-            self.deliver_local(usize::MAX);
-            self.flush_delivered();
-            if !backlog {
+            let expiry_backlog = expire_round(&mut self.state);
+            backlog |= expiry_backlog;
+            if !expiry_backlog {
                 self.next_expire_ms = self.state.now_ms + TICK_MS;
             }
+        }
+        if !self.state.effects.local.is_empty() {
+            self.deliver_local(usize::MAX);
+            self.flush_delivered();
         }
         if self.state.now_ms >= self.next_cron_ms {
             self.next_cron_ms = self.state.now_ms + CRON_MS;
             self.look_after_clients();
+        }
+        if self.state.loop_index == 0 && self.state.now_ms >= self.next_sample_ms {
+            self.next_sample_ms = self.state.now_ms + SAMPLE_MS;
+            let services = self.state.services;
+            services.rates.lock().sample(&services.statistics.counters(), self.state.now_us);
         }
         if backlog { 0 } else { self.next_expire_ms - self.state.now_ms }
     }
@@ -650,9 +741,11 @@ impl<'s> EventLoop<'s> {
     /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
     fn look_after_clients(&mut self) {
         let timeout_ms = i64::from(self.state.config.timeout) * 1000;
+        evict_clients(&self.state);
         for place in 0..self.connections.len() {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
+            client.info.input_capacity.store(connection.input_capacity(), Relaxed);
             let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
