@@ -125,10 +125,39 @@ impl Services {
         services
     }
 
+    /// CLIENT PAUSE until a time in Unix milliseconds. A pause that is in force can get longer and stricter this way, never shorter
+    /// or milder.
+    pub fn pause_clients(&self, until_ms: i64, all: bool, now_ms: i64) {
+        let pause = &mut *self.pause.lock();
+        if pause.until_ms <= now_ms {
+            *pause = Pause::default();
+        }
+        *pause = Pause { until_ms: pause.until_ms.max(until_ms), all: pause.all || all };
+        self.set_gate(Gates::PAUSED, pause.until_ms > now_ms);
+    }
+
+    /// CLIENT UNPAUSE. Blocked clients go on when their event loops look next.
+    pub fn unpause_clients(&self) {
+        let pause = &mut *self.pause.lock();
+        *pause = Pause::default();
+        self.set_gate(Gates::PAUSED, false);
+    }
+
     /// The gates that are in force for every client.
     #[inline]
     pub fn gates(&self) -> Gates {
         Gates(self.gates.load(Ordering::Relaxed))
+    }
+
+    /// The pause in force at `now_ms`. One whose time has come is over from here on for everybody.
+    pub fn pause_at(&self, now_ms: i64) -> Option<Pause> {
+        let mut pause = self.pause.lock();
+        if pause.until_ms <= now_ms {
+            *pause = Pause::default();
+            self.set_gate(Gates::PAUSED, false);
+            return None;
+        }
+        Some(*pause)
     }
 
     pub fn set_gate(&self, gate: Gates, on: bool) {

@@ -62,6 +62,17 @@ pub struct ClientInfo {
     /// The id of the command that ran last; `usize::MAX` before the first.
     pub last_command: AtomicUsize,
     pub output_class: AtomicU8,
+    /// Memory of the buffer for unsent output, and the most that ever waited in it.
+    pub output_capacity: AtomicUsize,
+    pub output_peak: AtomicUsize,
+    /// The client waits in a command that CLIENT UNBLOCK may end.
+    pub unblockable: AtomicBool,
+    killed: AtomicBool,
+}
+
+/// Whether a name fits into CLIENT LIST, whose fields end with a space: printable ASCII without blanks.
+pub fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
 }
 
 impl ClientInfo {
@@ -101,6 +112,10 @@ impl ClientInfo {
             output_bytes: AtomicUsize::new(0),
             last_command: AtomicUsize::new(usize::MAX),
             output_class: AtomicU8::new(0),
+            output_capacity: AtomicUsize::new(0),
+            output_peak: AtomicUsize::new(0),
+            unblockable: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
         }
     }
 
@@ -110,6 +125,44 @@ impl ClientInfo {
 
     pub fn set_protocol(&self, protocol: Protocol) {
         self.resp3.store(protocol == Protocol::Resp3, Ordering::Relaxed);
+    }
+
+    /// Subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        let counts = [&self.channels, &self.patterns, &self.shard_channels];
+        counts.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// From here on the client is as good as gone: none of its requests runs, no list shows it. Gives whether this call was the first.
+    pub fn mark_killed(&self) -> bool {
+        !self.killed.swap(true, Ordering::AcqRel)
+    }
+
+    #[inline]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Memory that the client takes: what every connection has, its buffers, queued requests, watches and names.
+    pub fn memory_bytes(&self) -> usize {
+        /// A connection without anything in its buffers, a registry entry included.
+        const FIXED_BYTES: usize = size_of::<super::Client>() + size_of::<ClientInfo>() + 256;
+        /// A subscription or a watch, on both sides of the registry.
+        const REGISTRATION_BYTES: usize = 128;
+        let load = |field: &AtomicUsize| field.load(Ordering::Relaxed);
+        let names = self.names.lock();
+        let registrations =
+            load(&self.channels) + load(&self.patterns) + load(&self.shard_channels) + load(&self.watched);
+        FIXED_BYTES
+            + self.address.capacity()
+            + self.local_address.capacity()
+            + names.name.capacity()
+            + names.library_name.capacity()
+            + names.library_version.capacity()
+            + load(&self.input_capacity)
+            + load(&self.output_capacity)
+            + load(&self.queued_bytes)
+            + registrations * REGISTRATION_BYTES
     }
 
     pub fn has(&self, flag: ClientFlags) -> bool {

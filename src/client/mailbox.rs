@@ -12,6 +12,8 @@ pub enum Message {
     Deliver { place: usize, id: u64, bytes: Bytes },
     /// CLIENT KILL.
     Kill { place: usize, id: u64 },
+    /// CLIENT UNBLOCK: what the client waits in ends, as at its timeout or with an error.
+    Unblock { place: usize, id: u64, error: bool },
     /// CLIENT UNPAUSE, or a pause that got shorter: look at paused clients again.
     Unpause,
     /// SHUTDOWN: the loop ends.

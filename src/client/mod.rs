@@ -6,7 +6,9 @@ mod mailbox;
 mod registry;
 mod session;
 
-pub use info::{ClientFlags, ClientInfo};
+pub use info::{ClientFlags, ClientInfo, is_valid_name};
 pub use mailbox::{Mailbox, Message};
 pub use registry::Clients;
-pub use session::{Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Transaction, WatchedKey};
+pub use session::{
+    Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
+};

@@ -48,12 +48,13 @@ impl Clients {
     }
 
     pub fn find(&self, id: u64) -> Option<Arc<ClientInfo>> {
-        self.by_id.get(&id).map(|entry| Arc::clone(&entry))
+        self.by_id.get(&id).filter(|entry| !entry.is_killed()).map(|entry| Arc::clone(&entry))
     }
 
-    /// All clients in the order in which they connected.
+    /// All clients in the order in which they connected, without those that are killed already.
     pub fn all(&self) -> Vec<Arc<ClientInfo>> {
-        let mut clients: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(&entry)).collect();
+        let living = self.by_id.iter().filter(|entry| !entry.is_killed());
+        let mut clients: Vec<_> = living.map(|entry| Arc::clone(&entry)).collect();
         clients.sort_unstable_by_key(|info| info.id);
         clients
     }
@@ -66,8 +67,12 @@ impl Clients {
         &self.mailboxes
     }
 
-    /// Asks the owning loop to close a client.
-    pub fn kill(&self, info: &ClientInfo) {
-        self.mailbox(info.loop_index).send(Message::Kill { place: info.place, id: info.id });
+    /// Kills a client and asks the owning loop to close it; false if it was killed before.
+    pub fn kill(&self, info: &ClientInfo) -> bool {
+        let first = info.mark_killed();
+        if first {
+            self.mailbox(info.loop_index).send(Message::Kill { place: info.place, id: info.id });
+        }
+        first
     }
 }

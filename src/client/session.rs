@@ -1,6 +1,6 @@
 //! The state of one connection, owned and changed by its event loop alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -122,9 +122,15 @@ pub struct Transaction {
 }
 
 /// A key that EXEC must find unchanged.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct WatchedKey {
     pub database: usize,
     pub key: Box<[u8]>,
+}
+
+/// What WATCH saw of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting {
     pub version: u64,
     /// The key's deadline had passed already when WATCH was called.
     pub was_expired: bool,
@@ -137,6 +143,8 @@ pub enum Blocked {
     Paused,
     /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
     Waiting { until_ms: i64, answer: i64 },
+    /// CLIENT UNBLOCK with ERROR has ended the waiting; the client hears so at the next look.
+    Unblocked,
 }
 
 /// See the module's text.
@@ -149,7 +157,7 @@ pub struct Client {
     pub closing: Closing,
     pub blocked: Option<Blocked>,
     pub transaction: Option<Box<Transaction>>,
-    pub watched: Vec<WatchedKey>,
+    pub watched: HashMap<WatchedKey, Sighting>,
     pub channels: HashSet<Bytes>,
     pub patterns: HashSet<Bytes>,
     pub shard_channels: HashSet<Bytes>,
@@ -170,7 +178,7 @@ impl Client {
             closing: Closing::default(),
             blocked: None,
             transaction: None,
-            watched: Vec::new(),
+            watched: HashMap::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shard_channels: HashSet::new(),

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::effects::{Effects, Event, Noted};
 use super::registry::Command;
@@ -107,6 +108,34 @@ impl<'s> LoopState<'s> {
     /// Hands bytes to any client: at once if this loop owns it, else through its loop's mailbox.
     pub fn deliver(&mut self, client: &ClientInfo, bytes: bytes::Bytes) {
         deliver(self.services, &mut self.effects, self.loop_index, client, bytes);
+    }
+
+    /// Kills a client, which must not be the one whose request runs; false if it was killed before. None of its requests runs
+    /// any more when this returns.
+    pub fn kill(&mut self, client: &ClientInfo) -> bool {
+        if client.loop_index != self.loop_index {
+            return self.services.clients.kill(client);
+        }
+        let first = client.mark_killed();
+        if first {
+            self.effects.local.push(Message::Kill { place: client.place, id: client.id });
+        }
+        first
+    }
+
+    /// Ends what a client waits in, as at its timeout or with an error; false if it does not wait.
+    pub fn unblock(&mut self, client: &ClientInfo, error: bool) -> bool {
+        // Whoever takes the mark away ends the waiting, so that two callers are not both told that they did.
+        let waiting = client.unblockable.swap(false, Ordering::AcqRel);
+        if waiting {
+            let message = Message::Unblock { place: client.place, id: client.id, error };
+            if client.loop_index == self.loop_index {
+                self.effects.local.push(message);
+            } else {
+                self.services.clients.mailbox(client.loop_index).send(message);
+            }
+        }
+        waiting
     }
 
     /// Notes a keyspace event if somebody wants its class.

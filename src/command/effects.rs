@@ -53,7 +53,7 @@ pub struct Noted {
 pub struct Effects {
     /// Keyspace events, in order.
     pub events: Vec<Noted>,
-    /// Messages to clients of this loop, in order.
+    /// Messages for clients of this loop, in order.
     pub local: Vec<Message>,
 }
 

@@ -10,6 +10,7 @@ mod generic;
 mod info;
 mod introspection;
 mod memory;
+mod monitor;
 mod pubsub;
 mod records;
 mod registry;
@@ -20,5 +21,8 @@ mod transactions;
 
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
 pub use effects::{Effects, Event, Noted};
+pub use monitor::{feed_monitors, leave_monitor, shown_args};
+pub use pubsub::{note_subscriptions, publish, unsubscribe_all};
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};
 pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
+pub use transactions::{end_transaction, unwatch_all};

@@ -1,5 +1,431 @@
-//! Commands of publish and subscribe.
+//! Commands of publish and subscribe. They change a client's own lists and the shared registry together.
+//!
+//! A subscriber hears of each change of its list by a push of its own. These are no replies: CLIENT REPLY OFF and SKIP let them
+//! through.
 
-use super::spec::CommandSpec;
+use std::sync::atomic::Ordering::Relaxed;
 
-pub const ROWS: &[CommandSpec] = &[];
+use bytes::Bytes;
+
+use super::cx::{Cx, Failure, LoopState, Outcome, deliver};
+use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use crate::client::{Client, ClientFlags, Gates, ReplyMode};
+use crate::observe::counters::Gauge;
+use crate::pubsub::Space;
+use crate::resp::{Protocol, Reply};
+
+const ANYTIME: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
+const SUBSCRIBING: Flags = ANYTIME.and(Flags::NOSCRIPT).and(Flags::WHILE_SUBSCRIBED);
+const PUBLISHING: Flags = ANYTIME.and(Flags::FAST).and(Flags::MAY_REPLICATE);
+
+const SHARD_CHANNELS: &[Keys] =
+    &[Keys { not_key: true, ..Keys::to_end(1, 1, Access::ReadOnly, Effect::NONE) }];
+const SHARD_CHANNEL: &[Keys] = &[Keys { not_key: true, ..Keys::one(1, Access::ReadOnly, Effect::NONE) }];
+
+/// A row with what most rows of this file have in common.
+const ROW: CommandSpec = CommandSpec {
+    name: "",
+    syntax: "",
+    group: Group::Pubsub,
+    since: "2.0.0",
+    complexity: "O(1)",
+    summary: "",
+    flags: SUBSCRIBING,
+    keys: &[],
+    tips: &[],
+    subcommands: &[],
+    run: help,
+};
+
+pub const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "psubscribe",
+        syntax: "PSUBSCRIBE pattern [pattern ...]",
+        complexity: "O(N) where N is the number of patterns the client is already subscribed to.",
+        summary: "Subscribes to all channels whose names match one of the patterns.",
+        run: psubscribe,
+        ..ROW
+    },
+    CommandSpec {
+        name: "publish",
+        syntax: "PUBLISH channel message",
+        complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of subscribed patterns (by any client).",
+        summary: "Sends a message to all subscribers of a channel.",
+        flags: PUBLISHING,
+        run: publish_to_channel,
+        ..ROW
+    },
+    CommandSpec {
+        name: "pubsub",
+        syntax: "PUBSUB",
+        since: "2.8.0",
+        complexity: "Depends on subcommand.",
+        summary: "Tells what is subscribed to.",
+        flags: Flags::NONE,
+        subcommands: SUBCOMMANDS,
+        run: help,
+        ..ROW
+    },
+    CommandSpec {
+        name: "punsubscribe",
+        syntax: "PUNSUBSCRIBE [pattern [pattern ...]]",
+        complexity: "O(N+M) where N is the number of patterns the client is already subscribed and M is the number of total patterns subscribed in the system (by any client).",
+        summary: "Ends subscriptions to patterns; without patterns, all of them.",
+        run: punsubscribe,
+        ..ROW
+    },
+    CommandSpec {
+        name: "spublish",
+        syntax: "SPUBLISH shardchannel message",
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of clients subscribed to the receiving shard channel.",
+        summary: "Sends a message to all subscribers of a shard channel.",
+        flags: PUBLISHING,
+        keys: SHARD_CHANNEL,
+        run: publish_to_shard_channel,
+        ..ROW
+    },
+    CommandSpec {
+        name: "ssubscribe",
+        syntax: "SSUBSCRIBE shardchannel [shardchannel ...]",
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of shard channels to subscribe to.",
+        summary: "Subscribes to shard channels.",
+        keys: SHARD_CHANNELS,
+        run: ssubscribe,
+        ..ROW
+    },
+    CommandSpec {
+        name: "subscribe",
+        syntax: "SUBSCRIBE channel [channel ...]",
+        complexity: "O(N) where N is the number of channels to subscribe to.",
+        summary: "Subscribes to channels.",
+        run: subscribe,
+        ..ROW
+    },
+    CommandSpec {
+        name: "sunsubscribe",
+        syntax: "SUNSUBSCRIBE [shardchannel [shardchannel ...]]",
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of clients already subscribed to a shard channel.",
+        summary: "Ends subscriptions to shard channels; without channels, all of them.",
+        keys: SHARD_CHANNELS,
+        run: sunsubscribe,
+        ..ROW
+    },
+    CommandSpec {
+        name: "unsubscribe",
+        syntax: "UNSUBSCRIBE [channel [channel ...]]",
+        complexity: "O(N) where N is the number of clients already subscribed to a channel.",
+        summary: "Ends subscriptions to channels; without channels, all of them.",
+        run: unsubscribe,
+        ..ROW
+    },
+];
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "channels",
+        syntax: "PUBSUB CHANNELS [pattern]",
+        since: "2.8.0",
+        complexity: "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively short channels and patterns)",
+        summary: "Lists the channels that somebody is subscribed to.",
+        flags: ANYTIME,
+        run: channels,
+        ..ROW
+    },
+    CommandSpec {
+        name: "help",
+        syntax: "PUBSUB HELP",
+        since: "6.2.0",
+        summary: "Shows the subcommands.",
+        flags: Flags::LOADING.and(Flags::STALE),
+        run: help,
+        ..ROW
+    },
+    CommandSpec {
+        name: "numpat",
+        syntax: "PUBSUB NUMPAT",
+        since: "2.8.0",
+        summary: "Counts the patterns that somebody is subscribed to.",
+        flags: ANYTIME,
+        run: pattern_count,
+        ..ROW
+    },
+    CommandSpec {
+        name: "numsub",
+        syntax: "PUBSUB NUMSUB [channel [channel ...]]",
+        since: "2.8.0",
+        complexity: "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+        summary: "Counts the subscribers of channels.",
+        flags: ANYTIME,
+        run: subscriber_counts,
+        ..ROW
+    },
+    CommandSpec {
+        name: "shardchannels",
+        syntax: "PUBSUB SHARDCHANNELS [pattern]",
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of active shard channels, and assuming constant time pattern matching (relatively short shard channels).",
+        summary: "Lists the shard channels that somebody is subscribed to.",
+        flags: ANYTIME,
+        run: shard_channels,
+        ..ROW
+    },
+    CommandSpec {
+        name: "shardnumsub",
+        syntax: "PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]",
+        since: "7.0.0",
+        complexity: "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
+        summary: "Counts the subscribers of shard channels.",
+        flags: ANYTIME,
+        run: shard_subscriber_counts,
+        ..ROW
+    },
+];
+
+fn subscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    for channel in cx.args.iter_from(1) {
+        if !cx.client.channels.contains(channel) {
+            let channel = Bytes::copy_from_slice(channel);
+            cx.services().pubsub.subscribe(Space::Channels, channel.clone(), &cx.client.info);
+            cx.client.channels.insert(channel);
+        }
+        confirm(cx, "subscribe", Some(channel), channels_and_patterns(cx.client));
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn psubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    for pattern in cx.args.iter_from(1) {
+        if !cx.client.patterns.contains(pattern) {
+            let pattern = Bytes::copy_from_slice(pattern);
+            cx.services().pubsub.subscribe_pattern(pattern.clone(), &cx.client.info);
+            cx.client.patterns.insert(pattern);
+        }
+        confirm(cx, "psubscribe", Some(pattern), channels_and_patterns(cx.client));
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn ssubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    if cx.in_exec {
+        return Err(Failure::text("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
+    for channel in cx.args.iter_from(1) {
+        if !cx.client.shard_channels.contains(channel) {
+            let channel = Bytes::copy_from_slice(channel);
+            cx.services().pubsub.subscribe(Space::ShardChannels, channel.clone(), &cx.client.info);
+            cx.client.shard_channels.insert(channel);
+        }
+        confirm(cx, "ssubscribe", Some(channel), cx.client.shard_channels.len());
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn unsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    let names = named_or(cx, |client| client.channels.iter().cloned().collect());
+    if names.is_empty() {
+        confirm(cx, "unsubscribe", None, channels_and_patterns(cx.client));
+    }
+    for channel in names {
+        if cx.client.channels.remove(&channel) {
+            cx.services().pubsub.unsubscribe(Space::Channels, &channel, cx.client.info.id);
+        }
+        confirm(cx, "unsubscribe", Some(&channel), channels_and_patterns(cx.client));
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn punsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    let names = named_or(cx, |client| client.patterns.iter().cloned().collect());
+    if names.is_empty() {
+        confirm(cx, "punsubscribe", None, channels_and_patterns(cx.client));
+    }
+    for pattern in names {
+        if cx.client.patterns.remove(&pattern) {
+            cx.services().pubsub.unsubscribe_pattern(&pattern, cx.client.info.id);
+        }
+        confirm(cx, "punsubscribe", Some(&pattern), channels_and_patterns(cx.client));
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn sunsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    let names = named_or(cx, |client| client.shard_channels.iter().cloned().collect());
+    if names.is_empty() {
+        confirm(cx, "sunsubscribe", None, cx.client.shard_channels.len());
+    }
+    for channel in names {
+        if cx.client.shard_channels.remove(&channel) {
+            cx.services().pubsub.unsubscribe(Space::ShardChannels, &channel, cx.client.info.id);
+        }
+        confirm(cx, "sunsubscribe", Some(&channel), cx.client.shard_channels.len());
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+/// The names in the request, or all that the client is subscribed to if there are none.
+fn named_or(cx: &Cx<'_, '_>, all: impl FnOnce(&Client) -> Vec<Bytes>) -> Vec<Bytes> {
+    if cx.args.len() == 1 {
+        all(cx.client)
+    } else {
+        cx.args.iter_from(1).map(Bytes::copy_from_slice).collect()
+    }
+}
+
+/// What the confirmations of the two older kinds count together.
+fn channels_and_patterns(client: &Client) -> usize {
+    client.channels.len() + client.patterns.len()
+}
+
+/// Tells the client of a change of its subscriptions, and how many it has now.
+fn confirm(cx: &mut Cx<'_, '_>, kind: &str, name: Option<&[u8]>, count: usize) {
+    let write = |reply: &mut Reply<'_>| {
+        reply.push(3);
+        reply.bulk(kind.as_bytes());
+        match name {
+            Some(name) => reply.bulk(name),
+            None => reply.null(),
+        }
+        reply.integer(count as i64);
+    };
+    if cx.client.reply_mode == ReplyMode::On {
+        write(&mut cx.reply);
+        return;
+    }
+    // The reply of this request will be dropped, but this is a push.
+    let mut bytes = Vec::new();
+    write(&mut Reply::new(&mut bytes, cx.client.protocol));
+    cx.state.effects.deliver_local(cx.client.info.place, cx.client.info.id, bytes.into());
+}
+
+/// Makes what depends on a client's subscriptions and its protocol version agree with them.
+pub fn note_subscriptions(state: &LoopState<'_>, client: &mut Client) {
+    let info = &client.info;
+    info.channels.store(client.channels.len(), Relaxed);
+    info.patterns.store(client.patterns.len(), Relaxed);
+    info.shard_channels.store(client.shard_channels.len(), Relaxed);
+    let subscribed = client.subscriptions() > 0;
+    if subscribed != info.has(ClientFlags::SUBSCRIBED) {
+        info.set_flag(ClientFlags::SUBSCRIBED, subscribed);
+        let gauges = &state.statistics.counters;
+        if subscribed {
+            gauges.rise(Gauge::PubsubClients);
+        } else {
+            gauges.fall(Gauge::PubsubClients);
+        }
+    }
+    client.set_gate(Gates::SUBSCRIBED, subscribed && client.protocol == Protocol::Resp2);
+}
+
+/// Ends all subscriptions of a client without telling it (RESET, or the client leaves).
+pub fn unsubscribe_all(state: &LoopState<'_>, client: &mut Client) {
+    let (registry, id) = (&state.services.pubsub, client.info.id);
+    for channel in client.channels.drain() {
+        registry.unsubscribe(Space::Channels, &channel, id);
+    }
+    for channel in client.shard_channels.drain() {
+        registry.unsubscribe(Space::ShardChannels, &channel, id);
+    }
+    for pattern in client.patterns.drain() {
+        registry.unsubscribe_pattern(&pattern, id);
+    }
+    note_subscriptions(state, client);
+}
+
+/// Sends a message to everybody who listens to a channel; gives the number of receivers. Those of the present request's own
+/// client come behind its reply.
+pub fn publish(state: &mut LoopState<'_>, space: Space, channel: &[u8], message: &[u8]) -> usize {
+    let (services, effects, loop_index) = (state.services, &mut state.effects, state.loop_index);
+    services.pubsub.publish(space, channel, message, |client, bytes| {
+        deliver(services, effects, loop_index, client, bytes);
+    })
+}
+
+fn publish_to_channel(cx: &mut Cx<'_, '_>) -> Outcome {
+    let receivers = publish(cx.state, Space::Channels, cx.args.at(1), cx.args.at(2));
+    cx.reply.integer(receivers as i64);
+    Ok(())
+}
+
+fn publish_to_shard_channel(cx: &mut Cx<'_, '_>) -> Outcome {
+    let receivers = publish(cx.state, Space::ShardChannels, cx.args.at(1), cx.args.at(2));
+    cx.reply.integer(receivers as i64);
+    Ok(())
+}
+
+fn channels(cx: &mut Cx<'_, '_>) -> Outcome {
+    list(cx, Space::Channels)
+}
+
+fn shard_channels(cx: &mut Cx<'_, '_>) -> Outcome {
+    list(cx, Space::ShardChannels)
+}
+
+fn list(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
+    if cx.args.len() > 3 {
+        let given = String::from_utf8_lossy(cx.args.at(1));
+        return Err(Failure::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{given}'. Try PUBSUB HELP."
+        )));
+    }
+    let names = cx.services().pubsub.active(space, cx.args.get(2));
+    cx.reply.array(names.len());
+    for name in names {
+        cx.reply.bulk(&name);
+    }
+    Ok(())
+}
+
+fn subscriber_counts(cx: &mut Cx<'_, '_>) -> Outcome {
+    count(cx, Space::Channels)
+}
+
+fn shard_subscriber_counts(cx: &mut Cx<'_, '_>) -> Outcome {
+    count(cx, Space::ShardChannels)
+}
+
+/// Pairs of name and count; an array in both protocol versions.
+fn count(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
+    cx.reply.array((cx.args.len() - 2) * 2);
+    for name in cx.args.iter_from(2) {
+        cx.reply.bulk(name);
+        cx.reply.integer(cx.services().pubsub.subscribers(space, name) as i64);
+    }
+    Ok(())
+}
+
+fn pattern_count(cx: &mut Cx<'_, '_>) -> Outcome {
+    cx.reply.integer(cx.services().pubsub.pattern_count() as i64);
+    Ok(())
+}
+
+fn help(cx: &mut Cx<'_, '_>) -> Outcome {
+    const LINES: &[&str] = &[
+        "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CHANNELS [<pattern>]",
+        "    List the channels with subscribers, or those that match <pattern>.",
+        "NUMPAT",
+        "    Count the patterns with subscribers.",
+        "NUMSUB [<channel> ...]",
+        "    Count the subscribers of each channel; subscribers of patterns are not counted.",
+        "SHARDCHANNELS [<pattern>]",
+        "    List the shard channels with subscribers, or those that match <pattern>.",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    Count the subscribers of each shard channel.",
+        "HELP",
+        "    Show this text.",
+    ];
+    cx.reply.array(LINES.len());
+    for line in LINES {
+        cx.reply.simple(line);
+    }
+    Ok(())
+}

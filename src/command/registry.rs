@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, config, connection, debug, generic, info, introspection, memory, pubsub, records, server, string,
-    transactions,
+    client, config, connection, debug, generic, info, introspection, memory, monitor, pubsub, records,
+    server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -18,6 +18,8 @@ pub enum KeyPlan {
     One(usize),
     /// Several keys, by the row's key positions.
     Many,
+    /// Inside a transaction, those of the queued requests (EXEC).
+    Queue,
 }
 
 /// A row with what is derived from it.
@@ -40,6 +42,7 @@ impl Command {
         let id = *next_id;
         *next_id += 1;
         let plan = match spec.keys {
+            _ if spec.flags.has(Flags::RUNS_QUEUE) => KeyPlan::Queue,
             [] => KeyPlan::None,
             [keys] if keys.not_key => KeyPlan::None,
             [keys] if keys.last == keys.first as isize => KeyPlan::One(keys.first),
@@ -101,6 +104,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         info::ROWS,
         introspection::ROWS,
         memory::ROWS,
+        monitor::ROWS,
         pubsub::ROWS,
         records::ROWS,
         server::ROWS,

@@ -39,6 +39,8 @@ impl Flags {
     pub const NOT_QUEUED: Flags = Flags(1 << 20);
     /// ACL category `dangerous` that does not follow from another flag.
     pub const DANGEROUS: Flags = Flags(1 << 21);
+    /// Ours: inside a transaction it runs the queued requests (EXEC).
+    pub const RUNS_QUEUE: Flags = Flags(1 << 23);
     /// ACL category `connection`.
     pub const CONNECTION: Flags = Flags(1 << 22);
 
@@ -48,6 +50,11 @@ impl Flags {
 
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether at least one of `other` is set.
+    pub const fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -192,7 +199,7 @@ pub const fn arity(syntax: &str) -> i32 {
 impl CommandSpec {
     /// The gates that must be looked at before this command runs.
     pub fn concerns(&self) -> Gates {
-        let mut gates = Gates::PAUSED.and(Gates::MUTED);
+        let mut gates = Gates::PAUSED.and(Gates::MUTED).and(Gates::MONITORING);
         if !self.flags.has(Flags::NO_AUTH) {
             gates = gates.and(Gates::UNAUTHENTICATED);
         }
@@ -202,7 +209,7 @@ impl CommandSpec {
         if !self.flags.has(Flags::WHILE_SUBSCRIBED) {
             gates = gates.and(Gates::SUBSCRIBED);
         }
-        if !self.flags.has(Flags::SKIP_MONITOR) {
+        if !self.flags.has_any(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             gates = gates.and(Gates::MONITORED);
         }
         if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() {

@@ -1,8 +1,11 @@
 //! Admission: the gates that a request may have to pass before it runs. Reached only when a gate that concerns the command is in
 //! force; the order of the checks is that of Redis, because it decides which error a client sees.
 
-use crate::client::{Client, Gates};
-use crate::command::{Command, LoopState};
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::client::{Blocked, Client, Closing, Gates, QueuedRequest};
+use crate::command::{COMMANDS, Command, Flags, KeyPlan, LoopState, end_transaction, unwatch_all};
 use crate::observe::counters::Count;
 use crate::resp::{Args, Reply};
 
@@ -26,17 +29,100 @@ pub fn admit(
     client: &mut Client,
     gates: Gates,
     command: &'static Command,
-    _args: Args<'_>,
+    args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Admission {
-    if gates.has(Gates::UNAUTHENTICATED) {
-        reject(state, client, reply, Some(command), b"NOAUTH Authentication required.");
+    let refusal = if gates.has(Gates::UNAUTHENTICATED) {
+        Some(Cow::Borrowed(NO_AUTH))
+    } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {
+        Some(Cow::Borrowed(NO_MULTI))
+    } else if gates.has(Gates::SUBSCRIBED) {
+        Some(Cow::Owned(while_subscribed(command)))
+    } else if gates.has(Gates::MONITORING) && does(client, command, USES_KEYSPACE) {
+        Some(Cow::Borrowed(MONITOR_AND_KEYS))
+    } else {
+        None
+    };
+    if let Some(text) = refusal {
+        reject(state, client, reply, Some(command), text.as_bytes());
+        return Admission::Done;
+    }
+    if gates.has(Gates::PAUSED) && is_paused(state, client, command) {
+        client.blocked = Some(Blocked::Paused);
+        return Admission::Wait;
+    }
+    if gates.has(Gates::IN_TRANSACTION) {
+        enqueue(state, client, command, args, reply);
         return Admission::Done;
     }
     Admission::Run
 }
 
-/// Answers with an error instead of running the request; a transaction that is being queued is spoilt by it.
+const NO_AUTH: &str = "NOAUTH Authentication required.";
+const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
+/// A client that monitors counts as a replica in Redis, and the text says so.
+const MONITOR_AND_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+/// What CLIENT PAUSE WRITE stops.
+const MAY_WRITE: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+const USES_KEYSPACE: Flags = MAY_WRITE.and(Flags::READONLY);
+
+fn while_subscribed(command: &Command) -> String {
+    let allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
+    format!("ERR Can't execute '{}': only {allowed} are allowed in this context", command.full_name)
+}
+
+/// Whether the request has one of `flags`; for EXEC, whether one of the requests that it would run has.
+fn does(client: &Client, command: &Command, flags: Flags) -> bool {
+    if command.plan != KeyPlan::Queue {
+        return command.spec.flags.has_any(flags);
+    }
+    let queue = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
+    let queued = queue.iter().filter_map(|queued| COMMANDS.by_id(queued.command));
+    queued.into_iter().any(|command| command.spec.flags.has_any(flags))
+}
+
+/// Whether CLIENT PAUSE holds this request back. Monitors are not paused, as in Redis.
+fn is_paused(state: &LoopState<'_>, client: &Client, command: &Command) -> bool {
+    if client.gates.has(Gates::MONITORING) {
+        return false;
+    }
+    let pause = state.services.pause_at(state.now_ms);
+    pause.is_some_and(|pause| pause.all || does(client, command, MAY_WRITE))
+}
+
+/// Queues a request for EXEC. Queued requests count as unprocessed input: a client that exceeds the limit of that is closed,
+/// as in Redis.
+fn enqueue(
+    state: &LoopState<'_>,
+    client: &mut Client,
+    command: &Command,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) {
+    let Some(transaction) = &mut client.transaction else { return };
+    // What will never run need not be kept.
+    if !transaction.aborted {
+        let queued = QueuedRequest::new(command.id, args);
+        transaction.bytes += queued.memory_bytes();
+        transaction.queue.push(queued);
+        client.info.queued.store(transaction.queue.len() as i64, Relaxed);
+        client.info.queued_bytes.store(transaction.bytes, Relaxed);
+    }
+    if transaction.bytes as u64 > state.config.client_query_buffer_limit {
+        state.count(Count::QueryBufferLimitDisconnections, 1);
+        tracing::warn!(
+            client = client.info.address,
+            "closed: more input queued in a transaction than client-query-buffer-limit"
+        );
+        client.closing = Closing::Now;
+        return;
+    }
+    reply.simple("QUEUED");
+}
+
+/// Answers with an error instead of running the request. A transaction that is being queued is spoilt by it, and one that was to
+/// run now is over.
 #[cold]
 pub fn reject(
     state: &mut LoopState<'_>,
@@ -45,16 +131,24 @@ pub fn reject(
     command: Option<&Command>,
     text: &[u8],
 ) {
-    reply.error_bytes(text);
-    state.services.statistics.record_error(text);
+    let mut text = Cow::Borrowed(text);
+    if command.is_some_and(|command| command.plan == KeyPlan::Queue) {
+        let cause = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        text = Cow::Owned([EXEC_REFUSED, cause].concat());
+        end_transaction(client);
+        unwatch_all(&state.services.keyspace, client);
+    } else if let Some(transaction) = &mut client.transaction {
+        transaction.aborted = true;
+    }
+    reply.error_bytes(&text);
+    state.services.statistics.record_error(&text);
     state.count(Count::ErrorReplies, 1);
     if let Some(command) = command {
         state.statistics.commands.record_rejected(command.id);
     }
-    if let Some(transaction) = &mut client.transaction {
-        transaction.aborted = true;
-    }
 }
+
+const EXEC_REFUSED: &[u8] = b"EXECABORT Transaction discarded because of: ";
 
 /// The error for a name that no command has.
 #[cold]

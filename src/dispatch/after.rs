@@ -1,7 +1,7 @@
 //! What follows a request when its locks are released: keyspace events go out, slow requests are recorded.
 
 use crate::client::Client;
-use crate::command::{Command, Flags, LoopState, Noted, deliver};
+use crate::command::{Command, Flags, LoopState, Noted, publish, shown_args};
 use crate::config::NotifyFlags;
 use crate::observe::slow_log::SlowLog;
 use crate::pubsub::Space;
@@ -14,20 +14,13 @@ pub fn publish_events(state: &mut LoopState<'_>) {
     for Noted { event, database, key } in std::mem::take(&mut state.effects.events) {
         if flags.contains(NotifyFlags::KEYSPACE) {
             let channel = [format!("__keyspace@{database}__:").as_bytes(), &key].concat();
-            publish(state, &channel, event.name.as_bytes());
+            publish(state, Space::Channels, &channel, event.name.as_bytes());
         }
         if flags.contains(NotifyFlags::KEYEVENT) {
-            publish(state, format!("__keyevent@{database}__:{}", event.name).as_bytes(), &key);
+            let channel = format!("__keyevent@{database}__:{}", event.name);
+            publish(state, Space::Channels, channel.as_bytes(), &key);
         }
     }
-}
-
-/// Sends a message to all subscribers of a channel.
-fn publish(state: &mut LoopState<'_>, channel: &[u8], message: &[u8]) {
-    let (services, effects, loop_index) = (state.services, &mut state.effects, state.loop_index);
-    services.pubsub.publish(Space::Channels, channel, message, |client, bytes| {
-        deliver(services, effects, loop_index, client, bytes);
-    });
 }
 
 /// Puts a request into the slow log, and into the latency monitor if it was that slow.
@@ -46,5 +39,5 @@ pub fn record_slow(
     let name = client.info.names.lock().name.clone();
     let length_max = state.config.slowlog_max_len.max(0) as usize;
     let log: &mut SlowLog = &mut state.services.slow_log.lock();
-    log.push(seconds, elapsed_us, args.iter_from(0), &client.info.address, &name, length_max);
+    log.push(seconds, elapsed_us, shown_args(command, args), &client.info.address, &name, length_max);
 }

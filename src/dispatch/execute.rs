@@ -1,14 +1,17 @@
 //! Running one request.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, ReplyMode};
-use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState};
+use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
 use crate::resp::{Args, Reply};
 
 use super::admit::{self, Admission};
+use super::transaction;
 
 /// What is known of a request before it runs; computed for a whole batch, so that memory can be prefetched.
 #[derive(Clone, Copy)]
@@ -51,6 +54,26 @@ pub fn execute(
 ) -> bool {
     state.refresh();
     let mark = out.len();
+    let shown = prepared.command.filter(|command| command.subcommands.is_empty());
+    client.info.last_command.store(shown.map_or(usize::MAX, |command| command.id), Relaxed);
+    if !serve(state, client, prepared, args, out) {
+        return false;
+    }
+    if client.gates.has(Gates::MUTED) {
+        drop_muted(client, prepared.command, out, mark);
+    }
+    true
+}
+
+/// [`execute`], with a reply even if nobody wants it.
+#[inline]
+fn serve(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    prepared: Prepared,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
@@ -64,16 +87,13 @@ pub fn execute(
     if gates.any() {
         match admit::admit(state, client, gates, command, args, &mut reply) {
             Admission::Run => {}
-            Admission::Done => {
-                drop_muted(client, out, mark);
-                return true;
-            }
+            Admission::Done => return true,
             Admission::Wait => return false,
         }
     }
     run(state, client, command, prepared, args, out);
-    if gates.has(Gates::MUTED) || client.reply_mode != ReplyMode::On {
-        drop_muted(client, out, mark);
+    if gates.has(Gates::MONITORED) {
+        feed_monitors(state, client, command, args);
     }
     true
 }
@@ -93,6 +113,9 @@ fn run(
     let mut locked = match (command.plan, first_key) {
         (KeyPlan::None, _) => Locked::none(keyspace),
         (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+        (KeyPlan::Queue, _) if client.transaction.is_some() => {
+            return transaction::run_queue(state, client, command, out);
+        }
         _ => {
             let mut shards = ShardSet::default();
             add_shards(keyspace, command, args, &mut shards);
@@ -143,32 +166,47 @@ pub fn call<'s>(
     }
     // The counter is read once a request: a request begins when the one before it ended, or its batch began.
     let end = Stopwatch::ticks();
-    let elapsed_us = state.stopwatch.microseconds(state.started_ticks, end);
+    let elapsed_us = record_call(state, command, state.started_ticks, end);
     state.started_ticks = end;
-    state.statistics.commands.record_call(command.id, elapsed_us);
-    state.count(Count::CommandsProcessed, 1);
-    if state.config.latency_tracking {
-        state.statistics.latencies.record_us(command.id, elapsed_us);
-    }
     if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
         super::after::record_slow(state, client, command, args, elapsed_us);
     }
     failed
 }
 
+/// Counts a call that lasted from `start` to `end` (in ticks); gives the microseconds that it took.
+#[inline]
+pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u64) -> u64 {
+    let elapsed_us = state.stopwatch.microseconds(start, end);
+    state.statistics.commands.record_call(command.id, elapsed_us);
+    state.count(Count::CommandsProcessed, 1);
+    if state.config.latency_tracking {
+        state.statistics.latencies.record_us(command.id, elapsed_us);
+    }
+    elapsed_us
+}
+
 /// Takes a reply back that CLIENT REPLY OFF or SKIP suppresses, and moves SKIP on.
-fn drop_muted(client: &mut Client, out: &mut Vec<u8>, mark: usize) {
-    match client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => out.truncate(mark),
+#[cold]
+fn drop_muted(client: &mut Client, command: Option<&Command>, out: &mut Vec<u8>, mark: usize) {
+    // What SUBSCRIBE and its kin write are messages, not replies, and those are never dropped.
+    let writes_messages = command
+        .is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
+    let dropped = match client.reply_mode {
+        ReplyMode::On => false,
+        ReplyMode::Off => true,
         ReplyMode::SkipThis => {
-            out.truncate(mark);
             client.reply_mode = ReplyMode::On;
             client.set_gate(Gates::MUTED, false);
+            true
         }
+        // CLIENT REPLY SKIP itself, which has written nothing.
         ReplyMode::SkipNext => {
-            out.truncate(mark);
             client.reply_mode = ReplyMode::SkipThis;
+            false
         }
+    };
+    if dropped && !writes_messages {
+        out.truncate(mark);
     }
 }

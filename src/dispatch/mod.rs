@@ -5,6 +5,10 @@ mod after;
 mod execute;
 mod expire;
 mod leave;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;

@@ -85,6 +85,13 @@ pub enum ParseError {
     UnbalancedQuotes,
 }
 
+impl ParseError {
+    /// Whether the same request could be right once its client has authenticated.
+    pub fn depends_on_authentication(self) -> bool {
+        matches!(self, ParseError::UnauthenticatedMultibulkLength | ParseError::UnauthenticatedBulkLength)
+    }
+}
+
 impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Protocol error: ")?;

@@ -64,9 +64,21 @@ impl Connection {
         self.output.len() - self.sent
     }
 
-    /// Memory of the buffers that this connection holds for itself.
-    pub fn buffer_bytes(&self) -> usize {
-        self.pending.capacity() + self.output.capacity() + self.partial.capacity() * size_of::<ArgRange>()
+    /// Memory of the buffer for output that the socket has not taken.
+    pub fn output_capacity(&self) -> usize {
+        self.output.capacity()
+    }
+
+    /// Memory of the input that is kept, and of what is known of its unfinished request.
+    pub fn input_capacity(&self) -> usize {
+        self.pending.capacity() + self.partial.capacity() * size_of::<ArgRange>()
+    }
+
+    /// Forgets the input; nothing more of it will run.
+    pub fn drop_input(&mut self) {
+        self.pending = Vec::new();
+        self.partial = Vec::new();
+        self.parser = Parser::default();
     }
 
     /// Sends `bytes` behind what waits already; what the socket does not take is kept.

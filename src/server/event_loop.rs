@@ -35,6 +35,8 @@ const OUTPUT_FLUSH_BYTES: usize = 256 * 1024;
 const EVENTS_MAX: usize = 256;
 /// How often clients are looked at for timeouts.
 const CRON_MS: i64 = 500;
+/// What a client hears whose waiting CLIENT UNBLOCK has ended with ERROR.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// The poller's name for the loop's own eventfd.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -359,8 +361,14 @@ impl<'s> EventLoop<'s> {
     fn run_turn(&mut self, mut turn: Turn) {
         let place = turn.place;
         self.output.clear();
+        if !self.may_run(&turn) {
+            return;
+        }
         loop {
             let ran = self.run_requests(&mut turn);
+            if ran && turn.error.is_some_and(ParseError::depends_on_authentication) {
+                self.parse_again_if_authenticated(&mut turn);
+            }
             if !ran || !turn.more {
                 break;
             }
@@ -389,6 +397,40 @@ impl<'s> EventLoop<'s> {
         }
     }
 
+    /// Whether the requests of a turn may run at all. A client that was killed is closed instead; the input of one that is to be
+    /// closed when its output is sent is dropped.
+    fn may_run(&mut self, turn: &Turn) -> bool {
+        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return false };
+        let client = &connection.client;
+        let gone = client.closing == Closing::No && client.info.is_killed();
+        if client.closing == Closing::No && !gone {
+            let input_bytes = match turn.source {
+                Source::Shared { start, end } => end - start,
+                Source::Pending => connection.pending.len(),
+            };
+            client.info.input_bytes.store(input_bytes, Relaxed);
+            return true;
+        }
+        connection.drop_input();
+        if gone || turn.end {
+            self.close(turn.place);
+        }
+        false
+    }
+
+    /// A batch is parsed before it runs. Where its own AUTH has lifted the tighter limits, the request that they refused is read anew.
+    #[cold]
+    fn parse_again_if_authenticated(&mut self, turn: &mut Turn) {
+        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
+        if connection.client.gates.has(Gates::UNAUTHENTICATED) {
+            return;
+        }
+        connection.partial = Vec::new();
+        connection.parser = Parser::starting_at(turn.parsed);
+        turn.error = None;
+        turn.more = true;
+    }
+
     /// Runs the requests of a turn; false when the rest has to wait or will never run. `turn.parsed` is then the first
     /// byte of what did not run.
     fn run_requests(&mut self, turn: &mut Turn) -> bool {
@@ -407,18 +449,19 @@ impl<'s> EventLoop<'s> {
                 self.block(place);
                 return false;
             }
-            if client.closing != Closing::No {
+            let (closing, blocked) = (client.closing, client.blocked.is_some());
+            if !self.state.effects.local.is_empty() {
+                self.deliver_local(place);
+            }
+            if closing != Closing::No {
                 return false;
             }
-            if client.blocked.is_some() {
+            if blocked {
                 turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
                     if index + 1 < turn.requests.end { next.start } else { turn.parsed }
                 });
                 self.block(place);
                 return false;
-            }
-            if !self.state.effects.local.is_empty() {
-                self.deliver_local(place);
             }
             if self.output.len() >= OUTPUT_FLUSH_BYTES {
                 self.send_output(place);
@@ -456,7 +499,7 @@ impl<'s> EventLoop<'s> {
             connection.client.closing = Closing::Now;
         }
         connection.client.info.input_bytes.store(connection.pending.len(), Relaxed);
-        connection.client.info.input_capacity.store(connection.buffer_bytes(), Relaxed);
+        connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
     }
 
     /// Sends what the requests of one connection have written.
@@ -486,11 +529,14 @@ impl<'s> EventLoop<'s> {
 
     fn after_send(&mut self, place: usize, sent: Sent) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        connection.client.info.output_bytes.store(connection.output_bytes(), Relaxed);
+        let info = &connection.client.info;
+        info.output_bytes.store(connection.output_bytes(), Relaxed);
+        info.output_capacity.store(connection.output_capacity(), Relaxed);
         match sent {
             Sent::All if connection.polls_output => self.poll_output(place, false),
             Sent::All => {}
             Sent::Some => {
+                info.output_peak.fetch_max(connection.output_bytes(), Relaxed);
                 if !connection.polls_output {
                     self.poll_output(place, true);
                 }
@@ -528,18 +574,46 @@ impl<'s> EventLoop<'s> {
         }
     }
 
-    /// Hands messages from this loop's own requests to their clients. Those for the client at `running` go behind the reply
+    /// Hands messages from this loop's own requests to their clients. Bytes for the client at `running` go behind the reply
     /// that it just got.
     fn deliver_local(&mut self, running: usize) {
         for message in std::mem::take(&mut self.state.effects.local) {
-            if let Message::Deliver { place, id, bytes } = message {
-                if place == running {
+            match message {
+                Message::Deliver { place, bytes, .. } if place == running => {
                     self.output.extend_from_slice(&bytes);
-                } else {
-                    self.deliver(place, id, &bytes);
                 }
+                message => self.receive(message),
             }
         }
+    }
+
+    /// Does what a message asks.
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
+            Message::Kill { place, id } => {
+                if self.connection_of(place, id).is_some() {
+                    self.close(place);
+                }
+            }
+            Message::Unblock { place, id, error } => {
+                let Some(connection) = self.connection_of(place, id) else { return };
+                if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
+                    // Whose time has come long ago is woken at the next look at blocked clients.
+                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
+                    connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                }
+            }
+            // The look at blocked clients follows in any case.
+            Message::Unpause => {}
+            Message::Stop => self.stopping = true,
+        }
+    }
+
+    /// The connection at `place`, if it is still that of this client.
+    fn connection_of(&mut self, place: usize, id: u64) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(place)?.as_deref_mut()?;
+        (connection.client.info.id == id).then_some(connection)
     }
 
     /// Queues bytes for a client; they are sent at the end of the group.
@@ -573,7 +647,10 @@ impl<'s> EventLoop<'s> {
         self.blocked.push(place);
         self.state.statistics.counters.rise(Gauge::BlockedClients);
         if let Some(connection) = self.connections[place].as_deref_mut() {
-            connection.client.info.set_flag(ClientFlags::BLOCKED, true);
+            let info = &connection.client.info;
+            info.set_flag(ClientFlags::BLOCKED, true);
+            let waiting = matches!(connection.client.blocked, Some(Blocked::Waiting { .. }));
+            info.unblockable.store(waiting, Relaxed);
         }
     }
 
@@ -583,18 +660,28 @@ impl<'s> EventLoop<'s> {
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
             let done = match connection.client.blocked {
                 None => continue,
-                Some(Blocked::Paused) => !self.state.services.gates().has(Gates::PAUSED),
+                Some(Blocked::Paused) => self.state.services.pause_at(self.state.now_ms).is_none(),
                 Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= self.state.now_ms,
+                Some(Blocked::Unblocked) => true,
             };
             if !done {
                 self.blocked.push(place);
                 continue;
             }
-            if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
-                Reply::new(&mut self.output, connection.client.protocol).integer(answer);
+            let mut reply = Reply::new(&mut self.output, connection.client.protocol);
+            match connection.client.blocked {
+                Some(Blocked::Waiting { answer, .. }) => reply.integer(answer),
+                Some(Blocked::Unblocked) => {
+                    reply.error(UNBLOCKED);
+                    self.state.services.statistics.record_error(UNBLOCKED.as_bytes());
+                    self.state.count(Count::ErrorReplies, 1);
+                }
+                Some(Blocked::Paused) | None => {}
             }
             connection.client.blocked = None;
-            connection.client.info.set_flag(ClientFlags::BLOCKED, false);
+            let info = &connection.client.info;
+            info.set_flag(ClientFlags::BLOCKED, false);
+            info.unblockable.store(false, Relaxed);
             self.state.statistics.counters.fall(Gauge::BlockedClients);
             self.poll_input(place, true);
             self.send_output(place);
@@ -610,17 +697,7 @@ impl<'s> EventLoop<'s> {
         let mut messages = std::mem::take(&mut self.messages);
         self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
         for message in messages.drain(..) {
-            match message {
-                Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
-                Message::Kill { place, id } => {
-                    let connection = self.connections.get(place).and_then(Option::as_deref);
-                    if connection.is_some_and(|connection| connection.client.info.id == id) {
-                        self.close(place);
-                    }
-                }
-                Message::Unpause => {}
-                Message::Stop => self.stopping = true,
-            }
+            self.receive(message);
         }
         self.messages = messages;
         self.flush_delivered();

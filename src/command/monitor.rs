@@ -1,0 +1,127 @@
+//! MONITOR: shows all requests that run to the clients that asked for it, and what must not be shown of a request.
+
+use std::sync::Arc;
+
+use super::cx::{Cx, Failure, LoopState, Outcome};
+use super::registry::Command;
+use super::spec::{CommandSpec, Flags, Group};
+use crate::base::quote::push_quoted;
+use crate::client::{Client, ClientFlags, Gates};
+use crate::config;
+use crate::resp::Args;
+use crate::services::Services;
+
+pub const ROWS: &[CommandSpec] = &[CommandSpec {
+    name: "monitor",
+    syntax: "MONITOR",
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "",
+    summary: "Shows every request that the server runs, as it happens.",
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    keys: &[],
+    tips: &[],
+    subcommands: &[],
+    run: monitor,
+}];
+
+fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
+    if cx.in_exec {
+        return Err(Failure::text("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    // A client that monitors already gets no second answer, as in Redis.
+    if !cx.client.gates.has(Gates::MONITORING) {
+        cx.client.set_gate(Gates::MONITORING, true);
+        cx.client.info.set_flag(ClientFlags::MONITOR, true);
+        let services = cx.services();
+        services.monitors.insert(cx.client.info.id, Arc::clone(&cx.client.info));
+        services.set_gate(Gates::MONITORED, true);
+        cx.reply.ok();
+    }
+    Ok(())
+}
+
+/// Ends a client's feed, if it has one (RESET, or the client leaves).
+pub fn leave_monitor(services: &Services, client: &mut Client) {
+    if !client.gates.has(Gates::MONITORING) {
+        return;
+    }
+    client.set_gate(Gates::MONITORING, false);
+    client.info.set_flag(ClientFlags::MONITOR, false);
+    services.monitors.remove(&client.info.id);
+    if services.monitors.is_empty() {
+        services.set_gate(Gates::MONITORED, false);
+        if !services.monitors.is_empty() {
+            // Somebody came between the look and the step; the gate is his.
+            services.set_gate(Gates::MONITORED, true);
+        }
+    }
+}
+
+/// Shows a request that has just run to all monitors: time, database, address, and the arguments in quotes.
+#[cold]
+pub fn feed_monitors(state: &mut LoopState<'_>, client: &Client, command: &Command, args: Args<'_>) {
+    let (seconds, micros) = (state.now_us.div_euclid(1_000_000), state.now_us.rem_euclid(1_000_000));
+    let info = &client.info;
+    let mut line = format!("+{seconds}.{micros:06} [{} ", client.database).into_bytes();
+    if info.has(ClientFlags::UNIX_SOCKET) {
+        line.extend_from_slice(b"unix:");
+        line.extend_from_slice(state.config.unixsocket.as_bytes());
+    } else {
+        line.extend_from_slice(info.address.as_bytes());
+    }
+    line.push(b']');
+    for arg in shown_args(command, args) {
+        line.push(b' ');
+        push_quoted(&mut line, arg);
+    }
+    line.extend_from_slice(b"\r\n");
+    let bytes = bytes::Bytes::from(line);
+    let services = state.services;
+    for monitor in &services.monitors {
+        state.deliver(monitor.value(), bytes.clone());
+    }
+}
+
+/// The arguments of a request as MONITOR and SLOWLOG show them: passwords are hidden.
+pub fn shown_args<'a>(command: &Command, args: Args<'a>) -> impl ExactSizeIterator<Item = &'a [u8]> {
+    let secrets = secrets(command, args);
+    args.iter_from(0).enumerate().map(move |(index, arg)| match secrets {
+        Secrets::From(first) if index >= first => b"(redacted)".as_slice(),
+        Secrets::Pair(first) if index == first || index == first + 1 => b"(redacted)",
+        Secrets::ValuesOfSecretDirectives
+            if index >= 3 && index % 2 == 1 && is_secret(args.at(index - 1)) =>
+        {
+            b"(redacted)"
+        }
+        _ => arg,
+    })
+}
+
+/// Where a request has passwords.
+#[derive(Clone, Copy)]
+enum Secrets {
+    None,
+    /// From this argument to the end.
+    From(usize),
+    /// This argument and the next.
+    Pair(usize),
+    /// CONFIG SET.
+    ValuesOfSecretDirectives,
+}
+
+fn secrets(command: &Command, args: Args<'_>) -> Secrets {
+    match command.full_name.as_str() {
+        "auth" => Secrets::From(1),
+        "hello" => {
+            let auth = args.iter_from(2).position(|arg| arg.eq_ignore_ascii_case(b"AUTH"));
+            auth.map_or(Secrets::None, |at| Secrets::Pair(at + 3))
+        }
+        "config|set" => Secrets::ValuesOfSecretDirectives,
+        _ => Secrets::None,
+    }
+}
+
+fn is_secret(directive: &[u8]) -> bool {
+    config::find(directive).is_some_and(|(directive, _)| directive.is_secret)
+}

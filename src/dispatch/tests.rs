@@ -1,0 +1,314 @@
+//! Requests of several clients run against shared services, without sockets: transactions, pauses, muted replies, events.
+
+use std::sync::Arc;
+
+use crate::base::clock::Stopwatch;
+use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, ReplyMode};
+use crate::command::{COMMANDS, LoopState};
+use crate::config::{Config, NotifyFlags};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Reclaimer};
+use crate::observe::statistics::Statistics;
+use crate::resp::{ArgRange, Args, Protocol};
+use crate::services::{Control, Identity, Pause, Services, Settings};
+
+use super::{execute, expire_round, forget_client, prepare};
+
+struct NoControl;
+
+impl Control for NoControl {
+    fn apply(&self, _: &Config, _: &Config) -> Result<(), (String, String)> {
+        Ok(())
+    }
+
+    fn shut_down(&self) {}
+}
+
+const START_MS: i64 = 1_000_000;
+
+fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
+    let mut config = Config::default();
+    change(&mut config);
+    let hasher = KeyHasher::random(HashFunction::Ahash);
+    let mailboxes = (0..loops).map(|_| Mailbox::new(Box::new(|| {})));
+    Services::new(
+        Keyspace::new(4, loops, hasher, Reclaimer::inline(), START_MS),
+        Settings::new(config, None),
+        Clients::new(mailboxes.collect()),
+        Statistics::new(loops, COMMANDS.count),
+        Box::new(NoControl),
+        Identity { run_id: String::new(), started_ms: START_MS, loops, executable: String::new() },
+    )
+}
+
+/// One event loop with some clients.
+struct Loop<'s> {
+    state: LoopState<'s>,
+    clients: Vec<Client>,
+}
+
+impl<'s> Loop<'s> {
+    fn new(services: &'s Services, loop_index: usize, clients: usize) -> Loop<'s> {
+        let stopwatch = Stopwatch::calibrated();
+        let mut state = LoopState::new(services, loop_index, 7, stopwatch);
+        state.set_now_us(START_MS * 1000);
+        let client = |place| {
+            let (address, flags) = (format!("10.0.0.1:{place}"), ClientFlags::default());
+            let id = services.clients.next_id();
+            let info = ClientInfo::new(id, address, String::new(), 0, loop_index, place, START_MS, flags);
+            Client::new(Arc::new(info), false)
+        };
+        Loop { state, clients: (0..clients).map(client).collect() }
+    }
+
+    fn at_ms(&mut self, ms: i64) {
+        self.state.set_now_us((START_MS + ms) * 1000);
+    }
+
+    /// Runs one request, given as words; `None` if it has to wait. The reply's line ends are shown as spaces.
+    fn ask(&mut self, place: usize, line: &str) -> Option<String> {
+        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+        for word in line.split(' ') {
+            ranges.push(ArgRange { start: bytes.len() as u32, len: word.len() as u32 });
+            bytes.extend_from_slice(word.as_bytes());
+        }
+        let args = Args::new(&bytes, &ranges);
+        let prepared = prepare(&self.state.services.keyspace, args);
+        let mut out = Vec::new();
+        execute(&mut self.state, &mut self.clients[place], prepared, args, &mut out).then(|| show(&out))
+    }
+
+    #[track_caller]
+    fn check(&mut self, place: usize, line: &str, reply: &str) {
+        assert_eq!(self.ask(place, line).as_deref(), Some(reply), "{line}");
+    }
+
+    /// Messages for clients of this loop since the last call, each with its client's place.
+    fn pushes(&mut self) -> Vec<(usize, String)> {
+        let shown = |message| match message {
+            Message::Deliver { place, bytes, .. } => Some((place, show(&bytes))),
+            _ => None,
+        };
+        std::mem::take(&mut self.state.effects.local).into_iter().filter_map(shown).collect()
+    }
+}
+
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace("\r\n", " ").trim_end().to_owned()
+}
+
+fn all_events(config: &mut Config) {
+    config.notify_keyspace_events = NotifyFlags::parse(b"EAn").expect("known letters");
+}
+
+/// Moves amounts between accounts on two loops at once, with WATCH and with crossing lock orders, while each transaction also
+/// checks that the sum it sees is whole.
+#[test]
+fn transactions_are_atomic_and_do_not_deadlock() {
+    const ACCOUNTS: usize = 6;
+    const EACH: i64 = 100;
+    let services = services(2, |_| {});
+    let mut teller = Loop::new(&services, 0, 1);
+    for account in 0..ACCOUNTS {
+        teller.check(0, &format!("SET account:{account} {EACH}"), "+OK");
+    }
+    let run = |loop_index: usize| {
+        let mut teller = Loop::new(&services, loop_index, 1);
+        let mut moved = 0;
+        for turn in 0..2000 {
+            let (from, to) = (turn * (loop_index + 1) % ACCOUNTS, (turn * 5 + 1) % ACCOUNTS);
+            if from == to {
+                continue;
+            }
+            teller.check(0, &format!("WATCH account:{from} account:{to}"), "+OK");
+            let amount = |teller: &mut Loop<'_>, account| {
+                let reply = teller.ask(0, &format!("GET account:{account}")).expect("nothing pauses");
+                reply.split(' ').nth(1).and_then(|digits| digits.parse::<i64>().ok()).expect("an amount")
+            };
+            let (has, gets) = (amount(&mut teller, from), amount(&mut teller, to));
+            teller.check(0, "MULTI", "+OK");
+            teller.check(0, &format!("SET account:{from} {}", has - 1), "+QUEUED");
+            teller.check(0, &format!("SET account:{to} {}", gets + 1), "+QUEUED");
+            for account in 0..ACCOUNTS {
+                teller.check(0, &format!("GET account:{}", (account + turn) % ACCOUNTS), "+QUEUED");
+            }
+            let reply = teller.ask(0, "EXEC").expect("nothing pauses");
+            if reply == "*-1" {
+                continue;
+            }
+            moved += 1;
+            let words: Vec<_> = reply.split(' ').skip(3).collect();
+            let sum: i64 = words.chunks(2).filter_map(|pair| pair[1].parse::<i64>().ok()).sum();
+            assert_eq!(sum, EACH * ACCOUNTS as i64, "{reply}");
+        }
+        moved
+    };
+    let moved = std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(1));
+        run(0) + other.join().expect("the other teller")
+    });
+    assert!(moved > 0, "some transactions go through");
+}
+
+#[test]
+fn a_watched_key_that_expires_stops_exec_and_one_that_had_expired_does_not() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 2);
+    it.check(0, "SET a 1 PX 10", "+OK");
+    it.check(0, "WATCH a", "+OK");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "PING", "+QUEUED");
+    it.at_ms(11);
+    it.check(0, "EXEC", "*-1");
+    it.check(0, "WATCH a", "+OK");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "PING", "+QUEUED");
+    it.check(0, "EXEC", "*1 +PONG");
+    // A watch of the same key twice is one watch, and it does not survive EXEC.
+    it.check(0, "WATCH a a", "+OK");
+    assert_eq!(it.clients[0].watched.len(), 1);
+    it.check(1, "SET a 2", "+OK");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "EXEC", "*-1");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "EXEC", "*0");
+}
+
+#[test]
+fn a_key_that_expires_during_a_pause_may_be_watched() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "SET a 1 PX 10", "+OK");
+    *services.pause.lock() = Pause { until_ms: START_MS + 100, all: false };
+    services.set_gate(Gates::PAUSED, true);
+    it.at_ms(20);
+    it.check(0, "WATCH a", "+OK");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "GET a", "+QUEUED");
+    it.check(0, "EXEC", "*1 $-1");
+}
+
+#[test]
+fn a_pause_of_writes_holds_back_what_may_write_until_its_end() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 3);
+    it.check(1, "MULTI", "+OK");
+    it.check(1, "SET a 1", "+QUEUED");
+    *services.pause.lock() = Pause { until_ms: START_MS + 100, all: false };
+    services.set_gate(Gates::PAUSED, true);
+    it.check(0, "GET a", "$-1");
+    it.check(0, "SET", "-ERR wrong number of arguments for 'set' command");
+    for (place, line) in [(0, "SET a b"), (1, "EXEC"), (2, "PUBLISH c m")] {
+        assert_eq!(it.ask(place, line), None, "{line}");
+        assert_eq!(it.clients[place].blocked, Some(Blocked::Paused));
+    }
+    it.at_ms(100);
+    it.check(1, "EXEC", "*1 +OK");
+    assert!(!services.gates().has(Gates::PAUSED));
+    *services.pause.lock() = Pause { until_ms: START_MS + 200, all: true };
+    services.set_gate(Gates::PAUSED, true);
+    assert_eq!(it.ask(0, "PING"), None);
+}
+
+#[test]
+fn muted_clients_get_pushes_but_no_replies() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 2);
+    it.clients[0].reply_mode = ReplyMode::Off;
+    it.clients[0].set_gate(Gates::MUTED, true);
+    for line in ["PING", "NOSUCH", "GET", "MULTI", "EXEC x", "SUBSCRIBE c", "GET x"] {
+        it.check(0, line, "");
+    }
+    it.check(1, "PUBLISH c m", ":1");
+    let pushes = ["*3 $9 subscribe $1 c :1", "*3 $7 message $1 c $1 m"];
+    assert_eq!(it.pushes(), pushes.map(|push| (0, push.to_owned())));
+    it.clients[1].reply_mode = ReplyMode::SkipThis;
+    it.clients[1].set_gate(Gates::MUTED, true);
+    it.check(1, "NOSUCH", "");
+    it.check(1, "PING", "+PONG");
+}
+
+#[test]
+fn events_and_messages_of_a_transaction_come_in_its_order() {
+    let services = services(1, all_events);
+    let mut it = Loop::new(&services, 0, 2);
+    it.check(1, "PSUBSCRIBE *", "*3 $10 psubscribe $1 * :1");
+    it.check(0, "SET gone 1 PX 5", "+OK");
+    it.pushes();
+    it.at_ms(6);
+    for (line, reply) in [
+        ("MULTI", "+OK"),
+        ("SET a 1 EX 100", "+QUEUED"),
+        ("PUBLISH c m", "+QUEUED"),
+        ("GET gone", "+QUEUED"),
+        ("EXEC", "*3 +OK :1 $-1"),
+    ] {
+        it.check(0, line, reply);
+    }
+    let got: Vec<String> = it.pushes().into_iter().map(|(_, push)| push).collect();
+    let channels = ["new", "set", "expire", "c", "expired"];
+    assert_eq!(got.len(), channels.len(), "{got:?}");
+    for (push, channel) in got.iter().zip(channels) {
+        let word = push.split(' ').nth(6).expect("a channel");
+        assert_eq!(word.rsplit(':').next(), Some(channel), "{push}");
+    }
+}
+
+#[test]
+fn the_wheel_tells_of_expired_keys_that_are_gone() {
+    let services = services(1, all_events);
+    let mut it = Loop::new(&services, 0, 2);
+    it.check(1, "SUBSCRIBE __keyevent@0__:expired", "*3 $9 subscribe $24 __keyevent@0__:expired :1");
+    it.check(0, "SET a 1 PX 5", "+OK");
+    it.at_ms(500);
+    expire_round(&mut it.state);
+    assert_eq!(it.pushes(), [(1, "*3 $7 message $24 __keyevent@0__:expired $1 a".to_owned())]);
+    assert_eq!(services.keyspace.count(0), (0, 0));
+}
+
+#[test]
+fn monitors_see_what_runs_in_its_order_without_passwords() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 2);
+    it.check(1, "MONITOR", "+OK");
+    it.check(1, "MONITOR", "");
+    it.check(1, "GET a", "-ERR Replica can't interact with the keyspace");
+    for line in ["MULTI", "SET a \"", "EXEC", "GET"] {
+        it.ask(0, line);
+    }
+    let want = [r#""MULTI""#, r#""SET" "a" "\"""#, r#""EXEC""#];
+    let want = want.map(|words| (1, format!("+{}.000000 [0 10.0.0.1:0] {words}", START_MS / 1000)));
+    assert_eq!(it.pushes(), want);
+    let mut leaving = it.clients.pop().expect("the monitor");
+    forget_client(&mut it.state, &mut leaving);
+    assert!(!services.gates().has(Gates::MONITORED));
+}
+
+#[test]
+fn a_client_that_leaves_is_forgotten_by_all_registries() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.clients[0].protocol = Protocol::Resp3;
+    for line in ["WATCH a b", "SUBSCRIBE c", "PSUBSCRIBE p*", "SSUBSCRIBE s", "MULTI", "SET a 1"] {
+        it.ask(0, line);
+    }
+    let mut leaving = it.clients.pop().expect("the client");
+    forget_client(&mut it.state, &mut leaving);
+    assert_eq!(services.pubsub.pattern_count(), 0);
+    for space in [crate::pubsub::Space::Channels, crate::pubsub::Space::ShardChannels] {
+        assert_eq!(services.pubsub.channel_count(space), 0);
+    }
+    for key in ["a", "b"] {
+        let key = services.keyspace.key(key.as_bytes());
+        assert!(services.keyspace.lock_shard(key.shard).watched.is_empty());
+    }
+}
+
+#[test]
+fn a_transaction_longer_than_the_input_limit_closes_the_client() {
+    let services = services(1, |config| config.client_query_buffer_limit = 1024);
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "PING", "+QUEUED");
+    it.check(0, &format!("SET a {}", "x".repeat(1024)), "");
+    assert_eq!(it.clients[0].closing, crate::client::Closing::Now);
+}
