@@ -6,6 +6,7 @@ mod execute;
 mod expire;
 mod leave;
 mod transaction;
+mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -13,3 +14,4 @@ mod tests;
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
+pub use wake::wake;

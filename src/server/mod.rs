@@ -6,4 +6,5 @@ mod event_loop;
 mod listen;
 mod run;
 
+pub(crate) use event_loop::limits;
 pub use run::{StartError, run};
