@@ -1,27 +1,114 @@
 //! The `cloakroom` binary: arguments to configuration, configuration to a running server.
 
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{ArgAction, Parser, Subcommand};
 use cloakroom::base::allocator::Counting;
-use cloakroom::config::{Source, load, read_files};
+use cloakroom::config::{ConfigFile, Source, load, read_files};
+use cloakroom::server::{Launch, run};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The name of standard input among the arguments, as in redis-server.
+const STDIN: &str = "-";
+const STDIN_BYTES_MAX: u64 = 16 << 20;
+
+/// An external session cache that speaks the Redis protocol.
+#[derive(Parser)]
+#[command(
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...",
+    after_help = "Examples:\n  cloakroom\n  cloakroom /etc/cloakroom.conf --port 7000\n  cloakroom --port 7000 --save '' --loglevel warning\n  echo 'maxmemory 1gb' | cloakroom -\n\n\
+        Directives are those of redis.conf. Each one, with its default: docs/config.md"
+)]
+struct Arguments {
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// A configuration file, or - for standard input; then directives, which override the file
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONFIGURATION")]
+    configuration: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read the configuration, say what is wrong with it, and end: with status 0 if a server would start from it
+    CheckConfig {
+        /// As for starting the server
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONFIGURATION")]
+        configuration: Vec<String>,
+    },
+}
+
 fn main() -> ExitCode {
-    let sources = [Source::Arguments(std::env::args().skip(1).collect())];
-    let loaded = match load(&sources, &mut |path| read_files(path)) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("cloakroom: {error}");
-            return ExitCode::FAILURE;
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Some(Command::CheckConfig { configuration }) => check_config(configuration),
+        None => {
+            launch(arguments.configuration).and_then(|launch| run(launch).map_err(|error| error.to_string()))
         }
     };
-    match cloakroom::server::run(loaded.config, None) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cloakroom: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn check_config(configuration: Vec<String>) -> Result<(), String> {
+    let launch = launch(configuration)?;
+    let loaded = load(&launch.sources, &mut |path| read_files(path)).map_err(|error| error.to_string())?;
+    for warning in &loaded.warnings {
+        println!("warning: {warning}");
+    }
+    println!("The configuration is good.");
+    Ok(())
+}
+
+/// Finds the sources of the configuration among the arguments: a file if the first is a path, standard input for `-` as the first or
+/// the last, and directives.
+fn launch(mut arguments: Vec<String>) -> Result<Launch, String> {
+    let mut sources = Vec::new();
+    let mut file = None;
+    if arguments.first().is_some_and(|first| !first.starts_with('-')) {
+        let path = arguments.remove(0);
+        file = Some(absolute(&path)?);
+        sources.push(Source::File(path));
+    }
+    let from_stdin = if arguments.first().is_some_and(|first| first == STDIN) {
+        arguments.remove(0);
+        true
+    } else {
+        arguments.pop_if(|last| last == STDIN).is_some()
+    };
+    if from_stdin {
+        sources.push(Source::Text(read_stdin()?));
+    }
+    sources.push(Source::Arguments(arguments));
+    Ok(Launch { sources, file })
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("can't open config file '{path}': {error}"))
+}
+
+fn read_stdin() -> Result<ConfigFile, String> {
+    let mut text = Vec::new();
+    std::io::stdin()
+        .take(STDIN_BYTES_MAX)
+        .read_to_end(&mut text)
+        .map_err(|error| format!("can't read the configuration from standard input: {error}"))?;
+    Ok(ConfigFile { name: String::from("standard input"), text })
 }

@@ -11,6 +11,7 @@ use crate::client::{ClientInfo, Clients, Gates};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::latency_monitor::LatencyMonitor;
+use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
 use crate::pubsub::PubSub;
@@ -76,12 +77,18 @@ pub struct Services {
     pub statistics: Statistics,
     pub slow_log: Mutex<SlowLog>,
     pub latency: Mutex<LatencyMonitor>,
+    /// Sampled by event loop 0.
+    pub rates: Mutex<Rates>,
     pub pause: Mutex<Pause>,
     gates: AtomicU32,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     /// How far behind the slowest expiry wheel was at the last round, and expired keys still resident then.
     pub expire_lag_ms: AtomicI64,
+    /// Bytes in use when the server had started (INFO used_memory_startup).
+    pub startup_bytes: usize,
+    /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
+    pub memory_exceeded_since_us: AtomicI64,
     pub control: Box<dyn Control>,
     pub identity: Identity,
 }
@@ -114,10 +121,13 @@ impl Services {
             statistics,
             slow_log: Mutex::default(),
             latency: Mutex::default(),
+            rates: Mutex::default(),
             pause: Mutex::default(),
             gates: AtomicU32::new(0),
             active_expire: AtomicBool::new(true),
             expire_lag_ms: AtomicI64::new(0),
+            startup_bytes: crate::base::allocator::used_bytes(),
+            memory_exceeded_since_us: AtomicI64::new(0),
             control,
             identity,
         };

@@ -23,7 +23,10 @@ thread_local! {
 pub fn used_bytes() -> usize {
     let pending = PENDING.try_with(Cell::get).unwrap_or(0);
     let used = (USED.load(Ordering::Relaxed) + pending).max(0);
-    PEAK.fetch_max(used, Ordering::Relaxed);
+    // Almost always a read alone: every loop asks at every request while there is a memory limit.
+    if used > PEAK.load(Ordering::Relaxed) {
+        PEAK.fetch_max(used, Ordering::Relaxed);
+    }
     used as usize
 }
 

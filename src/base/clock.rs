@@ -1,5 +1,10 @@
 //! The clock handle. Only the outer shells (event loops, cron, tests) hold one; the core gets the time as an argument.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the one place that asks the operating system for the time"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -228,31 +228,45 @@ impl<'a, 's> Cx<'a, 's> {
     /// Finds a live key for reading: counts a hit or a miss, notes the access, reclaims the key if its time has passed.
     #[inline]
     pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        let Some(position) = self.find(key) else {
-            self.state.count(Count::KeyspaceMisses, 1);
-            self.state.note(Event::KEY_MISS, self.client.database, key.bytes);
-            return None;
-        };
-        self.state.count(Count::KeyspaceHits, 1);
-        self.touch(key, position);
-        Some(self.partition(key).0.entry(position))
+        let position = self.access(key)?;
+        Some(self.entry(key, position))
     }
 
     /// [`Cx::read`], with the value written as the reply; false if there is no such key.
     #[inline]
     pub fn read_into_reply(&mut self, key: Key<'_>) -> bool {
-        let now_ms = self.state.now_ms;
-        let database = self.client.database;
-        let Some(position) = self.find(key) else {
-            self.state.count(Count::KeyspaceMisses, 1);
-            self.state.note(Event::KEY_MISS, database, key.bytes);
-            return false;
-        };
-        self.state.count(Count::KeyspaceHits, 1);
+        let Some(position) = self.access(key) else { return false };
+        self.reply_value(key, position);
+        true
+    }
+
+    /// [`Cx::read`], giving the entry's position.
+    #[inline]
+    pub fn access(&mut self, key: Key<'_>) -> Option<Position> {
+        let position = self.look(key)?;
         self.touch(key, position);
+        Some(position)
+    }
+
+    /// Finds a live key and counts a hit or a miss, without that being an access (EXISTS, TYPE, TTL).
+    #[inline]
+    pub fn look(&mut self, key: Key<'_>) -> Option<Position> {
+        let found = self.find(key);
+        if found.is_some() {
+            self.state.count(Count::KeyspaceHits, 1);
+        } else {
+            self.state.count(Count::KeyspaceMisses, 1);
+            self.state.note(Event::KEY_MISS, self.client.database, key.bytes);
+        }
+        found
+    }
+
+    /// Writes the value at `position` as the reply.
+    #[inline]
+    pub fn reply_value(&mut self, key: Key<'_>, position: Position) {
+        let (database, now_ms) = (self.client.database, self.state.now_ms);
         // The entry is borrowed from the shard and the reply from the connection, so nothing is copied between.
         self.reply.bulk(self.locked.partition(database, key, now_ms).0.entry(position).value());
-        true
     }
 
     /// Finds a live key without counting or noting anything.
@@ -313,11 +327,14 @@ impl<'a, 's> Cx<'a, 's> {
         let now_ms = self.state.now_ms;
         match found {
             Some(position) => {
-                let (partition, _) = self.partition(key);
-                if let Some(old) = partition.set_value(position, value) {
+                let (partition, _) = self.locked.partition(self.client.database, key, now_ms);
+                let old = partition.set_value(position, value);
+                let mut entry = partition.entry_mut(position);
+                let access = entry.view().access();
+                entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+                if let Some(old) = old {
                     self.services().keyspace.reclaimer().free_entry(old);
                 }
-                self.touch(key, position);
                 position
             }
             None => {

@@ -60,6 +60,12 @@ impl Command {
         if self.arity >= 0 { argc == self.arity as usize } else { argc >= self.arity.unsigned_abs() as usize }
     }
 
+    /// Whether a request with `argc` arguments that names this row, and no subcommand of it, can run.
+    #[inline]
+    pub fn runs_itself(&self, argc: usize) -> bool {
+        self.subcommands.is_empty() || self.arity == -1 && argc == 1
+    }
+
     pub fn has(&self, flag: Flags) -> bool {
         self.spec.flags.has(flag)
     }
@@ -77,8 +83,12 @@ impl Command {
 }
 
 fn arity_of(spec: &CommandSpec) -> i32 {
-    // A container is called with a subcommand, whose own row then decides.
-    if spec.subcommands.is_empty() { arity(spec.syntax) } else { -2 }
+    // A container is called with a subcommand, whose own row then decides; COMMAND alone does something without one.
+    match arity(spec.syntax) {
+        -1 if !spec.subcommands.is_empty() => -1,
+        _ if !spec.subcommands.is_empty() => -2,
+        own => own,
+    }
 }
 
 /// All commands.
@@ -101,6 +111,11 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         connection::ROWS,
         debug::ROWS,
         generic::ROWS,
+        generic::EXPIRE_ROWS,
+        generic::OBJECT_ROWS,
+        generic::RELOCATE_ROWS,
+        generic::SCAN_ROWS,
+        generic::WAIT_ROWS,
         info::ROWS,
         introspection::ROWS,
         memory::ROWS,
@@ -108,7 +123,12 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         pubsub::ROWS,
         records::ROWS,
         server::ROWS,
-        string::ROWS,
+        string::GET_ROWS,
+        string::LCS_ROWS,
+        string::NUMBER_ROWS,
+        string::RANGE_ROWS,
+        string::SET_ROWS,
+        string::SEVERAL_ROWS,
         transactions::ROWS,
     ];
     Commands::new(groups.into_iter().flatten().collect())
@@ -140,10 +160,18 @@ impl Commands {
                 return None;
             }
             let command = &self.all[usize::from(at)];
-            if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            if same_name(command.spec.name.as_bytes(), name) {
                 return Some(command);
             }
             slot = (slot + 1) % INDEX_SLOTS;
+        }
+    }
+
+    /// The command or subcommand with this full name: `get`, `config|set`.
+    pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
+        match name.iter().position(|byte| *byte == b'|') {
+            Some(bar) => self.find(&name[..bar])?.subcommand(&name[bar + 1..]),
+            None => self.find(name),
         }
     }
 
@@ -158,6 +186,13 @@ impl Commands {
         let command = &self.all[at];
         if command.id == id { Some(command) } else { command.subcommands.get(id - command.id - 1) }
     }
+}
+
+/// Compares a command's lower-case name with a given one, in any case.
+#[inline]
+fn same_name(name: &[u8], given: &[u8]) -> bool {
+    name.len() == given.len()
+        && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
 }
 
 /// Folds length and first bytes, letters in lower case, into an index slot. Setting bit 5 makes letters lower case and maps

@@ -1,21 +1,133 @@
-//! Commands about the server.
+//! Commands about the whole keyspace and about the server as such.
 
-use super::cx::{Cx, Outcome};
+use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
+use crate::base::number::parse_i64;
+use crate::keyspace::{Garbage, Locked, Partition, SHARDS, ShardSet, Site};
 
-pub const ROWS: &[CommandSpec] = &[CommandSpec {
-    name: "dbsize",
-    syntax: "DBSIZE",
-    group: Group::Server,
-    since: "1.0.0",
-    complexity: "O(1)",
-    summary: "Returns the number of keys in the selected database.",
-    flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALL_KEYS),
-    keys: &[],
-    tips: &[],
-    subcommands: &[],
-    run: dbsize,
-}];
+const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+pub const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "dbsize",
+        syntax: "DBSIZE",
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the number of keys in the selected database.",
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALL_KEYS).and(Flags::KEYSPACE),
+        keys: &[],
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        subcommands: &[],
+        run: dbsize,
+    },
+    CommandSpec {
+        name: "flushall",
+        syntax: "FLUSHALL [ASYNC | SYNC]",
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(N) where N is the total number of keys in all databases",
+        summary: "Removes all keys from all databases.",
+        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::ALL_KEYS).and(Flags::KEYSPACE),
+        keys: &[],
+        tips: FLUSH_TIPS,
+        subcommands: &[],
+        run: flush_all,
+    },
+    CommandSpec {
+        name: "flushdb",
+        syntax: "FLUSHDB [ASYNC | SYNC]",
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of keys in the selected database",
+        summary: "Removes all keys from the selected database.",
+        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::ALL_KEYS).and(Flags::KEYSPACE),
+        keys: &[],
+        tips: FLUSH_TIPS,
+        subcommands: &[],
+        run: flush_database,
+    },
+    CommandSpec {
+        name: "lolwut",
+        syntax: "LOLWUT [VERSION version]",
+        group: Group::Server,
+        since: "5.0.0",
+        complexity: "O(1)",
+        summary: "Draws a coat hanger and names the version.",
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: lolwut,
+    },
+    CommandSpec {
+        name: "role",
+        syntax: "ROLE",
+        group: Group::Server,
+        since: "2.8.12",
+        complexity: "O(1)",
+        summary: "Returns the server's role in replication.",
+        flags: ROLE_FLAGS,
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: role,
+    },
+    CommandSpec {
+        name: "shutdown",
+        syntax: "SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        summary: "Stops the server in an orderly way.",
+        flags: SHUTDOWN_FLAGS,
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: shutdown,
+    },
+    CommandSpec {
+        name: "swapdb",
+        syntax: "SWAPDB index1 index2",
+        group: Group::Server,
+        since: "4.0.0",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        summary: "Exchanges two databases for all clients at once.",
+        flags: SWAP_FLAGS,
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: swap_databases,
+    },
+    CommandSpec {
+        name: "time",
+        syntax: "TIME",
+        group: Group::Server,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Returns the server's clock: Unix seconds and the microseconds within the second.",
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        keys: &[],
+        tips: &["nondeterministic_output"],
+        subcommands: &[],
+        run: time,
+    },
+];
+
+const ROLE_FLAGS: Flags = Flags::NOSCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::FAST)
+    .and(Flags::ADMIN_CATEGORY)
+    .and(Flags::DANGEROUS);
+const SHUTDOWN_FLAGS: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::NO_MULTI)
+    .and(Flags::ALLOW_BUSY);
+const SWAP_FLAGS: Flags =
+    Flags::WRITE.and(Flags::FAST).and(Flags::ALL_KEYS).and(Flags::KEYSPACE).and(Flags::DANGEROUS);
 
 fn dbsize(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut keys = 0;
@@ -25,5 +137,149 @@ fn dbsize(cx: &mut Cx<'_, '_>) -> Outcome {
         true
     });
     cx.reply.integer(keys as i64);
+    Ok(())
+}
+
+fn flush_all(cx: &mut Cx<'_, '_>) -> Outcome {
+    flush(cx, 0..cx.services().keyspace.databases())
+}
+
+fn flush_database(cx: &mut Cx<'_, '_>) -> Outcome {
+    let database = cx.client.database;
+    flush(cx, database..database + 1)
+}
+
+/// Takes all partitions of the databases out at one moment. The keys are freed by the reclaiming thread, with SYNC too: what the
+/// caller can see is the same, and no event loop waits.
+fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
+    match cx.args.get(1) {
+        None => {}
+        Some(_) if cx.args.len() > 2 => return Err(Failure::SYNTAX),
+        Some(mode) if mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC") => {}
+        Some(_) => return Err(Failure::SYNTAX),
+    }
+    lock_all(cx);
+    let (keyspace, now_ms) = (&cx.services().keyspace, cx.now_ms());
+    let mut removed: Vec<Partition> = Vec::new();
+    for shard in 0..SHARDS {
+        let held = cx.locked.shard(shard);
+        for database in databases.clone() {
+            let (partition, watched) = held.split(database);
+            if partition.table().shared_words().is_none() {
+                continue;
+            }
+            watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
+            removed.push(partition.take(Site { keyspace, database, shard, now_ms }));
+        }
+    }
+    let keys: usize = removed.iter().map(Partition::len).sum();
+    cx.state.statistics.changes.add(keys as u64);
+    keyspace.reclaimer().free(Garbage::Partitions(removed));
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Locks every shard, unless the transaction that the request is part of has done so.
+fn lock_all(cx: &mut Cx<'_, '_>) {
+    if cx.locked.is_empty() {
+        let mut all = ShardSet::default();
+        all.add_all();
+        *cx.locked = Locked::many(&cx.services().keyspace, all);
+    }
+}
+
+fn swap_databases(cx: &mut Cx<'_, '_>) -> Outcome {
+    let index = |at: usize| parse_i64(cx.args.at(at)).and_then(|index| i32::try_from(index).ok());
+    let first = index(1).ok_or(Failure::text("ERR invalid first DB index"))?;
+    let second = index(2).ok_or(Failure::text("ERR invalid second DB index"))?;
+    let keyspace = &cx.services().keyspace;
+    let database = |index: i32| usize::try_from(index).ok().filter(|index| *index < keyspace.databases());
+    let (Some(first), Some(second)) = (database(first), database(second)) else {
+        return Err(Failure::text("ERR DB index is out of range"));
+    };
+    if first != second {
+        lock_all(cx);
+        let now_ms = cx.now_ms();
+        for shard in 0..SHARDS {
+            let held = cx.locked.shard(shard);
+            for database in [first, second] {
+                let mut watched = std::mem::take(&mut held.watched);
+                // A key that is in neither database looks the same before and after.
+                watched.touch_all(database, |key| {
+                    let hash = keyspace.key(key).hash;
+                    [first, second].iter().any(|each| held.partition(*each).find(hash, key).is_some())
+                });
+                held.watched = watched;
+            }
+            held.swap(first, second);
+            for database in [first, second] {
+                held.partition(database).published(Site { keyspace, database, shard, now_ms });
+            }
+        }
+        cx.state.statistics.changes.add(1);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn time(cx: &mut Cx<'_, '_>) -> Outcome {
+    let now_us = cx.state.now_us;
+    cx.reply.array(2);
+    cx.reply.bulk_integer(now_us.div_euclid(1_000_000));
+    cx.reply.bulk_integer(now_us.rem_euclid(1_000_000));
+    Ok(())
+}
+
+fn role(cx: &mut Cx<'_, '_>) -> Outcome {
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
+    cx.reply.integer(0);
+    cx.reply.array(0);
+    Ok(())
+}
+
+/// Ends the server without a reply: the connection closes when it is done.
+fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
+    let (mut save, mut no_save, mut abort, mut others) = (false, false, false, false);
+    for option in cx.args.iter_from(1) {
+        match option.to_ascii_uppercase().as_slice() {
+            b"SAVE" => save = true,
+            b"NOSAVE" => no_save = true,
+            b"NOW" | b"FORCE" => others = true,
+            b"ABORT" => abort = true,
+            _ => return Err(Failure::SYNTAX),
+        }
+    }
+    if save && no_save || abort && (save || no_save || others) {
+        return Err(Failure::SYNTAX);
+    }
+    if abort {
+        // A shutdown never waits for replicas here, so there is never one to call off.
+        return Err(Failure::text("ERR No shutdown in progress."));
+    }
+    cx.services().control.shut_down();
+    Ok(())
+}
+
+const HANGER: &str = "
+                  .--.
+                 (    )
+                      /
+                   __|
+             _.--''   ''--._
+        _.-''               ''-._
+       '-------------------------'
+
+            Your coat is safe here.
+
+";
+
+fn lolwut(cx: &mut Cx<'_, '_>) -> Outcome {
+    let asks = cx.args.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"));
+    if asks && cx.args.len() > 2 {
+        cx.integer(2)?;
+    }
+    let version = format!("Redis ver. {} (Cloakroom {})\n", super::REDIS_VERSION, env!("CARGO_PKG_VERSION"));
+    cx.reply.verbatim("txt", &format!("{HANGER}{version}"));
     Ok(())
 }

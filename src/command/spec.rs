@@ -40,9 +40,13 @@ impl Flags {
     /// ACL category `dangerous` that does not follow from another flag.
     pub const DANGEROUS: Flags = Flags(1 << 21);
     /// Ours: inside a transaction it runs the queued requests (EXEC).
-    pub const RUNS_QUEUE: Flags = Flags(1 << 23);
+    pub const RUNS_QUEUE: Flags = Flags(1 << 30);
     /// ACL category `connection`.
     pub const CONNECTION: Flags = Flags(1 << 22);
+    /// ACL category `keyspace` of a command outside the generic group.
+    pub const KEYSPACE: Flags = Flags(1 << 28);
+    /// ACL category `admin` that does not follow from the flag.
+    pub const ADMIN_CATEGORY: Flags = Flags(1 << 29);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -212,7 +216,7 @@ impl CommandSpec {
         if !self.flags.has_any(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             gates = gates.and(Gates::MONITORED);
         }
-        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() {
+        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }
         gates

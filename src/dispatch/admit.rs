@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::memory;
 use crate::client::{Blocked, Client, Closing, Gates, QueuedRequest};
 use crate::command::{COMMANDS, Command, Flags, KeyPlan, LoopState, end_transaction, unwatch_all};
 use crate::observe::counters::Count;
@@ -32,6 +33,11 @@ pub fn admit(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Admission {
+    let limited = !gates.has(Gates::UNAUTHENTICATED) && state.services.gates().has(Gates::MEMORY_LIMIT);
+    if limited && memory::is_refused(state, client, command) {
+        reject(state, client, reply, Some(command), memory::OUT_OF_MEMORY);
+        return Admission::Done;
+    }
     let refusal = if gates.has(Gates::UNAUTHENTICATED) {
         Some(Cow::Borrowed(NO_AUTH))
     } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {

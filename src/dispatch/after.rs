@@ -23,7 +23,16 @@ pub fn publish_events(state: &mut LoopState<'_>) {
     }
 }
 
-/// Puts a request into the slow log, and into the latency monitor if it was that slow.
+/// Puts a request that took at least `latency-monitor-threshold` into the latency monitor.
+#[cold]
+pub fn record_latency(state: &LoopState<'_>, command: &Command, elapsed_us: u64) {
+    let event = if command.has(Flags::FAST) { "fast-command" } else { "command" };
+    let latency_ms = u32::try_from(elapsed_us / 1000).unwrap_or(u32::MAX);
+    let seconds = state.now_ms.div_euclid(1000).max(0) as u64;
+    state.services.latency.lock().record(event, latency_ms, seconds);
+}
+
+/// Puts a request into the slow log.
 #[cold]
 pub fn record_slow(
     state: &mut LoopState<'_>,

@@ -79,7 +79,7 @@ fn serve(
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
         return true;
     };
-    if !command.accepts(args.len()) || !command.subcommands.is_empty() {
+    if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
         admit::reject(state, client, &mut reply, Some(command), &admit::bad_shape(command, args));
         return true;
     }
@@ -171,6 +171,10 @@ pub fn call<'s>(
     if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
         super::after::record_slow(state, client, command, args, elapsed_us);
     }
+    let threshold_ms = state.config.latency_monitor_threshold;
+    if threshold_ms > 0 && elapsed_us >= threshold_ms as u64 * 1000 {
+        super::after::record_latency(state, command, elapsed_us);
+    }
     failed
 }
 
@@ -190,8 +194,8 @@ pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u6
 #[cold]
 fn drop_muted(client: &mut Client, command: Option<&Command>, out: &mut Vec<u8>, mark: usize) {
     // What SUBSCRIBE and its kin write are messages, not replies, and those are never dropped.
-    let writes_messages = command
-        .is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
+    let writes_messages =
+        command.is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
     let dropped = match client.reply_mode {
         ReplyMode::On => false,
         ReplyMode::Off => true,

@@ -5,6 +5,7 @@ mod after;
 mod execute;
 mod expire;
 mod leave;
+mod memory;
 mod transaction;
 mod wake;
 
@@ -14,4 +15,5 @@ mod tests;
 pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
+pub use memory::{evict_clients, relieve};
 pub use wake::wake;

@@ -257,11 +257,11 @@ fn events_and_messages_of_a_transaction_come_in_its_order() {
 fn the_wheel_tells_of_expired_keys_that_are_gone() {
     let services = services(1, all_events);
     let mut it = Loop::new(&services, 0, 2);
-    it.check(1, "SUBSCRIBE __keyevent@0__:expired", "*3 $9 subscribe $24 __keyevent@0__:expired :1");
+    it.check(1, "SUBSCRIBE __keyevent@0__:expired", "*3 $9 subscribe $22 __keyevent@0__:expired :1");
     it.check(0, "SET a 1 PX 5", "+OK");
     it.at_ms(500);
     expire_round(&mut it.state);
-    assert_eq!(it.pushes(), [(1, "*3 $7 message $24 __keyevent@0__:expired $1 a".to_owned())]);
+    assert_eq!(it.pushes(), [(1, "*3 $7 message $22 __keyevent@0__:expired $1 a".to_owned())]);
     assert_eq!(services.keyspace.count(0), (0, 0));
 }
 

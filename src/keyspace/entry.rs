@@ -233,6 +233,15 @@ impl<'a> EntryRef<'a> {
         self.header().access_and_kind & RAW_FLAG != 0
     }
 
+    /// A copy under another key: value and its mark, deadline and access history.
+    pub fn copy_as(self, key: &[u8]) -> Entry {
+        let mut copy = Entry::new(key, self.value());
+        let mut view = copy.view_mut();
+        view.copy_header(self);
+        view.set_raw(self.is_raw());
+        copy
+    }
+
     /// Bytes that the allocator set aside for the block.
     pub fn block_bytes(self) -> usize {
         layout(self.key().len(), self.value().len()).size()

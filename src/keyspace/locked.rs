@@ -27,21 +27,22 @@ impl ShardSet {
 /// The locks a request holds.
 pub struct Locked<'k> {
     keyspace: &'k Keyspace,
-    guards: SmallVec<[(u16, MutexGuard<'k, Shard>); 1]>,
+    /// The only shard of most requests; kept apart from the list because every access comes through here.
+    one: Option<(usize, MutexGuard<'k, Shard>)>,
+    many: Vec<(usize, MutexGuard<'k, Shard>)>,
 }
 
 impl<'k> Locked<'k> {
     /// Holds nothing: for commands that touch no key, or go through the keyspace shard by shard.
+    #[inline]
     pub fn none(keyspace: &'k Keyspace) -> Locked<'k> {
-        Locked { keyspace, guards: SmallVec::new() }
+        Locked { keyspace, one: None, many: Vec::new() }
     }
 
     /// Holds one shard.
     #[inline]
     pub fn one(keyspace: &'k Keyspace, shard: usize) -> Locked<'k> {
-        let mut guards = SmallVec::new();
-        guards.push((shard as u16, keyspace.lock_shard(shard)));
-        Locked { keyspace, guards }
+        Locked { keyspace, one: Some((shard, keyspace.lock_shard(shard))), many: Vec::new() }
     }
 
     /// Holds a set of shards.
@@ -52,8 +53,8 @@ impl<'k> Locked<'k> {
             set.shards.sort_unstable();
             set.shards.dedup();
         }
-        let lock = |shard: &u16| (*shard, keyspace.lock_shard(usize::from(*shard)));
-        Locked { keyspace, guards: set.shards.iter().map(lock).collect() }
+        let lock = |shard: &u16| (usize::from(*shard), keyspace.lock_shard(usize::from(*shard)));
+        Locked { keyspace, one: None, many: set.shards.iter().map(lock).collect() }
     }
 
     pub fn keyspace(&self) -> &'k Keyspace {
@@ -62,25 +63,21 @@ impl<'k> Locked<'k> {
 
     /// Whether no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.guards.is_empty()
+        self.one.is_none() && self.many.is_empty()
     }
 
     /// The held shard with this index. The request's specification named its keys, and their shards were locked; to ask
     /// for another is a defect of the command, never of the peer.
     #[inline]
     pub fn shard(&mut self, shard: usize) -> &mut Shard {
-        let index = if self.guards.len() == 1 {
-            assert_eq!(
-                usize::from(self.guards[0].0),
-                shard,
-                "a command touched a key that its row does not name"
-            );
-            0
-        } else {
-            let found = self.guards.binary_search_by_key(&shard, |(held, _)| usize::from(*held));
-            found.expect("a command touched a key that its row does not name")
-        };
-        &mut self.guards[index].1
+        if let Some((held, guard)) = &mut self.one
+            && *held == shard
+        {
+            return guard;
+        }
+        let found = self.many.binary_search_by_key(&shard, |(held, _)| *held);
+        let index = found.expect("a command touched a key that its row does not name");
+        &mut self.many[index].1
     }
 
     /// The partition of a key, and the site to change it at.
@@ -94,7 +91,7 @@ impl<'k> Locked<'k> {
     /// as `visit` runs. `visit` says whether to go on.
     pub fn each_shard(&mut self, from: usize, mut visit: impl FnMut(usize, &mut Shard) -> bool) {
         for shard in from..SHARDS {
-            let more = if self.guards.is_empty() {
+            let more = if self.is_empty() {
                 visit(shard, &mut self.keyspace.lock_shard(shard))
             } else {
                 visit(shard, self.shard(shard))

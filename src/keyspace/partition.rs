@@ -52,6 +52,12 @@ impl Partition {
         self.wheel.as_ref().map_or(0, |wheel| wheel.len())
     }
 
+    /// Records in the wheel that are due at the site's time, stale ones included: at least as many as there are keys whose
+    /// time has passed and which are still resident, but for the last [`TICK_MS`].
+    pub fn due_records(&self, site: Site<'_>) -> usize {
+        self.wheel.as_ref().map_or(0, |wheel| wheel.due(site.tick_reached()))
+    }
+
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
         self.table.find(hash, key)

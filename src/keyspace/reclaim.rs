@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::entry::Entry;
 use super::partition::Partition;
+use crate::base::allocator::size_class;
 
 /// Entries whose block is at least this large are not freed on an event loop.
 const LARGE_BLOCK_BYTES: usize = 64 * 1024;
@@ -24,13 +25,54 @@ impl Garbage {
             Garbage::Partitions(partitions) => partitions.iter().map(Partition::len).sum(),
         }
     }
+
+    /// Bytes of an entry; those of partitions nobody has counted.
+    fn bytes(&self) -> usize {
+        match self {
+            Garbage::Entry(entry) => size_class(entry.view().block_bytes()),
+            Garbage::Partitions(_) => 0,
+        }
+    }
 }
 
 /// Counts of objects that wait to be freed, and that were freed (INFO lazyfree_pending_objects, lazyfreed_objects).
 #[derive(Default)]
 struct Counts {
     pending: AtomicUsize,
+    /// Bytes of the entries among them.
+    pending_bytes: AtomicUsize,
+    /// Databases among them.
+    pending_databases: AtomicUsize,
     freed: AtomicUsize,
+}
+
+/// What one piece of garbage adds to the counts.
+#[derive(Clone, Copy)]
+struct Size {
+    objects: usize,
+    bytes: usize,
+    databases: usize,
+}
+
+impl Size {
+    fn of(garbage: &Garbage) -> Size {
+        let databases = usize::from(matches!(garbage, Garbage::Partitions(_)));
+        Size { objects: garbage.objects(), bytes: garbage.bytes(), databases }
+    }
+}
+
+impl Counts {
+    fn begin(&self, size: Size) {
+        self.pending.fetch_add(size.objects, Ordering::Relaxed);
+        self.pending_bytes.fetch_add(size.bytes, Ordering::Relaxed);
+        self.pending_databases.fetch_add(size.databases, Ordering::Relaxed);
+    }
+
+    fn end(&self, size: Size) {
+        self.pending.fetch_sub(size.objects, Ordering::Relaxed);
+        self.pending_bytes.fetch_sub(size.bytes, Ordering::Relaxed);
+        self.pending_databases.fetch_sub(size.databases, Ordering::Relaxed);
+    }
 }
 
 /// The way to the freeing thread. Without one ([`Reclaimer::inline`]) things are freed where they are given up.
@@ -71,16 +113,26 @@ impl Reclaimer {
     }
 
     pub fn free(&self, garbage: Garbage) {
-        let objects = garbage.objects();
+        let size = Size::of(&garbage);
         let Some(queue) = &self.queue else {
-            self.counts.freed.fetch_add(objects, Ordering::Relaxed);
+            self.counts.freed.fetch_add(size.objects, Ordering::Relaxed);
             return;
         };
-        self.counts.pending.fetch_add(objects, Ordering::Relaxed);
+        self.counts.begin(size);
         if queue.send(garbage).is_err() {
             // The thread is gone because the process ends; `send` gave the garbage back and it was dropped just now.
-            self.counts.pending.fetch_sub(objects, Ordering::Relaxed);
+            self.counts.end(size);
         }
+    }
+
+    /// Bytes of entries that wait to be freed.
+    pub fn pending_bytes(&self) -> usize {
+        self.counts.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a database of unknown size waits to be freed.
+    pub fn is_freeing_databases(&self) -> bool {
+        self.counts.pending_databases.load(Ordering::Relaxed) > 0
     }
 
     pub fn pending(&self) -> usize {
@@ -101,10 +153,10 @@ impl ReclaimWork {
     /// Frees what comes until the reclaimer is dropped.
     pub fn run(self) {
         while let Ok(garbage) = self.queue.recv() {
-            let objects = garbage.objects();
+            let size = Size::of(&garbage);
             drop(garbage);
-            self.counts.pending.fetch_sub(objects, Ordering::Relaxed);
-            self.counts.freed.fetch_add(objects, Ordering::Relaxed);
+            self.counts.end(size);
+            self.counts.freed.fetch_add(size.objects, Ordering::Relaxed);
         }
     }
 }

@@ -132,6 +132,23 @@ impl Wheel {
         Some(record)
     }
 
+    /// Records whose tick is at or before `target`, stale ones included.
+    pub fn due(&self, target: u32) -> usize {
+        let chunks = |head: &Option<Box<Chunk>>| {
+            let mut next = head.as_deref();
+            let mut due = 0;
+            while let Some(chunk) = next {
+                due += chunk.records[..chunk.len].iter().filter(|record| record.tick <= target).count();
+                next = chunk.next.as_deref();
+            }
+            due
+        };
+        match self.next_tick() {
+            Some(first) if first <= target => self.slots.iter().flatten().map(chunks).sum(),
+            _ => 0,
+        }
+    }
+
     /// Drops the records of one slot (of `LEVELS * SLOTS`, counted by `step`) that `keep` does not want.
     pub fn sweep(&mut self, step: usize, keep: impl Fn(Record) -> bool) {
         let (level, slot) = (step / SLOTS % LEVELS, step % SLOTS);
@@ -242,6 +259,15 @@ mod tests {
         }
         assert_eq!(got, 1000);
         assert!(calls >= 200, "moving down a level costs budget too");
+    }
+
+    #[test]
+    fn records_that_are_due_can_be_counted() {
+        let mut wheel = Wheel::new(1);
+        for i in 0..1000 {
+            wheel.file(Record { prefix: i, tick: 1 + i * 3 });
+        }
+        assert_eq!((wheel.due(0), wheel.due(1), wheel.due(300), wheel.due(u32::MAX)), (0, 1, 100, 1000));
     }
 
     #[test]

@@ -15,5 +15,6 @@ pub mod info_lines;
 pub mod instantaneous;
 mod latency_graph;
 pub mod latency_monitor;
+pub mod rates;
 pub mod slow_log;
 pub mod statistics;

@@ -161,9 +161,9 @@ impl Parser {
                 Some(b'*') => {}
                 Some(_) => return self.inline(input, limits),
             }
-            let line = length_line(input, self.at + 1, limits, ParseError::TooBigMultibulkLine)?;
-            let Some((digits, next)) = line else { return Ok(Step::Incomplete) };
-            let count = parse_length(digits).ok_or(ParseError::InvalidMultibulkLength)?;
+            let (too_long, invalid) = (ParseError::TooBigMultibulkLine, ParseError::InvalidMultibulkLength);
+            let line = length_line(input, self.at + 1, limits, too_long, invalid)?;
+            let Some((count, next)) = line else { return Ok(Step::Incomplete) };
             if count > limits.multibulk_len_max as i64 {
                 return Err(if limits.unauthenticated {
                     ParseError::UnauthenticatedMultibulkLength
@@ -199,9 +199,12 @@ impl Parser {
             Some(b'$') => {}
             Some(other) => return Err(ParseError::ExpectedDollar(*other)),
         }
-        let line = length_line(input, self.at + 1, limits, ParseError::TooBigBulkLine)?;
-        let Some((digits, start)) = line else { return Ok(false) };
-        let len = parse_length(digits).filter(|len| *len >= 0).ok_or(ParseError::InvalidBulkLength)?;
+        let (too_long, invalid) = (ParseError::TooBigBulkLine, ParseError::InvalidBulkLength);
+        let line = length_line(input, self.at + 1, limits, too_long, invalid)?;
+        let Some((len, start)) = line else { return Ok(false) };
+        if len < 0 {
+            return Err(ParseError::InvalidBulkLength);
+        }
         if len as u64 > limits.bulk_len_max {
             return Err(if limits.unauthenticated {
                 ParseError::UnauthenticatedBulkLength
@@ -241,34 +244,59 @@ impl Parser {
         if self.arguments_left == 0 || input.get(self.at) != Some(&b'$') {
             return 0;
         }
-        match length_line(input, self.at + 1, limits, ParseError::TooBigBulkLine) {
-            Ok(Some((digits, start))) => {
-                let len = parse_length(digits).unwrap_or(0).max(0) as usize;
-                (start + len + 2).saturating_sub(input.len())
-            }
+        let (too_long, invalid) = (ParseError::TooBigBulkLine, ParseError::InvalidBulkLength);
+        match length_line(input, self.at + 1, limits, too_long, invalid) {
+            Ok(Some((len, start))) => (start + len.max(0) as usize + 2).saturating_sub(input.len()),
             _ => 0,
         }
     }
 }
 
-/// The digits of a length line and the index behind its end, or `None` while the end has not arrived.
+/// Reads a length line from `start`: its value and the index behind its end, or `None` while the end has not arrived.
 #[inline]
-fn length_line<'a>(
-    input: &'a [u8],
+fn length_line(
+    input: &[u8],
     start: usize,
     limits: &Limits,
     too_long: ParseError,
-) -> Result<Option<(&'a [u8], usize)>, ParseError> {
-    // Nearly all lengths have one to four digits: a short look is cheaper than a general search.
+    invalid: ParseError,
+) -> Result<Option<(i64, usize)>, ParseError> {
+    if let Some(short) = short_length(input, start) {
+        return Ok(Some(short));
+    }
     let rest = &input[start..];
-    let near = rest.iter().take(8).position(|byte| *byte == b'\r');
-    let end = near.or_else(|| memchr(b'\r', rest));
-    match end {
+    match memchr(b'\r', rest) {
         // The byte behind the carriage return is taken for a line feed unseen, as Redis does.
-        Some(end) if start + end + 1 < input.len() => Ok(Some((&rest[..end], start + end + 2))),
+        Some(end) if start + end + 1 < input.len() => {
+            let value = parse_length(&rest[..end]).ok_or(invalid)?;
+            Ok(Some((value, start + end + 2)))
+        }
         _ if rest.len() > limits.inline_max => Err(too_long),
         _ => Ok(None),
     }
+}
+
+/// Nearly all length lines are one to six digits with more input behind them: those are read in one pass. Anything else, right or
+/// wrong, is left to the caller's slow way.
+#[inline]
+fn short_length(input: &[u8], start: usize) -> Option<(i64, usize)> {
+    let head: &[u8; 8] = input.get(start..start + 8)?.try_into().ok()?;
+    let first = head[0].wrapping_sub(b'0');
+    if head[1] == b'\r' {
+        return (first <= 9).then_some((i64::from(first), start + 3));
+    }
+    if !(1..=9).contains(&first) {
+        return None;
+    }
+    let mut value = u32::from(first);
+    for index in 1..7 {
+        let digit = head[index].wrapping_sub(b'0');
+        if digit > 9 {
+            return (head[index] == b'\r').then_some((i64::from(value), start + index + 2));
+        }
+        value = value * 10 + u32::from(digit);
+    }
+    None
 }
 
 /// A decimal length: digits with an optional minus sign, no leading zeros but a single 0.

@@ -16,14 +16,16 @@ use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
+use super::drain::drain;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
 use crate::config::Config;
-use crate::dispatch::{execute, expire_round, forget_client, wake};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve, wake};
 use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
+use crate::observe::rates::SAMPLE_MS;
 use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
 use crate::services::Services;
 
@@ -131,6 +133,7 @@ pub struct EventLoop<'s> {
     delivered: Vec<usize>,
     next_expire_ms: i64,
     next_cron_ms: i64,
+    next_sample_ms: i64,
     stopping: bool,
 }
 
@@ -163,6 +166,7 @@ impl<'s> EventLoop<'s> {
             delivered: Vec::new(),
             next_expire_ms: 0,
             next_cron_ms: 0,
+            next_sample_ms: 0,
             stopping: false,
         })
     }
@@ -181,6 +185,7 @@ impl<'s> EventLoop<'s> {
                     return;
                 }
             }
+            let start = Stopwatch::ticks();
             self.state.set_now_us(self.clock.now_us());
             self.state.refresh();
             self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
@@ -189,12 +194,13 @@ impl<'s> EventLoop<'s> {
             }
             self.sweep(&events);
             wait_ms = self.housekeeping();
+            let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
+            self.state.count(Count::EventLoopCycles, 1);
+            self.state.count(Count::EventLoopUs, elapsed_us);
             self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
         }
+        drain(&mut self.connections, &self.clock, i64::from(self.state.config.shutdown_timeout) * 1000);
         for place in 0..self.connections.len() {
-            if let Some(connection) = &mut self.connections[place] {
-                connection.flush();
-            }
             self.close(place);
         }
     }
@@ -221,7 +227,9 @@ impl<'s> EventLoop<'s> {
                 if flags.contains(epoll::EventFlags::OUT) {
                     self.flush(place);
                 }
-                if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) && !self.polls_input(place) {
+                if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+                    && !self.polls_input(place)
+                {
                     // The poller reports this until the socket is closed, and nobody is going to read it.
                     self.close(place);
                 } else if flags
@@ -700,18 +708,26 @@ impl<'s> EventLoop<'s> {
         if !self.blocked.is_empty() {
             self.wake_blocked();
         }
-        let mut backlog = false;
+        let mut backlog = relieve(&mut self.state);
         if self.state.now_ms >= self.next_expire_ms {
-            backlog = expire_round(&mut self.state);
-            self.deliver_local(usize::MAX);
-            self.flush_delivered();
-            if !backlog {
+            let expiry_backlog = expire_round(&mut self.state);
+            backlog |= expiry_backlog;
+            if !expiry_backlog {
                 self.next_expire_ms = self.state.now_ms + TICK_MS;
             }
+        }
+        if !self.state.effects.local.is_empty() {
+            self.deliver_local(usize::MAX);
+            self.flush_delivered();
         }
         if self.state.now_ms >= self.next_cron_ms {
             self.next_cron_ms = self.state.now_ms + CRON_MS;
             self.look_after_clients();
+        }
+        if self.state.loop_index == 0 && self.state.now_ms >= self.next_sample_ms {
+            self.next_sample_ms = self.state.now_ms + SAMPLE_MS;
+            let services = self.state.services;
+            services.rates.lock().sample(&services.statistics.counters(), self.state.now_us);
         }
         if backlog { 0 } else { self.next_expire_ms - self.state.now_ms }
     }
@@ -719,9 +735,11 @@ impl<'s> EventLoop<'s> {
     /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
     fn look_after_clients(&mut self) {
         let timeout_ms = i64::from(self.state.config.timeout) * 1000;
+        evict_clients(&self.state);
         for place in 0..self.connections.len() {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
+            client.info.input_capacity.store(connection.input_capacity(), Relaxed);
             let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);

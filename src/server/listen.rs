@@ -1,22 +1,44 @@
 //! Listening sockets and accepting: one task for each address hands every connection to the least loaded event loop.
+//!
+//! [`Listeners`] are the open ones. The invariant of a change of addresses: either all new ones are open afterwards, or the old ones
+//! still are.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::task::JoinHandle;
 
 use super::event_loop::{Accepted, Door};
 use crate::config::Config;
 use crate::observe::counters::Count;
 use crate::services::Services;
 
+/// Where the server listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Endpoint {
+    Tcp { host: String, port: u16 },
+    Unix { path: String },
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Unix { path } => write!(f, "{path}"),
+        }
+    }
+}
+
 /// A socket that accepts connections.
 pub struct Listener {
+    endpoint: Endpoint,
     socket: Socket,
-    unix_path: Option<String>,
 }
 
 /// Why a socket could not be opened, with the address.
@@ -39,24 +61,36 @@ impl std::error::Error for ListenError {}
 /// # Errors
 /// The first address that cannot be bound.
 pub fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
-    if config.port != 0 {
-        for address in &config.bind {
-            let (optional, host) = address.strip_prefix('-').map_or((false, address.as_str()), |h| (true, h));
-            match open_tcp(host, config.port, config.tcp_backlog) {
-                Ok(socket) => listeners.push(Listener { socket, unix_path: None }),
-                Err(error) if optional && is_missing_address(&error) => {}
-                Err(error) => {
-                    let address = format!("{host}:{}", config.port);
-                    return Err(ListenError { address, error });
-                }
-            }
-        }
-    }
+    let mut listeners = open_all(tcp_endpoints(config), config.tcp_backlog)?;
     if !config.unixsocket.is_empty() {
-        let socket = open_unix(&config.unixsocket, config.unixsocketperm.0, config.tcp_backlog)
-            .map_err(|error| ListenError { address: config.unixsocket.clone(), error })?;
-        listeners.push(Listener { socket, unix_path: Some(config.unixsocket.clone()) });
+        let path = config.unixsocket.clone();
+        let socket = open_unix(&path, config.unixsocketperm.0, config.tcp_backlog)
+            .map_err(|error| ListenError { address: path.clone(), error })?;
+        listeners.push(Listener { endpoint: Endpoint::Unix { path }, socket });
+    }
+    Ok(listeners)
+}
+
+/// The TCP addresses of a configuration; `true` where an address may be missing on this machine.
+fn tcp_endpoints(config: &Config) -> Vec<(Endpoint, bool)> {
+    let hosts = config.bind.iter().filter(|host| config.port != 0 && !host.is_empty());
+    let endpoint = |address: &String| {
+        let (optional, host) =
+            address.strip_prefix('-').map_or((false, address.as_str()), |host| (true, host));
+        (Endpoint::Tcp { host: host.to_owned(), port: config.port }, optional)
+    };
+    hosts.map(endpoint).collect()
+}
+
+fn open_all(endpoints: Vec<(Endpoint, bool)>, backlog: u32) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for (endpoint, optional) in endpoints {
+        let Endpoint::Tcp { host, port } = &endpoint else { continue };
+        match open_tcp(host, *port, backlog) {
+            Ok(socket) => listeners.push(Listener { endpoint, socket }),
+            Err(error) if optional && is_missing_address(&error) => {}
+            Err(error) => return Err(ListenError { address: endpoint.to_string(), error }),
+        }
     }
     Ok(listeners)
 }
@@ -89,13 +123,24 @@ fn open_tcp(host: &str, port: u16, backlog: u32) -> std::io::Result<Socket> {
 }
 
 fn open_unix(path: &str, mode: u32, backlog: u32) -> std::io::Result<Socket> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let address = socket2::SockAddr::unix(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AlreadyExists,
+                "a file that is no socket is there",
+            ));
+        }
+        // A server that was killed leaves its socket behind; one that runs answers.
+        Ok(_) if Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_ok() => {
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, "another server listens there"));
+        }
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(_) => {}
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.bind(&address)?;
     if mode != 0 {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
@@ -103,21 +148,124 @@ fn open_unix(path: &str, mode: u32, backlog: u32) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-impl Listener {
-    /// The port of a TCP listener; the operating system chose it if the configuration said 0.
-    pub fn address(&self) -> String {
-        match (&self.unix_path, self.socket.local_addr().ok().and_then(|address| address.as_socket())) {
-            (Some(path), _) => path.clone(),
-            (None, Some(address)) => address.to_string(),
-            (None, None) => String::from("?"),
+/// A listener that a task serves.
+struct Open {
+    endpoint: Endpoint,
+    task: JoinHandle<()>,
+}
+
+/// All open listeners; lives on the control thread, whose tasks accept.
+pub struct Listeners {
+    services: Arc<Services>,
+    doors: Arc<[Arc<Door>]>,
+    open: Vec<Open>,
+}
+
+impl Listeners {
+    /// Starts to accept on `listeners`; must be called on a `LocalSet`.
+    pub fn start(services: Arc<Services>, doors: Arc<[Arc<Door>]>, listeners: Vec<Listener>) -> Listeners {
+        let mut started = Listeners { services, doors, open: Vec::new() };
+        started.add(listeners);
+        started
+    }
+
+    fn add(&mut self, listeners: Vec<Listener>) {
+        for listener in listeners {
+            tracing::info!(address = listener.address(), "ready to accept connections");
+            let (services, doors) = (Arc::clone(&self.services), Arc::clone(&self.doors));
+            let endpoint = listener.endpoint.clone();
+            let task = tokio::task::spawn_local(async move {
+                if let Err(error) = listener.accept_all(services, doors).await {
+                    tracing::error!(%error, "a listening socket failed");
+                }
+            });
+            self.open.push(Open { endpoint, task });
         }
+    }
+
+    /// Listens on the TCP addresses of `new` instead of those that are open now. Addresses that stay are left alone.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound; the server then listens where it did before.
+    pub async fn change(&mut self, new: &Config) -> Result<(), ListenError> {
+        let wanted = tcp_endpoints(new);
+        let stays = |open: &Open| {
+            matches!(open.endpoint, Endpoint::Unix { .. })
+                || wanted.iter().any(|(endpoint, _)| *endpoint == open.endpoint)
+        };
+        let (kept, given_up): (Vec<Open>, Vec<Open>) = self.open.drain(..).partition(stays);
+        let is_new = |endpoint: &Endpoint| !kept.iter().any(|open| open.endpoint == *endpoint);
+        let added: Vec<_> = wanted.iter().filter(|(endpoint, _)| is_new(endpoint)).cloned().collect();
+        self.open = kept;
+        match open_all(added.clone(), new.tcp_backlog) {
+            Ok(listeners) => {
+                close(given_up).await;
+                self.add(listeners);
+                return Ok(());
+            }
+            // `*` and `127.0.0.1` cannot both have a port, so changing between them needs the old one closed first.
+            Err(refused) if refused.error.kind() == std::io::ErrorKind::AddrInUse && !given_up.is_empty() => {
+            }
+            Err(refused) => {
+                self.open.extend(given_up);
+                return Err(refused);
+            }
+        }
+        let before = given_up.iter().map(|open| (open.endpoint.clone(), false)).collect();
+        close(given_up).await;
+        match open_all(added, new.tcp_backlog) {
+            Ok(listeners) => {
+                self.add(listeners);
+                Ok(())
+            }
+            Err(refused) => {
+                self.add(open_all(before, new.tcp_backlog)?);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Stops accepting, and removes the Unix socket's file.
+    pub async fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        for open in &open {
+            if let Endpoint::Unix { path } = &open.endpoint {
+                remove_file(Path::new(path), "unixsocket");
+            }
+        }
+        close(open).await;
+    }
+}
+
+/// Removes a file that this server made.
+pub fn remove_file(path: &Path, directive: &str) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), directive, "a file could not be removed");
+    }
+}
+
+/// Ends tasks; their sockets are closed when this returns.
+async fn close(listeners: Vec<Open>) {
+    for open in listeners {
+        open.task.abort();
+        // The only outcome is that it was cancelled.
+        let _ = open.task.await;
+        tracing::info!(address = %open.endpoint, "no longer accepting connections");
+    }
+}
+
+impl Listener {
+    /// The address; its port is the one that the operating system chose if none was asked for.
+    fn address(&self) -> String {
+        let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
+        address.map_or_else(|| self.endpoint.to_string(), |address| address.to_string())
     }
 
     /// Accepts until the task is dropped.
     ///
     /// # Errors
     /// When the socket cannot be watched.
-    pub async fn accept_all(self, services: Arc<Services>, doors: Arc<[Arc<Door>]>) -> std::io::Result<()> {
+    async fn accept_all(self, services: Arc<Services>, doors: Arc<[Arc<Door>]>) -> std::io::Result<()> {
         let welcome =
             |accepted: std::io::Result<(Socket, Option<SocketAddr>)>, path: Option<&str>| match accepted {
                 Ok((socket, peer)) => {
@@ -131,7 +279,7 @@ impl Listener {
             };
         // Out of descriptors, most likely: give connections a moment to end instead of spinning.
         let pause = Duration::from_millis(50);
-        if let Some(path) = self.unix_path {
+        if let Endpoint::Unix { path } = self.endpoint {
             let listener = tokio::net::UnixListener::from_std(self.socket.into())?;
             loop {
                 let accepted = listener.accept().await.and_then(|(stream, _)| stream.into_std());
@@ -160,13 +308,13 @@ fn welcome(
 ) {
     let config = services.settings.load();
     let local = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
-    if services.clients.connected() >= config.maxclients as usize {
-        services.statistics.loops()[0].counters.add(Count::ConnectionsRejected, 1);
-        return refuse(&socket, "-ERR max number of clients reached\r\n");
-    }
-    if config.protected_mode && config.requirepass.is_empty() && !local {
-        services.statistics.loops()[0].counters.add(Count::ConnectionsRejected, 1);
-        return refuse(&socket, PROTECTED);
+    let connected: usize = doors.iter().map(|door| door.load()).sum();
+    if let Some(text) = refusal(&config, connected, local) {
+        // Behind the parts of the event loops is one that the control thread writes.
+        services.statistics.loops()[services.identity.loops].counters.add(Count::ConnectionsRejected, 1);
+        // The connection ends whether or not the peer gets to read why.
+        let _ = socket.send(text.as_bytes());
+        return;
     }
     if peer.is_some() {
         let sock = SockRef::from(&socket);
@@ -206,7 +354,57 @@ const PROTECTED: &str = "-DENIED Cloakroom is running in protected mode because 
 Only connections from this machine are accepted. To accept others, set a password (requirepass), or, if the network is \
 trusted, turn protected-mode off.\r\n";
 
-fn refuse(socket: &Socket, text: &str) {
-    // The connection ends whether or not the peer gets to read why.
-    let _ = socket.send(text.as_bytes());
+const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
+
+/// What a new connection is told instead of being served; `local` says that the peer is on this machine.
+fn refusal(config: &Config, connected: usize, local: bool) -> Option<&'static str> {
+    if connected >= config.maxclients as usize {
+        Some(TOO_MANY)
+    } else if config.protected_mode && config.requirepass.is_empty() && !local {
+        Some(PROTECTED)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn protected_mode_refuses_strangers_until_there_is_a_password() {
+        let open = Config::default();
+        assert_eq!(refusal(&open, 0, true), None);
+        assert_eq!(refusal(&open, 0, false), Some(PROTECTED));
+        let with_password = config(|config| config.requirepass = b"secret".to_vec());
+        assert_eq!(refusal(&with_password, 0, false), None);
+        let unprotected = config(|config| config.protected_mode = false);
+        assert_eq!(refusal(&unprotected, 0, false), None);
+    }
+
+    #[test]
+    fn the_limit_of_clients_comes_before_protected_mode() {
+        let config = config(|config| config.maxclients = 3);
+        assert_eq!(refusal(&config, 2, true), None);
+        assert_eq!(refusal(&config, 3, false), Some(TOO_MANY));
+    }
+
+    #[test]
+    fn addresses_are_shown_with_their_port() {
+        let mut config = config(|config| config.bind = vec!["-::1".into(), "10.0.0.1".into()]);
+        config.port = 7;
+        let shown: Vec<_> = tcp_endpoints(&config)
+            .iter()
+            .map(|(endpoint, optional)| format!("{endpoint} {optional}"))
+            .collect();
+        assert_eq!(shown, ["[::1]:7 true", "10.0.0.1:7 false"]);
+        config.port = 0;
+        assert!(tcp_endpoints(&config).is_empty());
+    }
 }

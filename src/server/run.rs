@@ -1,25 +1,54 @@
-//! Starting, running and stopping the server: event loops on threads of their own; signals, accepting and slow timers on the
-//! control thread, which is a tokio runtime.
+//! Starting, running and stopping the server: event loops on threads of their own; signals, accepting and changes of the configuration
+//! on the control thread, which is a tokio runtime.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::control::{ChangeRequest, Controller, ServerControl, reload};
 use super::event_loop::{Door, EventLoop};
-use super::listen::{self, ListenError};
+use super::listen::{self, ListenError, Listener, Listeners, remove_file};
+use super::logging::{LogError, Logging};
+use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Clients, Mailbox, Message};
 use crate::command::COMMANDS;
-use crate::config::Config;
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Reclaimer};
+use crate::config::{self, Config, LoadError, Source, read_files};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
 use crate::observe::statistics::Statistics;
-use crate::services::{Control, Identity, Services, Settings};
+use crate::services::{Identity, Services, Settings};
 
-/// Why the server did not start.
+/// The exit status of a server that was interrupted twice.
+const EXIT_INTERRUPTED: i32 = 1;
+
+/// What a server starts from.
+pub struct Launch {
+    /// Where the configuration comes from, in order; SIGHUP reads them again.
+    pub sources: Vec<Source>,
+    /// The absolute path of the configuration file, if there is one: CONFIG REWRITE writes it.
+    pub file: Option<PathBuf>,
+}
+
+/// Why the server did not start. `Display` writes one line.
 #[derive(Debug)]
 pub enum StartError {
+    Load(LoadError),
+    Log(LogError),
+    /// The data directory cannot be made or used.
+    Directory {
+        path: String,
+        error: std::io::Error,
+    },
     Listen(ListenError),
+    /// Neither a port nor a Unix socket.
+    Nowhere,
+    /// The limit of open descriptors leaves no room for clients.
+    Descriptors,
     /// A thread, runtime or poller could not be made.
     System(std::io::Error),
 }
@@ -27,7 +56,21 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            StartError::Load(error) => error.fmt(f),
+            StartError::Log(error) => error.fmt(f),
+            StartError::Directory { path, error } => {
+                write!(f, "cannot use the data directory '{path}' (dir): {error}")
+            }
             StartError::Listen(error) => error.fmt(f),
+            StartError::Nowhere => {
+                write!(
+                    f,
+                    "there is nowhere to listen: give a port with an address of this machine, or a unixsocket"
+                )
+            }
+            StartError::Descriptors => {
+                write!(f, "the limit of open files (ulimit -n) leaves no room for clients")
+            }
             StartError::System(error) => {
                 write!(f, "the operating system refused what the server needs: {error}")
             }
@@ -43,48 +86,139 @@ impl From<std::io::Error> for StartError {
     }
 }
 
-/// What commands can ask of the running server.
-struct ServerControl {
-    stop: Arc<Notify>,
-}
-
-impl Control for ServerControl {
-    fn apply(&self, _old: &Config, _new: &Config) -> Result<(), (String, String)> {
-        Ok(())
-    }
-
-    fn shut_down(&self) {
-        self.stop.notify_one();
-    }
-}
-
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start; once it runs it does not fail.
-pub fn run(config: Config, file: Option<std::path::PathBuf>) -> Result<(), StartError> {
-    let listeners = listen::open(&config).map_err(StartError::Listen)?;
+pub fn run(launch: Launch) -> Result<(), StartError> {
+    let loaded = config::load(&launch.sources, &mut |path| read_files(path)).map_err(StartError::Load)?;
+    let mut config = loaded.config;
+    let logging = Arc::new(Logging::start(&config).map_err(StartError::Log)?);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    config.dir = system::data_directory(&config.dir)
+        .map_err(|error| StartError::Directory { path: config.dir.clone(), error })?;
+    let processors = system::processors();
     let loops = match config.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => processors.len().max(1),
         threads => threads as usize,
     };
+    let allowed = system::allow_clients(config.maxclients, loops);
+    if allowed == 0 {
+        return Err(StartError::Descriptors);
+    }
+    if allowed < config.maxclients {
+        tracing::warn!(
+            asked = config.maxclients,
+            allowed,
+            "maxclients is lowered to what the limit of open files allows"
+        );
+        config.maxclients = allowed;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anybody can connect, so that who knows the server to be there can also signal it.
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let listeners = listen::open(&config).map_err(StartError::Listen)?;
+    if listeners.is_empty() {
+        return Err(StartError::Nowhere);
+    }
+    system::start_allocator_thread();
+    let pidfile = write_pidfile(&config.pidfile);
+    // One loop goes where the system likes; several stay apart, one to a processor.
+    let pinned = loops > 1 && loops <= processors.len();
+    let processors = if pinned { processors } else { Vec::new() };
+    let control = ControlThread { runtime, signals, logging, listeners };
+    let result = serve(config, &launch, control, loops, &processors);
+    if let Some(path) = pidfile {
+        remove_file(&path, "pidfile");
+    }
+    tracing::info!("stopped");
+    result
+}
+
+/// Writes the process id; a server without the file is better than no server, as in Redis.
+fn write_pidfile(path: &str) -> Option<PathBuf> {
+    if path.is_empty() {
+        return None;
+    }
+    let written = std::path::absolute(path)
+        .and_then(|path| std::fs::write(&path, format!("{}\n", std::process::id())).map(|()| path));
+    written.inspect_err(|error| tracing::warn!(%error, path, "the pidfile could not be written")).ok()
+}
+
+/// What the control thread works with.
+struct ControlThread {
+    runtime: Runtime,
+    signals: Signals,
+    logging: Arc<Logging>,
+    listeners: Vec<Listener>,
+}
+
+/// Starts the threads and serves until told to stop.
+fn serve(
+    config: Config,
+    launch: &Launch,
+    control_thread: ControlThread,
+    loops: usize,
+    processors: &[usize],
+) -> Result<(), StartError> {
     let doors: Arc<[Arc<Door>]> = (0..loops)
         .map(|_| Door::new().map(Arc::new))
         .collect::<Result<Vec<_>, _>>()
         .map_err(std::io::Error::from)?
         .into();
+    let stop = Arc::new(Notify::new());
+    let (control, changes) = ServerControl::new(Arc::clone(&stop));
+    let (services, reclaim_work) = services(config, launch.file.clone(), &doors, control);
+    std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
+    let threads = start_loops(&services, &doors, processors)?;
+    let local = tokio::task::LocalSet::new();
+    let ControlThread { runtime, mut signals, logging, listeners } = control_thread;
+    local.block_on(&runtime, async {
+        let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
+        let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
+        until_stopped(&mut controller, changes, &mut signals, &stop, &launch.sources).await;
+        controller.listeners.close().await;
+        for mailbox in services.clients.mailboxes() {
+            mailbox.send(Message::Stop);
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A thread that panicked has said so already.
+                let _ = thread.join();
+            }
+        });
+        tokio::select! {
+            _ = ended => {}
+            _ = signals.interrupt.recv() => {
+                tracing::warn!("SIGINT received again: exiting at once");
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Puts the shared state together.
+fn services(
+    config: Config,
+    file: Option<PathBuf>,
+    doors: &[Arc<Door>],
+    control: ServerControl,
+) -> (Arc<Services>, ReclaimWork) {
     let mailboxes = doors.iter().map(|door| {
         let door = Arc::clone(door);
         Mailbox::new(Box::new(move || door.ring()))
     });
-    let clock = Clock::System;
-    let stop = Arc::new(Notify::new());
     let (reclaimer, reclaim_work) = Reclaimer::with_thread();
     let function = match config.hash_function {
-        crate::config::HashFunction::Ahash => HashFunction::Ahash,
-        crate::config::HashFunction::Siphash => HashFunction::Siphash,
+        config::HashFunction::Ahash => HashFunction::Ahash,
+        config::HashFunction::Siphash => HashFunction::Siphash,
     };
-    let now_ms = clock.now_ms();
+    let loops = doors.len();
+    let now_ms = Clock::System.now_ms();
     let keyspace =
         Keyspace::new(config.databases as usize, loops, KeyHasher::random(function), reclaimer, now_ms);
     let identity = Identity {
@@ -93,59 +227,90 @@ pub fn run(config: Config, file: Option<std::path::PathBuf>) -> Result<(), Start
         loops,
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
     };
-    let services = Arc::new(Services::new(
-        keyspace,
-        Settings::new(config, file),
-        Clients::new(mailboxes.collect()),
-        Statistics::new(loops, COMMANDS.count),
-        Box::new(ServerControl { stop: Arc::clone(&stop) }),
-        identity,
-    ));
-    std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
+    // One part more than there are loops: the control thread counts what it refuses.
+    let statistics = Statistics::new(loops + 1, COMMANDS.count);
+    let settings = Settings::new(config, file);
+    let clients = Clients::new(mailboxes.collect());
+    let services = Services::new(keyspace, settings, clients, statistics, Box::new(control), identity);
+    (Arc::new(services), reclaim_work)
+}
+
+/// Starts the event loops, and returns when all of them serve. `processors` has one for each loop, or is empty.
+fn start_loops(
+    services: &Arc<Services>,
+    doors: &[Arc<Door>],
+    processors: &[usize],
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let stopwatch = Stopwatch::calibrated();
+    let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();
-    for loop_index in 0..loops {
-        let (services, door, clock) = (Arc::clone(&services), Arc::clone(&doors[loop_index]), clock.clone());
+    for (loop_index, door) in doors.iter().enumerate() {
+        let (services, door, ready) = (Arc::clone(services), Arc::clone(door), ready.clone());
+        let processor = processors.get(loop_index).copied();
         let seed = random_seed();
-        let body = move || match EventLoop::new(&services, loop_index, door, clock, stopwatch, seed) {
-            Ok(event_loop) => event_loop.run(),
-            Err(error) => tracing::error!(%error, "an event loop did not start"),
+        let body = move || {
+            if let Some(processor) = processor {
+                system::stay_on(processor);
+            }
+            let made = EventLoop::new(&services, loop_index, door, Clock::System, stopwatch, seed);
+            let (event_loop, failed) = match made {
+                Ok(event_loop) => (Some(event_loop), None),
+                Err(error) => (None, Some(error)),
+            };
+            // Nobody listens any more when another loop has failed; then the process ends.
+            let _ = ready.send(failed);
+            if let Some(event_loop) = event_loop {
+                event_loop.run();
+            }
         };
         threads.push(std::thread::Builder::new().name(format!("loop-{loop_index}")).spawn(body)?);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
-    for listener in listeners {
-        tracing::info!(address = listener.address(), "ready to accept connections");
-        let (services, doors) = (Arc::clone(&services), Arc::clone(&doors));
-        local.spawn_local(async move {
-            if let Err(error) = listener.accept_all(services, doors).await {
-                tracing::error!(%error, "a listening socket failed");
-            }
-        });
+    drop(ready);
+    if let Some(error) = is_ready.iter().take(doors.len()).flatten().next() {
+        return Err(StartError::System(error.into()));
     }
-    local.block_on(&runtime, until_stopped(&stop))?;
-    for mailbox in services.clients.mailboxes() {
-        mailbox.send(Message::Stop);
-    }
-    for thread in threads {
-        // A thread that panicked has said so already.
-        let _ = thread.join();
-    }
-    tracing::info!("stopped");
-    Ok(())
+    Ok(threads)
 }
 
-/// Waits for SIGTERM, SIGINT or SHUTDOWN.
-async fn until_stopped(stop: &Notify) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM received"),
-        _ = interrupt.recv() => tracing::info!("SIGINT received"),
-        () = stop.notified() => tracing::info!("SHUTDOWN received"),
+/// The signals that the server answers.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+}
+
+/// Works changes off until SIGTERM, SIGINT or SHUTDOWN comes. Changes that wait then fail, because their receiver is dropped.
+async fn until_stopped(
+    controller: &mut Controller,
+    mut changes: UnboundedReceiver<ChangeRequest>,
+    signals: &mut Signals,
+    stop: &Notify,
+    sources: &[Source],
+) {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return tracing::info!("SIGTERM received, shutting down"),
+            _ = signals.interrupt.recv() => return tracing::info!("SIGINT received, shutting down"),
+            () = stop.notified() => return tracing::info!("SHUTDOWN received, shutting down"),
+            _ = signals.hangup.recv() => {
+                tracing::info!("SIGHUP received");
+                controller.logging.reopen();
+                let (services, sources) = (Arc::clone(&controller.services), sources.to_vec());
+                tokio::task::spawn_blocking(move || reload(&services, &sources));
+            }
+            Some(change) = changes.recv() => controller.answer(change).await,
+        }
+    }
 }
 
 fn random_seed() -> u64 {

@@ -80,7 +80,10 @@ fn hear(data: &[u8], ends: &[usize]) -> Heard {
                     return heard;
                 }
             }
-            assert!(parser.at > before && parser.at <= input.len(), "a request takes bytes, and only those there are");
+            assert!(
+                parser.at > before && parser.at <= input.len(),
+                "a request takes bytes, and only those there are"
+            );
         }
         // An argument has a head of at least four bytes, so what the parser holds on to is bounded by what was sent.
         assert!(ranges.len() * 4 <= end && ranges.len() <= LIMITS.multibulk_len_max as usize);
@@ -110,8 +113,11 @@ fn serve(data: &[u8], random: &mut Random) {
 }
 
 fn config() -> Config {
+    let mut config = Config::default();
+    config.databases = DATABASES as u32;
     // A megabyte is the largest value: SETRANGE with a huge offset is an error then, not a test of the machine's memory.
-    Config { databases: DATABASES as u32, proto_max_bulk_len: 1 << 20, ..Config::default() }
+    config.proto_max_bulk_len = 1 << 20;
+    config
 }
 
 /// Bytes as requests on few keys: the server answers as the model does.
@@ -225,7 +231,8 @@ impl Run<'_> {
         let count = (1 + bytes.next() / 16).to_string();
         let reply = self.ask(&[b"SCAN", &scan.cursor, b"COUNT", count.as_bytes()]);
         let Reply::Aggregate(Shape::Array, parts) = reply_of(&reply) else { panic!("{}", self.story()) };
-        let [Reply::Scalar(Kind::Bulk, cursor), keys] = <[Reply; 2]>::try_from(parts).expect("a cursor and keys")
+        let [Reply::Scalar(Kind::Bulk, cursor), keys] =
+            <[Reply; 2]>::try_from(parts).expect("a cursor and keys")
         else {
             panic!("{}", self.story())
         };

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use super::transcript::{Patience, Received, Target};
 use crate::base::clock::Stopwatch;
 use crate::base::quote::split_args;
-use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Gates, Mailbox, Message};
+use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message};
 use crate::command::{COMMANDS, LoopState};
 use crate::config::Config;
 use crate::dispatch::{execute, expire_round, forget_client, prepare, wake};
@@ -83,12 +83,7 @@ impl<'s> InProcess<'s> {
     pub fn new(services: &'s Services) -> InProcess<'s> {
         let mut state = LoopState::new(services, 0, SEED, *STOPWATCH);
         state.set_now_us(START_MS * 1000);
-        InProcess {
-            state,
-            connections: Vec::new(),
-            outputs: Vec::new(),
-            next_expire_ms: START_MS + TICK_MS,
-        }
+        InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms: START_MS + TICK_MS }
     }
 
     /// Unix milliseconds.
@@ -183,13 +178,15 @@ impl<'s> InProcess<'s> {
             let args = match connection.parser.advance(input, &limits, ranges) {
                 Ok(Step::Incomplete) => return,
                 Ok(Step::Request) => Args::new(input, ranges),
-                Ok(Step::Inline(line)) => match Words::split(&input[line.start as usize..][..line.len as usize]) {
-                    Ok(split) => {
-                        words = split;
-                        words.args()
+                Ok(Step::Inline(line)) => {
+                    match Words::split(&input[line.start as usize..][..line.len as usize]) {
+                        Ok(split) => {
+                            words = split;
+                            words.args()
+                        }
+                        Err(error) => return self.refuse(place, error),
                     }
-                    Err(error) => return self.refuse(place, error),
-                },
+                }
                 Err(error) => return self.refuse(place, error),
             };
             let ran = args.is_empty() || {

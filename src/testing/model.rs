@@ -354,7 +354,6 @@ impl Model {
 /// Bytes of a reply.
 struct Answer(Vec<u8>);
 
-
 impl From<&str> for Answer {
     fn from(text: &str) -> Answer {
         Answer(text.as_bytes().to_vec())
@@ -386,7 +385,9 @@ fn number(bytes: &[u8]) -> Option<i64> {
 }
 
 fn index(word: &[u8]) -> usize {
-    number(word).and_then(|index| usize::try_from(index).ok()).expect("the fuzz target makes only good indices")
+    number(word)
+        .and_then(|index| usize::try_from(index).ok())
+        .expect("the fuzz target makes only good indices")
 }
 
 fn text(word: &[u8]) -> String {

@@ -1,0 +1,279 @@
+//! DEBUG: for tests and for looking inside. Off unless `enable-debug-command` allows it.
+//!
+//! As in Redis it is one command without rows for its subcommands; a name that is not in the table below gets Redis's error. It
+//! names no keys in its row, so it locks what it looks at itself.
+
+mod digest;
+mod protocol;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::cx::{Cx, Failure, Outcome};
+use super::spec::{CommandSpec, Flags, Group};
+use crate::base::number::{parse_f64, parse_i64};
+use crate::client::ClientFlags;
+use crate::keyspace::{Entry, Key, Locked, idle_seconds};
+
+const FLAGS: Flags =
+    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALL_KEYS);
+
+pub const ROWS: &[CommandSpec] = &[CommandSpec {
+    name: "debug",
+    syntax: "DEBUG subcommand [argument ...]",
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for debugging commands.",
+    flags: FLAGS,
+    keys: &[],
+    tips: &[],
+    subcommands: &[],
+    run: debug,
+}];
+
+const NOT_ALLOWED: Failure = Failure::text(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+     connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
+/// The longest DEBUG SLEEP, in seconds: what a typing mistake can do at the most.
+const SLEEP_SECONDS_MAX: f64 = 3600.0 * 24.0;
+/// The largest value that DEBUG POPULATE makes.
+const POPULATE_BYTES_MAX: i64 = 512 << 20;
+
+/// A subcommand: its name, its arguments as HELP shows them, how many it takes at least and at most, what it does.
+struct Probe {
+    name: &'static str,
+    arguments: &'static str,
+    least: usize,
+    most: usize,
+    summary: &'static str,
+    run: fn(&mut Cx<'_, '_>) -> Outcome,
+}
+
+const PROBES: &[Probe] = &[
+    Probe {
+        name: "CONFIG-REWRITE-FORCE-ALL",
+        arguments: "",
+        least: 0,
+        most: 0,
+        summary: "Does what CONFIG REWRITE does, and writes defaults too.",
+        run: |cx| super::config::rewrite_configuration(cx, true),
+    },
+    Probe {
+        name: "DIGEST",
+        arguments: "",
+        least: 0,
+        most: 0,
+        summary: "Returns a digest of everything that all databases hold.",
+        run: digest::of_everything,
+    },
+    Probe {
+        name: "DIGEST-VALUE",
+        arguments: "<key> [<key> ...]",
+        least: 0,
+        most: usize::MAX,
+        summary: "Returns a digest of the value of each key.",
+        run: digest::of_values,
+    },
+    Probe {
+        name: "ERROR",
+        arguments: "<string>",
+        least: 1,
+        most: 1,
+        summary: "Answers with an error of this text.",
+        run: error,
+    },
+    Probe { name: "HELP", arguments: "", least: 0, most: 0, summary: "Prints this help.", run: help },
+    Probe {
+        name: "LOG",
+        arguments: "<message>",
+        least: 1,
+        most: 1,
+        summary: "Writes a message to the server's log.",
+        run: log,
+    },
+    Probe {
+        name: "OBJECT",
+        arguments: "<key>",
+        least: 1,
+        most: 1,
+        summary: "Shows how the value of a key is kept.",
+        run: object,
+    },
+    Probe {
+        name: "POPULATE",
+        arguments: "<count> [<prefix>] [<size>]",
+        least: 1,
+        most: 3,
+        summary: "Creates string keys `prefix:number` (prefix `key`) that do not exist yet.",
+        run: populate,
+    },
+    Probe {
+        name: "PROTOCOL",
+        arguments: "<type>",
+        least: 1,
+        most: 1,
+        summary: "Answers with a value of the given type of the protocol.",
+        run: protocol::sample,
+    },
+    Probe {
+        name: "SET-ACTIVE-EXPIRE",
+        arguments: "<0|1>",
+        least: 1,
+        most: 1,
+        summary: "Stops or resumes the removal of expired keys that nobody asks for.",
+        run: set_active_expire,
+    },
+    Probe {
+        name: "SLEEP",
+        arguments: "<seconds>",
+        least: 1,
+        most: 1,
+        summary: "Stops the event loop of this client for a time; decimals are allowed.",
+        run: sleep,
+    },
+];
+
+fn debug(cx: &mut Cx<'_, '_>) -> Outcome {
+    if !cx.config().enable_debug_command.allows(cx.client.info.has(ClientFlags::LOCAL)) {
+        return Err(NOT_ALLOWED);
+    }
+    let (name, arguments) = (cx.args.at(1), cx.args.len() - 2);
+    let probe = PROBES.iter().find(|probe| probe.name.as_bytes().eq_ignore_ascii_case(name));
+    match probe {
+        Some(probe) if (probe.least..=probe.most).contains(&arguments) => (probe.run)(cx),
+        _ => {
+            let name = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+            Err(Failure::owned(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+            )))
+        }
+    }
+}
+
+fn help(cx: &mut Cx<'_, '_>) -> Outcome {
+    cx.reply.array(1 + 2 * PROBES.len());
+    cx.reply.simple("DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    for probe in PROBES {
+        cx.reply.simple(format!("{} {}", probe.name, probe.arguments).trim_end());
+        cx.reply.simple(&format!("    {}", probe.summary));
+    }
+    Ok(())
+}
+
+/// Holds the shard of a key from here on; inside a transaction it is held already.
+fn lock(cx: &mut Cx<'_, '_>, key: Key<'_>) {
+    if !cx.in_exec {
+        // One shard at a time, so the old lock goes before the new one comes.
+        *cx.locked = Locked::none(&cx.services().keyspace);
+        *cx.locked = Locked::one(&cx.services().keyspace, key.shard);
+    }
+}
+
+fn error(cx: &mut Cx<'_, '_>) -> Outcome {
+    Err(Failure::owned(String::from_utf8_lossy(cx.args.at(2)).into_owned()))
+}
+
+fn log(cx: &mut Cx<'_, '_>) -> Outcome {
+    tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(cx.args.at(2)));
+    cx.reply.ok();
+    Ok(())
+}
+
+fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
+    // What is not a number counts as 0, as strtod has it.
+    let seconds = parse_f64(cx.args.at(2)).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    cx.reply.ok();
+    Ok(())
+}
+
+fn set_active_expire(cx: &mut Cx<'_, '_>) -> Outcome {
+    let on = parse_i64(cx.args.at(2)).is_some_and(|number| number != 0);
+    cx.services().active_expire.store(on, Relaxed);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn object(cx: &mut Cx<'_, '_>) -> Outcome {
+    let key = cx.key(2);
+    lock(cx, key);
+    let now_ms = cx.now_ms();
+    let Some(position) = cx.find(key) else { return Err(Failure::NO_SUCH_KEY) };
+    let entry = cx.entry(key, position);
+    let text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        entry.value().as_ptr(),
+        super::generic::encoding_name(entry),
+        serialized_length(entry.value()),
+        entry.access(),
+        idle_seconds(entry.access(), now_ms),
+    );
+    cx.reply.simple(&text);
+    Ok(())
+}
+
+/// Bytes of the value in an RDB file, not compressed.
+fn serialized_length(value: &[u8]) -> usize {
+    if let Some(number) = parse_i64(value).and_then(|number| i32::try_from(number).ok()) {
+        return match number {
+            -128..=127 => 2,
+            -32_768..=32_767 => 3,
+            _ => 5,
+        };
+    }
+    let head = match value.len() {
+        0..64 => 1,
+        64..16_384 => 2,
+        _ => 5,
+    };
+    head + value.len()
+}
+
+fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
+    const OUT_OF_RANGE: Failure = Failure::text("ERR value is out of range, must be positive");
+    let positive = |at: usize| parse_i64(cx.args.at(at)).filter(|number| *number >= 0).ok_or(OUT_OF_RANGE);
+    let count = positive(2)?;
+    let size = if cx.args.len() > 4 { positive(4)? } else { 0 };
+    if size > POPULATE_BYTES_MAX {
+        return Err(OUT_OF_RANGE);
+    }
+    let prefix = cx.args.get(3).unwrap_or(b"key");
+    let (keyspace, database, now_ms) = (&cx.services().keyspace, cx.client.database, cx.now_ms());
+    for number in 0..count {
+        let name = [prefix, format!(":{number}").as_bytes()].concat();
+        let key = keyspace.key(&name);
+        lock(cx, key);
+        if cx.find(key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if size > 0 {
+            value.resize(size as usize, 0);
+        }
+        let mut entry = Entry::new(&name, &value);
+        entry.view_mut().set_access(cx.state.access.fresh(now_ms));
+        cx.add(database, key, entry);
+        cx.locked.shard(key.shard).watched.touch(database, &name);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_an_rdb_file() {
+        let lengths = [&b"12"[..], b"-129", b"70000", b"12345678901", b"abc", b""].map(serialized_length);
+        assert_eq!(lengths, [2, 3, 5, 12, 4, 1]);
+        assert_eq!(serialized_length(&[b'a'; 100]), 102);
+    }
+
+    #[test]
+    fn probes_are_sorted_by_name() {
+        assert!(PROBES.is_sorted_by_key(|probe| probe.name));
+    }
+}

@@ -1,5 +1,0 @@
-//! Commands on keys of any type.
-
-use super::spec::CommandSpec;
-
-pub const ROWS: &[CommandSpec] = &[];

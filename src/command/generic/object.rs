@@ -1,0 +1,208 @@
+//! OBJECT: what the server knows of a value besides its content. Asking is not an access.
+//!
+//! Cloakroom has one representation of strings. The encodings and reference counts that Redis would have for the same value are
+//! derived from it, because clients and their tests ask for them.
+
+use super::super::cx::{Cx, Failure, Outcome};
+use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
+use crate::base::number::parse_i64;
+use crate::config::EvictionPolicy;
+use crate::keyspace::{EntryRef, idle_seconds, lfu_counter};
+use crate::observe::counters::Count;
+
+/// The longest string that Redis keeps in one block with its header.
+const EMBEDDED_LEN_MAX: usize = 44;
+/// The longest text of a 64-bit integer.
+const INTEGER_LEN_MAX: usize = 20;
+/// Redis shares the objects of integers below this among all keys, and says so with a reference count of `SHARED`.
+const SHARED_INTEGERS: i64 = 10_000;
+const SHARED: i64 = i32::MAX as i64;
+
+const ASK_KEY: &[Keys] = &[Keys::one(2, Access::ReadOnly, Effect::NONE)];
+
+const fn question(
+    name: &'static str,
+    syntax: &'static str,
+    since: &'static str,
+    summary: &'static str,
+    run: Run,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        syntax,
+        group: Group::Generic,
+        since,
+        complexity: "O(1)",
+        summary,
+        flags: Flags::READONLY,
+        keys: ASK_KEY,
+        tips: &["nondeterministic_output"],
+        subcommands: &[],
+        run,
+    }
+}
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    question(
+        "encoding",
+        "OBJECT ENCODING key",
+        "2.2.3",
+        "Returns how the value of a key would be represented in Redis.",
+        encoding,
+    ),
+    question(
+        "freq",
+        "OBJECT FREQ key",
+        "4.0.0",
+        "Returns the logarithmic access counter of a key, under an LFU policy.",
+        freq,
+    ),
+    CommandSpec {
+        name: "help",
+        syntax: "OBJECT HELP",
+        group: Group::Generic,
+        since: "6.2.0",
+        complexity: "O(1)",
+        summary: "Explains the subcommands.",
+        flags: Flags::LOADING.and(Flags::STALE),
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: help,
+    },
+    question(
+        "idletime",
+        "OBJECT IDLETIME key",
+        "2.2.3",
+        "Returns the seconds since the last access to a key, under an LRU policy.",
+        idletime,
+    ),
+    question(
+        "refcount",
+        "OBJECT REFCOUNT key",
+        "2.2.3",
+        "Returns the number of references that the value of a key would have in Redis.",
+        refcount,
+    ),
+];
+
+pub const ROWS: &[CommandSpec] = &[CommandSpec {
+    name: "object",
+    syntax: "OBJECT subcommand [argument ...]",
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "Depends on the subcommand.",
+    summary: "A container for commands that look into values.",
+    flags: Flags::NONE,
+    keys: &[],
+    tips: &[],
+    subcommands: SUBCOMMANDS,
+    run: help,
+}];
+
+const HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+];
+
+fn help(cx: &mut Cx<'_, '_>) -> Outcome {
+    cx.reply.array(HELP.len());
+    for line in HELP {
+        cx.reply.simple(line);
+    }
+    Ok(())
+}
+
+/// The entry that the request asks for. Redis counts that as a hit or a miss, but tells nobody of a miss.
+fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
+    let key = cx.key(2);
+    let found = cx.find(key);
+    cx.state.count(if found.is_some() { Count::KeyspaceHits } else { Count::KeyspaceMisses }, 1);
+    Some(cx.entry(key, found?))
+}
+
+/// The integer that Redis would keep instead of a string.
+fn as_integer(entry: EntryRef<'_>) -> Option<i64> {
+    let value = entry.value();
+    if entry.is_raw() || value.len() > INTEGER_LEN_MAX { None } else { parse_i64(value) }
+}
+
+/// The name of the encoding that a string would have in Redis.
+pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
+    if as_integer(entry).is_some() {
+        "int"
+    } else if entry.is_raw() || entry.value().len() > EMBEDDED_LEN_MAX {
+        "raw"
+    } else {
+        "embstr"
+    }
+}
+
+fn encoding(cx: &mut Cx<'_, '_>) -> Outcome {
+    match entry(cx).map(encoding_name) {
+        Some(name) => cx.reply.bulk(name.as_bytes()),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+/// How many references to the value there would be in Redis. Integers are not shared where each needs an access
+/// history of its own: under a memory limit with an LRU or LFU policy.
+pub fn reference_count(entry: EntryRef<'_>, sharing: bool) -> i64 {
+    let shared = sharing && as_integer(entry).is_some_and(|value| (0..SHARED_INTEGERS).contains(&value));
+    if shared { SHARED } else { 1 }
+}
+
+fn refcount(cx: &mut Cx<'_, '_>) -> Outcome {
+    let policy = cx.config().maxmemory_policy;
+    let keeps_history =
+        policy.is_lfu() || matches!(policy, EvictionPolicy::AllkeysLru | EvictionPolicy::VolatileLru);
+    let sharing = cx.config().maxmemory == 0 || !keeps_history;
+    match entry(cx).map(|entry| reference_count(entry, sharing)) {
+        Some(count) => cx.reply.integer(count),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+fn freq(cx: &mut Cx<'_, '_>) -> Outcome {
+    let Some(access) = entry(cx).map(EntryRef::access) else {
+        cx.reply.null();
+        return Ok(());
+    };
+    let rules = cx.state.access;
+    if !rules.lfu {
+        return Err(Failure::text(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    cx.reply.integer(i64::from(lfu_counter(access, cx.now_ms(), rules.decay_minutes)));
+    Ok(())
+}
+
+fn idletime(cx: &mut Cx<'_, '_>) -> Outcome {
+    let Some(access) = entry(cx).map(EntryRef::access) else {
+        cx.reply.null();
+        return Ok(());
+    };
+    if cx.state.access.lfu {
+        return Err(Failure::text(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    cx.reply.integer(i64::from(idle_seconds(access, cx.now_ms())));
+    Ok(())
+}

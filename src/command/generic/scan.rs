@@ -1,0 +1,271 @@
+//! Commands that look for keys: SCAN, KEYS, RANDOMKEY.
+//!
+//! A SCAN cursor is a shard and a place in its table, `shard << 43 | granule`; see `keyspace/table.rs` for why a granule means the
+//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk. Keys whose time has
+//! passed are skipped; reclaiming them is the wheel's work.
+
+use super::super::cx::{Cx, Failure, Outcome};
+use super::super::spec::{CommandSpec, Flags, Group};
+use crate::base::glob;
+use crate::base::random::Random;
+use crate::keyspace::{GRANULE_BITS, Partition, SHARDS};
+use crate::resp::Reply;
+
+const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
+
+pub const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "keys",
+        syntax: "KEYS pattern",
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of keys in the database; O(1) for a pattern without wildcards.",
+        summary: "Returns all keys that match a pattern.",
+        flags: FLAGS.and(Flags::DANGEROUS),
+        keys: &[],
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+        subcommands: &[],
+        run: keys,
+    },
+    CommandSpec {
+        name: "randomkey",
+        syntax: "RANDOMKEY",
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns some key of the database.",
+        flags: FLAGS,
+        keys: &[],
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
+        subcommands: &[],
+        run: randomkey,
+    },
+    CommandSpec {
+        name: "scan",
+        syntax: "SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        group: Group::Generic,
+        since: "2.8.0",
+        complexity: "O(1) for each call, O(N) for all calls until the cursor is back at 0.",
+        summary: "Returns some of the keys of the database and a cursor to go on from.",
+        flags: FLAGS,
+        keys: &[],
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
+        subcommands: &[],
+        run: scan,
+    },
+];
+
+/// Keys that SCAN looks at if the request does not say how many.
+const COUNT_DEFAULT: usize = 10;
+/// Homes of a table that SCAN walks for each key that it looks for, so that a sparse table does not hold it up.
+const HOMES_PER_KEY: usize = 10;
+/// Random shards that RANDOMKEY tries before it goes through all of them.
+const RANDOM_TRIES: usize = 16;
+
+/// Replies that are collected before their number is known.
+struct Found {
+    body: Vec<u8>,
+    count: usize,
+}
+
+impl Found {
+    fn push(&mut self, key: &[u8], protocol: crate::resp::Protocol) {
+        Reply::new(&mut self.body, protocol).bulk(key);
+        self.count += 1;
+    }
+
+    fn reply(&self, reply: &mut Reply<'_>) {
+        reply.array(self.count);
+        reply.raw(&self.body);
+    }
+}
+
+/// A pattern that matches every key.
+fn is_all(pattern: &[u8]) -> bool {
+    pattern == b"*"
+}
+
+fn matches(pattern: &[u8], key: &[u8]) -> bool {
+    // The one key that is empty is not matched by a star in `glob`, but KEYS and SCAN leave a lone star out.
+    is_all(pattern) || glob::matches(pattern, key, false)
+}
+
+fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
+    let pattern = cx.args.at(1);
+    let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
+    let mut found = Found { body: Vec::new(), count: 0 };
+    if pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
+        cx.locked.each_shard(0, |_, shard| {
+            shard.partition(database).table().walk(0, usize::MAX, usize::MAX, |entry| {
+                if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
+                    found.push(entry.key(), protocol);
+                }
+            });
+            true
+        });
+    } else {
+        let key = cx.services().keyspace.key(pattern);
+        cx.locked.each_shard(key.shard, |_, shard| {
+            let partition = shard.partition(database);
+            let position = partition.find(key.hash, key.bytes);
+            if position.is_some_and(|position| !partition.entry(position).is_expired(now_ms)) {
+                found.push(key.bytes, protocol);
+            }
+            false
+        });
+    }
+    found.reply(&mut cx.reply);
+    Ok(())
+}
+
+struct ScanOptions<'a> {
+    pattern: &'a [u8],
+    count: usize,
+    /// A type was asked for that no key has.
+    nothing: bool,
+}
+
+fn scan_options<'a>(cx: &Cx<'a, '_>) -> Result<ScanOptions<'a>, Failure> {
+    let mut options = ScanOptions { pattern: b"*", count: COUNT_DEFAULT, nothing: false };
+    let mut at = 2;
+    while let Some(word) = cx.args.get(at) {
+        let value = cx.args.get(at + 1).ok_or(Failure::SYNTAX)?;
+        if word.eq_ignore_ascii_case(b"COUNT") {
+            let count = cx.integer(at + 1)?;
+            options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Failure::SYNTAX)?;
+        } else if word.eq_ignore_ascii_case(b"MATCH") {
+            options.pattern = value;
+        } else if word.eq_ignore_ascii_case(b"TYPE") {
+            options.nothing = !value.eq_ignore_ascii_case(b"string");
+        } else {
+            return Err(Failure::SYNTAX);
+        }
+        at += 2;
+    }
+    Ok(options)
+}
+
+/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, and nothing at all is 0.
+fn cursor_argument(text: &[u8]) -> Result<u64, Failure> {
+    let invalid = Failure::text("ERR invalid cursor");
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() && !text.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(invalid);
+    }
+    let value = digits
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    let value = value.ok_or(invalid)?;
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
+    let cursor = cursor_argument(cx.args.at(1))?;
+    let options = scan_options(cx)?;
+    let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
+    let mut found = Found { body: Vec::new(), count: 0 };
+    let mut granule = cursor & ((1 << GRANULE_BITS) - 1);
+    let mut keys_left = options.count;
+    let mut homes_left = options.count.saturating_mul(HOMES_PER_KEY);
+    let mut next_cursor = 0;
+    let first_shard = (cursor >> GRANULE_BITS) as usize;
+    cx.locked.each_shard(first_shard, |index, shard| {
+        if keys_left == 0 || homes_left == 0 {
+            next_cursor = (index as u64) << GRANULE_BITS;
+            return false;
+        }
+        let table = shard.partition(database).table();
+        let mut seen = 0;
+        let rest = table.walk(granule, keys_left, homes_left, |entry| {
+            seen += 1;
+            let wanted = !options.nothing && !entry.is_expired(now_ms);
+            if wanted && matches(options.pattern, entry.key()) {
+                found.push(entry.key(), protocol);
+            }
+        });
+        if let Some(rest) = rest {
+            next_cursor = (index as u64) << GRANULE_BITS | rest;
+            return false;
+        }
+        keys_left = keys_left.saturating_sub(seen);
+        homes_left = homes_left.saturating_sub(if table.len() == 0 { 0 } else { table.slots() });
+        granule = 0;
+        true
+    });
+    cx.reply.array(2);
+    cx.reply.bulk_text(next_cursor);
+    found.reply(&mut cx.reply);
+    Ok(())
+}
+
+/// A random shard that has keys is almost as good as a random key when there are many keys; when there are few, all shards
+/// are gone through and each counts by what it holds.
+fn randomkey(cx: &mut Cx<'_, '_>) -> Outcome {
+    let (database, now_ms) = (cx.client.database, cx.now_ms());
+    let random = &mut cx.state.random;
+    let mut chosen = None;
+    for _ in 0..RANDOM_TRIES {
+        let shard = random.below(SHARDS as u64) as usize;
+        cx.locked.each_shard(shard, |_, shard| {
+            chosen = random_live_key(shard.partition(database), now_ms, random);
+            false
+        });
+        if chosen.is_some() {
+            break;
+        }
+    }
+    if chosen.is_none() {
+        let mut keys = 0;
+        cx.locked.each_shard(0, |_, shard| {
+            let partition = shard.partition(database);
+            let here = partition.len() as u64;
+            keys += here;
+            if here > 0 && random.below(keys) < here {
+                chosen = random_live_key(partition, now_ms, random).or(chosen.take());
+            }
+            true
+        });
+    }
+    match chosen {
+        Some(key) => cx.reply.bulk(&key),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+fn random_live_key(partition: &Partition, now_ms: i64, random: &mut Random) -> Option<Box<[u8]>> {
+    if partition.len() == 0 {
+        return None;
+    }
+    let table = partition.table();
+    let from = random.below(table.slots() as u64) as usize;
+    let mut entries = table.sample(from, usize::MAX, usize::MAX).map(|position| table.entry(position));
+    entries.find(|entry| !entry.is_expired(now_ms)).map(|entry| entry.key().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor_argument;
+
+    #[test]
+    fn cursors_are_read_like_strtoul() {
+        for (text, want) in [
+            (&b"0"[..], Some(0)),
+            (b"", Some(0)),
+            (b"+7", Some(7)),
+            (b"-1", Some(u64::MAX)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b" 1", None),
+            (b"1 ", None),
+            (b"+", None),
+            (b"abc", None),
+        ] {
+            assert_eq!(cursor_argument(text).ok(), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The HELP subcommand of containers. Its text follows from the container's rows, so that it cannot go out of date.
+
+use super::cx::{Cx, Outcome};
+use super::registry::COMMANDS;
+use super::spec::{CommandSpec, Flags, Group};
+
+/// The row of a container's HELP. `syntax` is `CONFIG HELP`; `flags` adds what the group's rows have (an ACL category).
+pub const fn row(syntax: &'static str, group: Group, since: &'static str, flags: Flags) -> CommandSpec {
+    CommandSpec {
+        name: "help",
+        syntax,
+        group,
+        since,
+        complexity: "O(1)",
+        summary: "Returns helpful text about the different subcommands.",
+        flags: Flags::LOADING.and(Flags::STALE).and(flags),
+        keys: &[],
+        tips: &[],
+        subcommands: &[],
+        run: help,
+    }
+}
+
+/// Answers with the lines of the container that the request names.
+pub fn help(cx: &mut Cx<'_, '_>) -> Outcome {
+    let Some(container) = COMMANDS.find(cx.args.at(0)) else { return Ok(()) };
+    let name = container.spec.name.to_ascii_uppercase();
+    let rows = container.spec.subcommands;
+    cx.reply.array(1 + 2 * rows.len());
+    cx.reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    // HELP itself comes last, as everywhere in Redis.
+    let (help, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.name == "help");
+    for row in others {
+        cx.reply.simple(row.syntax.strip_prefix(&name).unwrap_or(row.syntax).trim_start());
+        cx.reply.simple(&format!("    {}", row.summary));
+    }
+    for _ in help {
+        cx.reply.simple("HELP");
+        cx.reply.simple("    Prints this help.");
+    }
+    Ok(())
+}

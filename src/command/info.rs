@@ -1,5 +1,0 @@
-//! INFO: the report of the server about itself.
-
-use super::spec::CommandSpec;
-
-pub const ROWS: &[CommandSpec] = &[];

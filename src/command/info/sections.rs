@@ -1,0 +1,312 @@
+//! The sections of INFO that describe a state: server, clients, memory, persistence, replication, processor, keyspace, and
+//! Cloakroom's own. Names, order and units are those of Redis 7.2.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{human, line, process};
+use crate::base::allocator;
+use crate::client::ClientInfo;
+use crate::command::cx::Cx;
+use crate::config::Config;
+use crate::keyspace::Site;
+use crate::observe::counters::Gauge;
+
+const SECONDS_A_DAY: i64 = 86_400;
+
+pub fn server(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let (services, now_us) = (cx.services(), cx.state.now_us);
+    let uptime = (cx.now_ms() - services.identity.started_ms).max(0) / 1000;
+    line(text, "redis_version", crate::command::REDIS_VERSION);
+    line(text, "server_name", "cloakroom");
+    line(text, "cloakroom_version", env!("CARGO_PKG_VERSION"));
+    line(text, "redis_git_sha1", "00000000");
+    line(text, "redis_git_dirty", 0);
+    line(text, "redis_build_id", "0000000000000000");
+    line(text, "redis_mode", "standalone");
+    line(text, "os", process::system_name());
+    line(text, "arch_bits", usize::BITS);
+    line(text, "monotonic_clock", "POSIX clock_gettime");
+    line(text, "multiplexing_api", "epoll");
+    line(text, "atomicvar_api", "rust-core");
+    line(text, "gcc_version", concat!("rustc-", env!("CARGO_PKG_RUST_VERSION")));
+    line(text, "process_id", std::process::id());
+    line(text, "process_supervised", "no");
+    line(text, "run_id", &services.identity.run_id);
+    line(text, "tcp_port", cx.config().port);
+    line(text, "server_time_usec", now_us);
+    line(text, "uptime_in_seconds", uptime);
+    line(text, "uptime_in_days", uptime / SECONDS_A_DAY);
+    line(text, "hz", cx.config().hz);
+    line(text, "configured_hz", cx.config().hz);
+    line(text, "lru_clock", cx.now_ms() / 1000 & 0x00ff_ffff);
+    line(text, "executable", &services.identity.executable);
+    let file = services.settings.file.lock();
+    line(text, "config_file", file.as_deref().map_or(String::new(), |path| path.display().to_string()));
+    drop(file);
+    line(text, "io_threads_active", 0);
+    for (index, listener) in listeners(cx.config()).iter().enumerate() {
+        line(text, &format!("listener{index}"), listener);
+    }
+}
+
+fn listeners(config: &Config) -> Vec<String> {
+    let mut listeners = Vec::new();
+    if config.port != 0 {
+        let addresses: String = config.bind.iter().map(|address| format!(",bind={address}")).collect();
+        listeners.push(format!("name=tcp{addresses},port={}", config.port));
+    }
+    if !config.unixsocket.is_empty() {
+        listeners.push(format!("name=unix,bind={}", config.unixsocket));
+    }
+    listeners
+}
+
+pub fn clients(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let services = cx.services();
+    let counters = services.statistics.counters();
+    let all = services.clients.all();
+    let largest = |bytes: fn(&ClientInfo) -> usize| all.iter().map(|info| bytes(info)).max().unwrap_or(0);
+    line(text, "connected_clients", all.len());
+    line(text, "cluster_connections", 0);
+    line(text, "maxclients", cx.config().maxclients);
+    line(text, "client_recent_max_input_buffer", largest(|info| info.input_capacity.load(Relaxed)));
+    line(text, "client_recent_max_output_buffer", largest(|info| info.output_bytes.load(Relaxed)));
+    line(text, "blocked_clients", counters.gauge(Gauge::BlockedClients));
+    line(text, "tracking_clients", counters.gauge(Gauge::TrackingClients));
+    line(text, "clients_in_timeout_table", counters.gauge(Gauge::ClientsInTimeoutTable));
+    line(text, "total_blocking_keys", 0);
+    line(text, "total_blocking_keys_on_nokey", 0);
+}
+
+/// Bytes that a connection takes besides its buffers.
+const CLIENT_BYTES: usize = 1024;
+
+/// Bytes of all connections: their state, input and output.
+pub fn client_bytes(cx: &Cx<'_, '_>) -> usize {
+    let bytes = |info: &ClientInfo| {
+        CLIENT_BYTES
+            + info.input_capacity.load(Relaxed)
+            + info.output_bytes.load(Relaxed)
+            + info.queued_bytes.load(Relaxed)
+    };
+    cx.services().clients.all().iter().map(|info| bytes(info)).sum()
+}
+
+/// The numbers behind INFO memory and MEMORY STATS.
+pub struct MemoryFacts {
+    pub used: u64,
+    pub peak: u64,
+    pub startup: u64,
+    pub clients: u64,
+    /// What is used beside the keys and values themselves.
+    pub overhead: u64,
+    pub dataset: u64,
+    /// Of what was allocated since the start, in percent.
+    pub dataset_percent: f64,
+    pub resident: u64,
+    pub allocator: process::AllocatorBytes,
+}
+
+/// Gathers them.
+pub fn memory_facts(cx: &Cx<'_, '_>) -> MemoryFacts {
+    let used = allocator::used_bytes() as u64;
+    let startup = cx.services().startup_bytes as u64;
+    let clients = client_bytes(cx) as u64;
+    let overhead = startup + clients;
+    let dataset = used.saturating_sub(overhead);
+    let since_start = used.saturating_sub(startup).max(1);
+    MemoryFacts {
+        used,
+        peak: allocator::peak_bytes() as u64,
+        startup,
+        clients,
+        overhead,
+        dataset,
+        dataset_percent: dataset as f64 * 100.0 / since_start as f64,
+        resident: process::resident_bytes(),
+        allocator: process::allocator_bytes(),
+    }
+}
+
+/// `numerator / denominator`, and 0 without a denominator.
+pub fn ratio(numerator: u64, denominator: u64) -> f64 {
+    if denominator == 0 { 0.0 } else { numerator as f64 / denominator as f64 }
+}
+
+/// How much larger `first` is; negative if it is smaller.
+pub fn difference(first: u64, second: u64) -> i64 {
+    first as i64 - second as i64
+}
+
+pub fn memory(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let facts = memory_facts(cx);
+    let both = |text: &mut Vec<u8>, name: &str, bytes: u64| {
+        line(text, name, bytes);
+        line(text, &format!("{name}_human"), human(bytes));
+    };
+    both(text, "used_memory", facts.used);
+    both(text, "used_memory_rss", facts.resident);
+    both(text, "used_memory_peak", facts.peak);
+    line(text, "used_memory_peak_perc", format_args!("{:.2}%", ratio(facts.used, facts.peak) * 100.0));
+    line(text, "used_memory_overhead", facts.overhead);
+    line(text, "used_memory_startup", facts.startup);
+    line(text, "used_memory_dataset", facts.dataset);
+    line(text, "used_memory_dataset_perc", format_args!("{:.2}%", facts.dataset_percent));
+    line(text, "allocator_allocated", facts.allocator.allocated);
+    line(text, "allocator_active", facts.allocator.active);
+    line(text, "allocator_resident", facts.allocator.resident);
+    both(text, "total_system_memory", process::machine_bytes());
+    scripting_memory(text);
+    both(text, "maxmemory", cx.config().maxmemory);
+    line(text, "maxmemory_policy", cx.config().maxmemory_policy.as_str());
+    fragmentation(text, &facts);
+    for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {
+        line(text, name, 0);
+    }
+    line(text, "mem_clients_slaves", 0);
+    line(text, "mem_clients_normal", facts.clients);
+    line(text, "mem_cluster_links", 0);
+    line(text, "mem_aof_buffer", 0);
+    line(text, "mem_allocator", process::allocator_name());
+    line(text, "active_defrag_running", 0);
+    let reclaimer = cx.services().keyspace.reclaimer();
+    line(text, "lazyfree_pending_objects", reclaimer.pending());
+    line(text, "lazyfreed_objects", reclaimer.freed());
+}
+
+/// There are no scripts, but dashboards add these up.
+fn scripting_memory(text: &mut Vec<u8>) {
+    line(text, "used_memory_lua", 0);
+    line(text, "used_memory_vm_eval", 0);
+    line(text, "used_memory_lua_human", human(0));
+    for name in ["used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions"] {
+        line(text, name, 0);
+    }
+    for name in ["number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total"] {
+        line(text, name, 0);
+    }
+    line(text, "used_memory_vm_total_human", human(0));
+    line(text, "used_memory_functions", 0);
+    line(text, "used_memory_scripts", 0);
+    line(text, "used_memory_scripts_human", human(0));
+}
+
+fn fragmentation(text: &mut Vec<u8>, facts: &MemoryFacts) {
+    let allocator = facts.allocator;
+    let mut pair = |name: &str, first: u64, second: u64| {
+        line(text, &format!("{name}_ratio"), format_args!("{:.2}", ratio(first, second)));
+        line(text, &format!("{name}_bytes"), difference(first, second));
+    };
+    pair("allocator_frag", allocator.active, allocator.allocated);
+    pair("allocator_rss", allocator.resident, allocator.active);
+    pair("rss_overhead", facts.resident, allocator.resident);
+    pair("mem_fragmentation", facts.resident, facts.used);
+}
+
+pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let services = cx.services();
+    let changes: u64 = services.statistics.loops().iter().map(|each| each.changes.get()).sum();
+    for name in ["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        line(text, name, 0);
+    }
+    line(text, "current_fork_perc", "0.00");
+    line(text, "current_save_keys_processed", 0);
+    line(text, "current_save_keys_total", 0);
+    line(text, "rdb_changes_since_last_save", changes);
+    line(text, "rdb_bgsave_in_progress", 0);
+    line(text, "rdb_last_save_time", services.identity.started_ms / 1000);
+    line(text, "rdb_last_bgsave_status", "ok");
+    line(text, "rdb_last_bgsave_time_sec", -1);
+    line(text, "rdb_current_bgsave_time_sec", -1);
+    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]
+    {
+        line(text, name, 0);
+    }
+    for name in ["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"] {
+        line(text, name, 0);
+    }
+    line(text, "aof_last_rewrite_time_sec", -1);
+    line(text, "aof_current_rewrite_time_sec", -1);
+    line(text, "aof_last_bgrewrite_status", "ok");
+    line(text, "aof_rewrites", 0);
+    line(text, "aof_rewrites_consecutive_failures", 0);
+    line(text, "aof_last_write_status", "ok");
+    for name in ["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"] {
+        line(text, name, 0);
+    }
+}
+
+pub fn replication(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    line(text, "role", "master");
+    line(text, "connected_slaves", 0);
+    line(text, "master_failover_state", "no-failover");
+    // Nobody replicates, so one unique number per start of the server serves as both identities.
+    line(text, "master_replid", &cx.services().identity.run_id);
+    line(text, "master_replid2", "0".repeat(40));
+    line(text, "master_repl_offset", 0);
+    line(text, "second_repl_offset", -1);
+    line(text, "repl_backlog_active", 0);
+    line(text, "repl_backlog_size", 1 << 20);
+    line(text, "repl_backlog_first_byte_offset", 0);
+    line(text, "repl_backlog_histlen", 0);
+}
+
+pub fn cpu(_: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let (all, main) = (process::process_cpu(), process::main_thread_cpu());
+    for (name, seconds) in [
+        ("used_cpu_sys", all.system),
+        ("used_cpu_user", all.user),
+        ("used_cpu_sys_children", all.children_system),
+        ("used_cpu_user_children", all.children_user),
+        ("used_cpu_sys_main_thread", main.system),
+        ("used_cpu_user_main_thread", main.user),
+    ] {
+        line(text, name, format_args!("{seconds:.6}"));
+    }
+}
+
+/// Keys and volatile keys of each database.
+pub fn key_counts(cx: &mut Cx<'_, '_>) -> Vec<(usize, usize)> {
+    let mut counts = vec![(0, 0); cx.services().keyspace.databases()];
+    cx.locked.each_shard(0, |_, shard| {
+        for (database, (keys, volatile)) in counts.iter_mut().enumerate() {
+            let partition = shard.partition(database);
+            *keys += partition.len();
+            *volatile += partition.volatile();
+        }
+        true
+    });
+    counts
+}
+
+pub fn keyspace(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    for (database, (keys, volatile)) in key_counts(cx).into_iter().enumerate() {
+        if keys > 0 {
+            line(text, &format!("db{database}"), format_args!("keys={keys},expires={volatile},avg_ttl=0"));
+        }
+    }
+}
+
+/// What Redis has no field for: how well expiry keeps up, and how the server is laid out.
+pub fn cloakroom(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
+    let (services, now_ms) = (cx.services(), cx.now_ms());
+    let keyspace = &services.keyspace;
+    let (mut records, mut resident, mut lag_ms) = (0, 0, 0);
+    cx.locked.each_shard(0, |index, shard| {
+        for database in 0..keyspace.databases() {
+            let site = Site { keyspace, database, shard: index, now_ms };
+            let partition = shard.partition(database);
+            records += partition.records();
+            let due = partition.due_records(site);
+            resident += due;
+            if due > 0 {
+                lag_ms = lag_ms.max(partition.lag_ms(site));
+            }
+        }
+        true
+    });
+    line(text, "event_loops", services.identity.loops);
+    line(text, "expired_keys_resident", resident);
+    line(text, "expiry_wheel_lag_ms", lag_ms);
+    line(text, "expiry_records", records);
+}

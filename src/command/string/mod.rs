@@ -1,0 +1,26 @@
+//! Commands on strings, a file for each family.
+//!
+//! A value is always bytes in its entry. Numbers are read from them and printed back, and what OBJECT ENCODING says is derived from
+//! them; only an edit in place (APPEND, SETRANGE) leaves a mark.
+
+mod expiry;
+mod get;
+mod lcs;
+mod number;
+mod range;
+mod set;
+mod several;
+
+pub use get::ROWS as GET_ROWS;
+pub use lcs::ROWS as LCS_ROWS;
+pub use number::ROWS as NUMBER_ROWS;
+pub use range::ROWS as RANGE_ROWS;
+pub use set::ROWS as SET_ROWS;
+pub use several::ROWS as SEVERAL_ROWS;
+
+use super::spec::{Access, Effect, Keys};
+
+/// One key that is read.
+const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
+/// One key whose value is read and changed.
+const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))];
