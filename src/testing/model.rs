@@ -18,6 +18,9 @@ pub struct Model {
     now_ms: i64,
 }
 
+/// The farthest deadline, in Unix milliseconds: Cloakroom keeps 48 bits of it, enough until the year 10889. What is later counts as this.
+const FARTHEST_MS: i64 = (1 << 48) - 1;
+
 const SYNTAX: &str = "-ERR syntax error\r\n";
 const NOT_AN_INTEGER: &str = "-ERR value is not an integer or out of range\r\n";
 const OVERFLOW: &str = "-ERR increment or decrement would overflow\r\n";
@@ -34,7 +37,7 @@ impl Model {
     /// Moves the clock.
     pub fn set_now_ms(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.forget_expired();
+        self.settle_deadlines();
     }
 
     /// Keys of the selected database, in order.
@@ -101,7 +104,7 @@ impl Model {
             }
             other => unreachable!("the model has no {other}"),
         };
-        self.forget_expired();
+        self.settle_deadlines();
         reply.0
     }
 
@@ -117,9 +120,12 @@ impl Model {
         self.keyspace().insert(key.to_vec(), Item { value, expire_at_ms });
     }
 
-    fn forget_expired(&mut self) {
+    fn settle_deadlines(&mut self) {
         let now_ms = self.now_ms;
         for keys in &mut self.databases {
+            for item in keys.values_mut() {
+                item.expire_at_ms = item.expire_at_ms.map(|at| at.min(FARTHEST_MS));
+            }
             keys.retain(|_, item| item.expire_at_ms.is_none_or(|at| at > now_ms));
         }
     }
