@@ -186,7 +186,7 @@ pub fn evict_clients(state: &LoopState<'_>) {
         return;
     }
     let mut clients: Vec<_> =
-        state.services.clients.all().into_iter().map(|info| (client_bytes(&info), info)).collect();
+        state.services.clients.all().into_iter().map(|info| (info.memory_bytes() as u64, info)).collect();
     let mut total: u64 = clients.iter().map(|(bytes, _)| *bytes).sum();
     if total <= limit {
         return;
@@ -203,13 +203,6 @@ pub fn evict_clients(state: &LoopState<'_>) {
             tracing::info!(client = info.address, bytes, "closed: clients use more than maxmemory-clients");
         }
     }
-}
-
-/// Memory that a client makes the server use.
-fn client_bytes(info: &ClientInfo) -> u64 {
-    let buffers = info.input_bytes.load(Relaxed) + info.output_bytes.load(Relaxed);
-    let buffers = buffers.max(info.input_capacity.load(Relaxed));
-    (size_of::<ClientInfo>() + size_of::<Client>() + buffers + info.queued_bytes.load(Relaxed)) as u64
 }
 
 #[cfg(test)]
