@@ -291,7 +291,8 @@ fn lines_without_an_end_are_refused() {
 #[test]
 fn resp3_types_are_no_requests() {
     let server = Server::start(&[]);
-    for (bytes, word) in [(&b"%1\r\n"[..], "%1"), (b"~2\r\n", "~2"), (b">3\r\n", ">3"), (b"_\r\n", "_"), (b"#t\r\n", "#t")]
+    for (bytes, word) in
+        [(&b"%1\r\n"[..], "%1"), (b"~2\r\n", "~2"), (b">3\r\n", ">3"), (b"_\r\n", "_"), (b"#t\r\n", "#t")]
     {
         let mut peer = server.connect();
         let answer = format!("-ERR unknown command '{word}', with args beginning with: \r\n");
@@ -322,7 +323,8 @@ fn strangers_get_little_before_they_authenticate() {
     // What follows AUTH in the same write is already under the wider limits.
     let large = vec![b'v'; 100_000];
     let mut peer = server.connect();
-    let pipeline = [request(&[b"AUTH", b"secret"]), request(&[b"SET", b"k", &large]), request(&[b"GET", b"k"])];
+    let pipeline =
+        [request(&[b"AUTH", b"secret"]), request(&[b"SET", b"k", &large]), request(&[b"GET", b"k"])];
     peer.ask(&pipeline.concat(), &[&b"+OK\r\n+OK\r\n"[..], &bulk(&large)].concat());
 }
 

@@ -47,7 +47,8 @@ fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
 }
 
 fn rust_files() -> Vec<(String, String)> {
-    let folders = ["src", "tests", "benches", "fuzz"].into_iter().filter(|folder| root().join(folder).is_dir());
+    let folders =
+        ["src", "tests", "benches", "fuzz"].into_iter().filter(|folder| root().join(folder).is_dir());
     folders.flat_map(|folder| files(folder, "rs")).collect()
 }
 
@@ -118,12 +119,14 @@ fn unsafe_code_is_in_few_files_and_has_its_reason() {
         for (number, line) in lines.iter().enumerate() {
             let code = code(line);
             // Spelled in two parts, so that this file does not find itself.
-            let found = ["{", "fn ", "impl "].iter().any(|what| code.contains(&format!("{} {what}", "unsafe")));
+            let found =
+                ["{", "fn ", "impl "].iter().any(|what| code.contains(&format!("{} {what}", "unsafe")));
             if !found {
                 continue;
             }
             if !UNSAFE_FILES.contains(&name.as_str()) {
-                problems.push(format!("{name}:{}: this file is not among those with unsafe code", number + 1));
+                problems
+                    .push(format!("{name}:{}: this file is not among those with unsafe code", number + 1));
             }
             let above = &lines[number.saturating_sub(REASON_LINES)..number];
             let reason = |line: &&str| line.contains("// SAFETY:") || line.contains("# Safety");

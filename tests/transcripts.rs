@@ -10,9 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cloakroom::base::allocator::Counting;
 use cloakroom::config::{Config, Permission};
 use cloakroom::testing::in_process::{InProcess, services};
 use cloakroom::testing::transcript::{Patience, Place, Received, Target, Transcript, run_case};
+
+/// What the server in process counts its memory with, as the binary does.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// How long a reply may take before it counts as missing, and how long a poll goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,6 +72,7 @@ fn the_library_answers_as_the_transcripts_say() {
     run_all("in process", Place::Process, &|| {
         let mut config = Config::default();
         config.enable_debug_command = Permission::Yes;
+        config.save.clear();
         // A connection's state borrows the server's, which therefore lives on; there is one for each file and each failure.
         Box::new(InProcess::new(Box::leak(Box::new(services(config)))))
     });

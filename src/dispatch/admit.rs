@@ -156,6 +156,14 @@ pub fn reject(
 
 const EXEC_REFUSED: &[u8] = b"EXECABORT Transaction discarded because of: ";
 
+/// Whether a request looks like the head of an HTTP request: a web page that makes a browser speak to this port. It is cut off before
+/// the commands in its body are read.
+#[cold]
+pub fn is_http(args: Args<'_>) -> bool {
+    let name = args.at(0);
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
 /// The error for a name that no command has.
 #[cold]
 pub fn unknown_command(args: Args<'_>) -> Vec<u8> {

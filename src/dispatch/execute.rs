@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Client, Gates, ReplyMode};
+use crate::client::{Client, Closing, Gates, ReplyMode};
 use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
@@ -76,6 +76,10 @@ fn serve(
 ) -> bool {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
+        if admit::is_http(args) {
+            client.closing = Closing::Now;
+            return true;
+        }
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
         return true;
     };

@@ -4,7 +4,7 @@
 //! Two forms are accepted, as the Redis protocol specification has them: an array of bulk strings (`*2\r\n$3\r\nGET\r\n...`) and a
 //! plain line of words (inline), which the caller splits. Error texts are those that Redis sends.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// Where an argument lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,8 @@ impl Parser {
 
     fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Step, ParseError> {
         let rest = &input[self.at..];
-        let Some(end) = memchr(b'\n', rest) else {
+        // A zero byte hides what follows it, as in Redis: such a line only grows until it is refused.
+        let Some(end) = memchr2(b'\n', 0, rest).filter(|end| rest[*end] == b'\n') else {
             return if rest.len() > limits.inline_max {
                 Err(ParseError::TooBigInline)
             } else {
@@ -391,6 +392,19 @@ mod tests {
         assert_eq!(parse_all(&long), Err(ParseError::TooBigInline));
         assert_eq!(parse_all(&[b"*", &long[..]].concat()), Err(ParseError::TooBigMultibulkLine));
         assert_eq!(parse_all(&[b"*1\r\n$", &long[..]].concat()), Err(ParseError::TooBigBulkLine));
+    }
+
+    #[test]
+    fn a_long_request_is_never_read_twice() {
+        let input = [&b"*100001\r\n"[..], &b"$4\r\nMGET\r\n".repeat(100_001)].concat();
+        let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+        for end in (0..input.len()).step_by(16 * 1024) {
+            assert_eq!(parser.advance(&input[..end], &LIMITS, &mut ranges), Ok(Step::Incomplete));
+            // The next call goes on from here: less than one argument of what has come is still to be read.
+            assert!(end - parser.at < b"*100001\r\n".len().max(b"$4\r\nMGET\r\n".len()));
+        }
+        assert_eq!(parser.advance(&input, &LIMITS, &mut ranges), Ok(Step::Request));
+        assert_eq!((ranges.len(), parser.at), (100_001, input.len()));
     }
 
     #[test]

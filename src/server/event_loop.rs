@@ -594,7 +594,10 @@ impl<'s> EventLoop<'s> {
         for message in std::mem::take(&mut self.state.effects.local) {
             match message {
                 Message::Deliver { place, bytes, .. } if place == running => {
-                    self.output.extend_from_slice(&bytes);
+                    // Behind the last reply of a client that leaves nothing follows.
+                    if self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::No) {
+                        self.output.extend_from_slice(&bytes);
+                    }
                 }
                 message => self.receive(message),
             }
@@ -633,7 +636,7 @@ impl<'s> EventLoop<'s> {
     /// Queues bytes for a client; they are sent at the end of the group.
     fn deliver(&mut self, place: usize, id: u64, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
-        if connection.client.info.id == id && connection.client.closing != Closing::Now {
+        if connection.client.info.id == id && connection.client.closing == Closing::No {
             if connection.output_bytes() == 0 {
                 self.delivered.push(place);
             }

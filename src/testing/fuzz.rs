@@ -505,12 +505,12 @@ mod tests {
 
     #[test]
     fn requests_do_not_depend_on_how_they_arrive() {
-        with_seeds(3000, stream, request);
+        with_seeds(2000, stream, request);
         with_seeds(1000, noise, request);
     }
 
     #[test]
     fn commands_answer_as_the_model_does() {
-        with_seeds(3000, noise, commands);
+        with_seeds(500, noise, commands);
     }
 }

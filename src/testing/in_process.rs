@@ -93,6 +93,7 @@ impl<'s> InProcess<'s> {
 
     /// Opens a connection and gives its place.
     pub fn connect(&mut self) -> usize {
+        self.state.refresh();
         let (services, place) = (self.state.services, self.connections.len());
         let address = format!("127.0.0.1:{}", 49_152 + place % 16_384);
         let info = Arc::new(ClientInfo::new(
@@ -144,6 +145,7 @@ impl<'s> InProcess<'s> {
         connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
         self.state.count(Count::NetInputBytes, bytes.len() as u64);
         self.state.started_ticks = Stopwatch::ticks();
+        self.state.refresh();
         self.run(place);
         self.settle();
     }
@@ -262,7 +264,8 @@ impl<'s> InProcess<'s> {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Deliver { place, id, bytes } => {
-                if self.client_of(place, id).is_some() {
+                // Behind the last reply of a client that leaves nothing follows.
+                if self.client_of(place, id).is_some_and(|client| client.closing == Closing::No) {
                     self.outputs[place].extend_from_slice(&bytes);
                 }
             }
