@@ -11,7 +11,7 @@ use super::after::publish_events;
 use crate::base::allocator;
 use crate::base::clock::Stopwatch;
 use crate::base::random::Random;
-use crate::client::{Client, ClientFlags, ClientInfo, Gates};
+use crate::client::{Client, ClientFlags, Gates};
 use crate::command::{COMMANDS, Command, Event, Flags, LoopState};
 use crate::config::EvictionPolicy;
 use crate::keyspace::{Policy, evict_one};

@@ -5,8 +5,8 @@
 //! (quiescent-state reclamation). Entries need no such care: only their address is used, and a prefetch never faults.
 //!
 //! ```text
-//! hint   63...................8 7......3 2......0     0 = no array yet
-//!        array address / 16     exponent  mantissa    slots = (8 + mantissa) << exponent
+//! hint   63...................8 7....................0     0 = no array yet
+//!        array address / 16     table::encode_slots
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,11 +53,7 @@ impl Prefetcher {
     /// Names the present word array of a table; called under its shard's lock.
     pub fn publish(&self, database: usize, shard: usize, words: Option<&Words>) {
         let hint = words.map_or(0, |words| {
-            let (start, slots) = (words.as_ptr(), words.len());
-            let exponent = (slots / 8).ilog2();
-            let mantissa = (slots >> exponent) as u64 - 8;
-            debug_assert_eq!((8 + mantissa as usize) << exponent, slots, "see table::rounded_slots");
-            (start.expose_provenance() as u64) >> 4 << 8 | u64::from(exponent) << 3 | mantissa
+            (words.as_ptr().expose_provenance() as u64) >> 4 << 8 | table::encode_slots(words.len())
         });
         self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
     }
@@ -95,7 +91,7 @@ impl Prefetcher {
         if hint == 0 {
             return None;
         }
-        let slots = ((8 + (hint & 7)) << (hint >> 3 & 31)) as usize;
+        let slots = table::decode_slots(hint & 0xff);
         let start = std::ptr::with_exposed_provenance::<AtomicU64>((hint >> 8 << 4) as usize);
         let home = table::home(hash, slots);
         let slot = start.wrapping_add(home);

@@ -27,7 +27,7 @@ const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
 const TAG_MASK: u64 = (1 << 14) - 1;
 const LOW_BITS: u32 = 21;
 const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
-const FIRST_SLOTS: usize = 8;
+const FIRST_SLOTS: usize = 6;
 /// How many words ahead a rebuild prefetches the entries that it is about to rehash.
 const REHASH_AHEAD: usize = 16;
 
@@ -82,12 +82,30 @@ pub fn probe(word: u64, hash: u64, distance: u64) -> Probe {
     }
 }
 
-/// The smallest table size that is at least `slots`: eight steps for each doubling, so that a prefetch hint can say the
-/// size in eight bits.
+/// Words' worth of bytes that the shared array keeps for its reference counts.
+const COUNT_WORDS: usize = 2;
+
+/// The smallest table size that is at least `slots`. With its reference counts the array then fills a size class of the
+/// allocator: four for each doubling, so that a prefetch hint can say the size in eight bits.
 pub fn rounded_slots(slots: usize) -> usize {
-    let slots = slots.max(FIRST_SLOTS);
-    let exponent = (slots / 8).ilog2();
-    slots.div_ceil(1 << exponent) << exponent
+    let words = slots.max(FIRST_SLOTS) + COUNT_WORDS;
+    let exponent = (words / 4).ilog2();
+    (words.div_ceil(1 << exponent) << exponent) - COUNT_WORDS
+}
+
+/// A size that [`rounded_slots`] gave, in eight bits: five of exponent, two of mantissa.
+pub fn encode_slots(slots: usize) -> u64 {
+    let words = slots + COUNT_WORDS;
+    let exponent = (words / 4).ilog2();
+    let code = u64::from(exponent) << 2 | ((words >> exponent) as u64 - 4);
+    debug_assert_eq!(decode_slots(code), slots, "sizes come from rounded_slots");
+    code
+}
+
+/// The inverse of [`encode_slots`].
+#[inline]
+pub fn decode_slots(code: u64) -> usize {
+    ((4 + (code & 3) as usize) << (code >> 2)) - COUNT_WORDS
 }
 
 #[derive(Default)]
@@ -523,6 +541,18 @@ mod tests {
                 table.resize(sizes[turn % 2], hash);
             }
             assert_eq!(seen.len(), 1000);
+        }
+    }
+
+    #[test]
+    fn sizes_fill_size_classes_and_fit_a_hint() {
+        let mut slots = rounded_slots(1);
+        while slots < 1 << 24 {
+            let bytes = (slots + COUNT_WORDS) * size_of::<u64>();
+            assert_eq!(crate::base::allocator::size_class(bytes), bytes, "{slots} slots");
+            assert_eq!(decode_slots(encode_slots(slots)), slots);
+            assert_eq!(rounded_slots(slots), slots);
+            slots = rounded_slots(slots + 1);
         }
     }
 

@@ -2,6 +2,13 @@
 
 use std::collections::HashMap;
 
+/// A key of some database.
+#[derive(PartialEq, Eq, Hash)]
+struct WatchedKey {
+    database: usize,
+    key: Box<[u8]>,
+}
+
 struct Watched {
     watchers: usize,
     version: u64,
@@ -13,7 +20,7 @@ pub type WatchedVersion = u64;
 /// The watched keys of one shard.
 #[derive(Default)]
 pub struct WatchTable {
-    keys: Option<Box<HashMap<(usize, Box<[u8]>), Watched>>>,
+    keys: Option<Box<HashMap<WatchedKey, Watched>>>,
     last_version: u64,
 }
 
@@ -21,8 +28,8 @@ impl WatchTable {
     /// Adds a watcher and gives the key's present version.
     pub fn watch(&mut self, database: usize, key: &[u8]) -> WatchedVersion {
         let keys = self.keys.get_or_insert_default();
-        let watched =
-            keys.entry((database, key.into())).or_insert(Watched { watchers: 0, version: self.last_version });
+        let id = WatchedKey { database, key: key.into() };
+        let watched = keys.entry(id).or_insert(Watched { watchers: 0, version: self.last_version });
         watched.watchers += 1;
         watched.version
     }
@@ -30,7 +37,7 @@ impl WatchTable {
     /// Removes a watcher; says whether the key still has `version`.
     pub fn unwatch(&mut self, database: usize, key: &[u8], version: WatchedVersion) -> bool {
         let Some(keys) = &mut self.keys else { return false };
-        let id = (database, Box::from(key));
+        let id = WatchedKey { database, key: key.into() };
         let Some(watched) = keys.get_mut(&id) else { return false };
         let unchanged = watched.version == version;
         watched.watchers -= 1;
@@ -45,7 +52,8 @@ impl WatchTable {
 
     /// Whether the key still has `version`.
     pub fn is_unchanged(&self, database: usize, key: &[u8], version: WatchedVersion) -> bool {
-        let watched = self.keys.as_ref().and_then(|keys| keys.get(&(database, Box::from(key))));
+        let id = WatchedKey { database, key: key.into() };
+        let watched = self.keys.as_ref().and_then(|keys| keys.get(&id));
         watched.is_some_and(|watched| watched.version == version)
     }
 
@@ -54,7 +62,7 @@ impl WatchTable {
     pub fn touch(&mut self, database: usize, key: &[u8]) {
         if let Some(keys) = &mut self.keys {
             self.last_version += 1;
-            if let Some(watched) = keys.get_mut(&(database, Box::from(key))) {
+            if let Some(watched) = keys.get_mut(&WatchedKey { database, key: key.into() }) {
                 watched.version = self.last_version;
             }
         }
@@ -64,8 +72,8 @@ impl WatchTable {
     pub fn touch_all(&mut self, database: usize, applies: impl Fn(&[u8]) -> bool) {
         if let Some(keys) = &mut self.keys {
             self.last_version += 1;
-            for ((its_database, key), watched) in keys.iter_mut() {
-                if *its_database == database && applies(key) {
+            for (id, watched) in keys.iter_mut() {
+                if id.database == database && applies(&id.key) {
                     watched.version = self.last_version;
                 }
             }

@@ -3,11 +3,13 @@
 //!
 //! Values are nanoseconds. A slot covers values that agree in their leading eight bits:
 //!
-//!     group 0    128 slots of width 1            0 .. 127
-//!     group 1    128 slots of width 1          128 .. 255
-//!     group 2    128 slots of width 2          256 .. 511
-//!     group g    128 slots of width 2^(g-1)    2^(g+6) .. 2^(g+7) - 1
-//!     group 23   128 slots of width 2^22       2^29 .. 2^30 - 1          (one second is in here)
+//! ```text
+//! group 0    128 slots of width 1            0 .. 127
+//! group 1    128 slots of width 1          128 .. 255
+//! group 2    128 slots of width 2          256 .. 511
+//! group g    128 slots of width 2^(g-1)    2^(g+6) .. 2^(g+7) - 1
+//! group 23   128 slots of width 2^22       2^29 .. 2^30 - 1          (one second is in here)
+//! ```
 //!
 //! The whole range is 24 groups or 24 KB. A command's times lie in a few of them, so a group is allocated when a
 //! sample first falls into it. Writing follows `counters`: one thread records, any thread reads and merges.

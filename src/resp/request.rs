@@ -177,17 +177,36 @@ impl Parser {
             }
             self.arguments_left = count as u32;
         }
-        while self.arguments_left > 0 {
+        loop {
+            self.short_arguments(input, limits, ranges);
+            if self.arguments_left == 0 {
+                return Ok(Step::Request);
+            }
             if !self.argument(input, limits, ranges)? {
                 return Ok(Step::Incomplete);
             }
             self.arguments_left -= 1;
         }
-        Ok(Step::Request)
+    }
+
+    /// Takes as many arguments as have a short length line and are whole; stops, without an opinion, at any other.
+    #[inline]
+    fn short_arguments(&mut self, input: &[u8], limits: &Limits, ranges: &mut Vec<ArgRange>) {
+        let (mut at, mut left) = (self.at, self.arguments_left);
+        while left > 0 && input.get(at) == Some(&b'$') {
+            let Some((len, start)) = short_length(input, at + 1) else { break };
+            let end = start + len as usize + 2;
+            if len as u64 > limits.bulk_len_max || end > input.len() {
+                break;
+            }
+            ranges.push(ArgRange { start: start as u32, len: len as u32 });
+            at = end;
+            left -= 1;
+        }
+        (self.at, self.arguments_left) = (at, left);
     }
 
     /// One `$len\r\nbytes\r\n`; false if the input ends before its end.
-    #[inline]
     fn argument(
         &mut self,
         input: &[u8],
@@ -254,7 +273,6 @@ impl Parser {
 }
 
 /// Reads a length line from `start`: its value and the index behind its end, or `None` while the end has not arrived.
-#[inline]
 fn length_line(
     input: &[u8],
     start: usize,
@@ -279,7 +297,7 @@ fn length_line(
 
 /// Nearly all length lines are one to six digits with more input behind them: those are read in one pass. Anything else, right or
 /// wrong, is left to the caller's slow way.
-#[inline]
+#[inline(always)]
 fn short_length(input: &[u8], start: usize) -> Option<(i64, usize)> {
     let head: &[u8; 8] = input.get(start..start + 8)?.try_into().ok()?;
     let first = head[0].wrapping_sub(b'0');
@@ -290,10 +308,10 @@ fn short_length(input: &[u8], start: usize) -> Option<(i64, usize)> {
         return None;
     }
     let mut value = u32::from(first);
-    for index in 1..7 {
-        let digit = head[index].wrapping_sub(b'0');
+    for (index, byte) in head.iter().enumerate().take(7).skip(1) {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return (head[index] == b'\r').then_some((i64::from(value), start + index + 2));
+            return (*byte == b'\r').then_some((i64::from(value), start + index + 2));
         }
         value = value * 10 + u32::from(digit);
     }

@@ -181,6 +181,7 @@ fn log(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+#[allow(clippy::disallowed_methods, reason = "to stop the event loop is what DEBUG SLEEP is for")]
 fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
     // What is not a number counts as 0, as strtod has it.
     let seconds = parse_f64(cx.args.at(2)).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);

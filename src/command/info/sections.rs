@@ -38,7 +38,7 @@ pub fn server(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "uptime_in_days", uptime / SECONDS_A_DAY);
     line(text, "hz", cx.config().hz);
     line(text, "configured_hz", cx.config().hz);
-    line(text, "lru_clock", cx.now_ms() / 1000 & 0x00ff_ffff);
+    line(text, "lru_clock", (cx.now_ms() / 1000) & 0x00ff_ffff);
     line(text, "executable", &services.identity.executable);
     let file = services.settings.file.lock();
     line(text, "config_file", file.as_deref().map_or(String::new(), |path| path.display().to_string()));

@@ -111,11 +111,6 @@ pub fn arguments(spec: &CommandSpec) -> Vec<Argument> {
     arguments
 }
 
-/// Whether there is a key among the arguments.
-pub fn has_key(arguments: &[Argument]) -> bool {
-    arguments.iter().any(|argument| argument.kind == Kind::Key || has_key(&argument.parts))
-}
-
 /// The words and brackets of a syntax line.
 struct Words<'a> {
     rest: &'a str,
@@ -159,8 +154,8 @@ fn sequence<'a>(words: &mut Words<'a>) -> (Vec<Argument>, Option<&'a str>, bool)
                 }
                 Argument {
                     optional: word == "[",
-                    multiple: group_repeats,
-                    multiple_token: group_repeats && group.token.is_some(),
+                    multiple: group_repeats || group.multiple,
+                    multiple_token: group_repeats && group.token.is_some() || group.multiple_token,
                     ..group
                 }
             }
