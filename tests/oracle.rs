@@ -117,7 +117,7 @@ fn as_resp2(value: &Value) -> Resp2 {
         Value::Bulk(bytes) => Resp2::BulkString(bytes.clone()),
         Value::Null | Value::NullArray => Resp2::Null,
         Value::Boolean(value) => Resp2::Integer(i64::from(*value)),
-        Value::Double(value) => Resp2::BulkString(format_f64(*value)),
+        Value::Double(value) => Resp2::BulkString(format_f64(*value).to_vec()),
         Value::Verbatim(text) | Value::BigNumber(text) => Resp2::BulkString(text.clone().into_bytes()),
         Value::Array(values) | Value::Set(values) | Value::Push(values) => {
             Resp2::Array(values.iter().map(as_resp2).collect())

@@ -4,7 +4,7 @@
 //! Two forms are accepted, as the Redis protocol specification has them: an array of bulk strings (`*2\r\n$3\r\nGET\r\n...`) and a
 //! plain line of words (inline), which the caller splits. Error texts are those that Redis sends.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 /// Where an argument lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,7 +284,8 @@ fn length_line(
         return Ok(Some(short));
     }
     let rest = &input[start..];
-    match memchr(b'\r', rest) {
+    // A zero byte hides what follows it here too.
+    match memchr2(b'\r', 0, rest).filter(|end| rest[*end] == b'\r') {
         // The byte behind the carriage return is taken for a line feed unseen, as Redis does.
         Some(end) if start + end + 1 < input.len() => {
             let value = parse_length(&rest[..end]).ok_or(invalid)?;
