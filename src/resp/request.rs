@@ -418,6 +418,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_request_is_never_read_twice() {
+        let input = [&b"*100001\r\n"[..], &b"$4\r\nMGET\r\n".repeat(100_001)].concat();
+        let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+        for end in (0..input.len()).step_by(16 * 1024) {
+            assert_eq!(parser.advance(&input[..end], &LIMITS, &mut ranges), Ok(Step::Incomplete));
+            // The next call goes on from here: less than one argument of what has come is still to be read.
+            assert!(end - parser.at < b"*100001\r\n".len().max(b"$4\r\nMGET\r\n".len()));
+        }
+        assert_eq!(parser.advance(&input, &LIMITS, &mut ranges), Ok(Step::Request));
+        assert_eq!((ranges.len(), parser.at), (100_001, input.len()));
+    }
+
+    #[test]
     fn it_says_how_many_bytes_a_large_argument_still_wants() {
         let (mut parser, mut ranges) = (Parser::default(), Vec::new());
         let input = b"*2\r\n$3\r\nSET\r\n$1000\r\nabc";
