@@ -114,8 +114,6 @@ pub enum LineError {
     Unsupported(&'static str),
     /// not a value of the directive
     Value(ValueError),
-    /// an argument before the first `--name`
-    NotAnOption,
 }
 
 /// Applies `sources` in order to the defaults. `read` returns the files of a path, which may be a glob in
@@ -209,7 +207,7 @@ impl Loader<'_> {
 
     /// As redis-server: `--name` starts an option and what follows are its values; the first value may itself
     /// start with `--`, except after `--save`, which may stand alone and then saves never. `"--name value"`
-    /// may be one argument.
+    /// may be one argument. Words before the first option are a line of their own.
     fn arguments(&mut self, arguments: &[String]) -> Result<(), LoadError> {
         let mut options: Vec<Vec<Vec<u8>>> = Vec::new();
         let mut wants_value = false;
@@ -221,7 +219,7 @@ impl Loader<'_> {
                     option.push(argument.clone().into_bytes());
                     wants_value = false;
                 }
-                None if !starts_option => return Err(argument_error(argument, LineError::NotAnOption)),
+                None if !starts_option => options.push(vec![argument.clone().into_bytes()]),
                 _ => {
                     let option =
                         words::split(&argument.as_bytes()[2..]).map_err(|words::UnbalancedQuotes| {
@@ -232,14 +230,9 @@ impl Loader<'_> {
                 }
             }
         }
-        for mut option in options {
-            let shown: Vec<String> =
-                option.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            if is_bare_save(&option) {
-                option.push(Vec::new());
-            }
+        for option in options {
             let place = Place { file: "command line".to_string(), line: None };
-            self.line(&option, place, &format!("--{}", shown.join(" ")), 0)?;
+            self.line(&option, place, &shown_option(&option), 0)?;
         }
         Ok(())
     }
@@ -272,9 +265,9 @@ impl Loader<'_> {
                 None => LineError::UnknownDirective(name),
             });
         };
-        // Without any value there is nothing to parse; only `save` alone would mean something, and not what
-        // the writer of such a line may expect.
-        if values.is_empty() {
+        // Without any value, `save` saves never and the shutdown options have a sentence of their own; for the
+        // others there is nothing to parse.
+        if values.is_empty() && !matches!(directive.kind, Kind::SavePoints | Kind::ShutdownOptions) {
             return Err(LineError::Value(ValueError::WordCount));
         }
         let before = directive.value(&self.config);
@@ -341,7 +334,6 @@ impl fmt::Display for LineError {
             LineError::IncludeTooDeep => write!(out, "files include each other more than 16 deep"),
             LineError::Unsupported(reason) => write!(out, "not supported: {reason}"),
             LineError::Value(error) => write!(out, "{error}"),
-            LineError::NotAnOption => write!(out, "expected an option that starts with --"),
         }
     }
 }
@@ -350,6 +342,17 @@ impl std::error::Error for LoadError {}
 
 fn is_bare_save(option: &[Vec<u8>]) -> bool {
     matches!(option, [name] if name.eq_ignore_ascii_case(b"save"))
+}
+
+/// An option as the line that it stands for, in the form in which redis-server shows it: `port "1" "2"`.
+fn shown_option(option: &[Vec<u8>]) -> String {
+    let Some((name, values)) = option.split_first() else { return String::new() };
+    let mut shown = String::from_utf8_lossy(name).into_owned();
+    for value in values {
+        shown.push(' ');
+        shown.push_str(&words::quote(value));
+    }
+    shown
 }
 
 fn argument_error(argument: &str, reason: LineError) -> LoadError {
@@ -421,18 +424,22 @@ mod tests {
         assert_eq!(loaded(&[arguments(&["--bind", "127.0.0.1", "::1"])]).bind, ["127.0.0.1", "::1"]);
         assert_eq!(
             error(arguments(&["--port", "--port", "23005"])),
-            "command line: '--port --port 23005': wrong number of arguments"
+            "command line: 'port \"--port\" \"23005\"': wrong number of arguments"
         );
-        assert_eq!(error(arguments(&["--port"])), "command line: '--port': wrong number of arguments");
+        assert_eq!(error(arguments(&["--port"])), "command line: 'port': wrong number of arguments");
+        let config = loaded(&[arguments(&["port", "7", "--maxmemory '1mb'"])]);
+        assert_eq!((config.port, config.maxmemory), (7, 1 << 20));
+        let options = "argument(s) must be one of the following: default, save, nosave, now, force";
         assert_eq!(
-            error(arguments(&["port", "1"])),
-            "command line: 'port': expected an option that starts with --"
+            error(arguments(&["--shutdown-on-sigint"])),
+            format!("command line: 'shutdown-on-sigint': {options}")
         );
     }
 
     #[test]
     fn save_lines_add_up_and_an_empty_one_starts_again() {
         assert_eq!(saves(&[file("port 1\n")]), "3600 1 300 100 60 10000");
+        assert_eq!(saves(&[file("save\n")]), "");
         let lines = "save 5 6\nsave \"\"\nsave 7 8 9 10\nsave \"11 12\"";
         assert_eq!(saves(&[file(lines)]), "7 8 9 10 11 12");
         assert_eq!(saves(&[file("save 5 6"), arguments(&["--save", "9", "10"])]), "5 6 9 10");
@@ -456,7 +463,6 @@ mod tests {
             ("port \"5", "a.conf, line 1: 'port \"5': Unbalanced quotes in configuration line"),
             ("port 5 6", "a.conf, line 1: 'port 5 6': wrong number of arguments"),
             ("port", "a.conf, line 1: 'port': wrong number of arguments"),
-            ("save", "a.conf, line 1: 'save': wrong number of arguments"),
             ("save 3", "a.conf, line 1: 'save 3': Invalid save parameters"),
             (
                 "timeout 99999999999",

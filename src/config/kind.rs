@@ -71,6 +71,8 @@ pub enum Kind {
     ShutdownOptions,
     /// three numbers from -2000 to 2000
     OomScores,
+    /// a host and a port, or nothing
+    Primary,
 }
 
 /// Why a text is not a value of its kind. `Display` writes Redis's text.
@@ -158,6 +160,7 @@ impl Kind {
                 | Kind::Percentiles
                 | Kind::ShutdownOptions
                 | Kind::OomScores
+                | Kind::Primary
         )
     }
 
@@ -217,6 +220,7 @@ impl Kind {
                 .map(Value::Percentiles),
             Kind::ShutdownOptions => parse_shutdown_options(words).map(Value::ShutdownOptions),
             Kind::OomScores => parse_oom_scores(words).map(Value::OomScores),
+            Kind::Primary => parse_primary(words).map(Value::Words),
             _ => Err(ValueError::WordCount),
         }
     }
@@ -249,6 +253,7 @@ impl fmt::Display for Kind {
             Kind::Percentiles => write!(out, "numbers, 0 to 100"),
             Kind::ShutdownOptions => write!(out, "words of {}", ShutdownOptions::WORDS.join(", ")),
             Kind::OomScores => write!(out, "three integers, -2000 to 2000"),
+            Kind::Primary => write!(out, "host and port, or `no one`"),
         }
     }
 }
@@ -396,6 +401,19 @@ fn parse_shutdown_options(words: &[&[u8]]) -> Result<ShutdownOptions, ValueError
     Ok(options)
 }
 
+/// A host and its port; `no one` stands for none.
+fn parse_primary(words: &[&[u8]]) -> Result<Vec<String>, ValueError> {
+    match words {
+        [] => Ok(Vec::new()),
+        [no, one] if no.eq_ignore_ascii_case(b"no") && one.eq_ignore_ascii_case(b"one") => Ok(Vec::new()),
+        [host, port] => match integer_within(port, 0, i64::from(u16::MAX)) {
+            Ok(port) => Ok(vec![parse_text(host)?, port.to_string()]),
+            Err(_) => Err(ValueError::Other("Invalid master port")),
+        },
+        _ => Err(ValueError::WordCount),
+    }
+}
+
 fn parse_oom_scores(words: &[&[u8]]) -> Result<[i32; 3], ValueError> {
     let words: &[&[u8]; 3] = words.try_into().map_err(|_| ValueError::WordCount)?;
     let mut scores = [0; 3];
@@ -518,6 +536,10 @@ mod tests {
                 "shutdown options SAVE and NOSAVE can't be used simultaneously",
             ),
             (Kind::OomScores, "1 2", "wrong number of arguments"),
+            (Kind::Primary, "No One", ""),
+            (Kind::Primary, "host 6379", "host 6379"),
+            (Kind::Primary, "host abc", "Invalid master port"),
+            (Kind::Primary, "host", "wrong number of arguments"),
             (Kind::OomScores, "1 2 b", scores),
             (Kind::OomScores, "0 200 3000", scores),
             (Kind::FileMode, "0770", "770"),

@@ -8,7 +8,7 @@ pub const GROUP: Group = Group { title: "Replication", rows: ROWS };
 const NO_REPLICATION: &str = "There is no replication yet: the server is always a primary.";
 
 const ROWS: &[Directive] = &[
-    Directive::accepted("replicaof", Kind::Words, "", NO_REPLICATION).alias("slaveof").immutable(),
+    Directive::accepted("replicaof", Kind::Primary, "", NO_REPLICATION).alias("slaveof").immutable(),
     Directive::accepted("masteruser", Kind::Text, "", NO_REPLICATION).secret(),
     Directive::accepted("masterauth", Kind::Bytes, "", NO_REPLICATION).secret(),
     Directive::accepted("replica-read-only", Kind::Bool, "yes", NO_REPLICATION).alias("slave-read-only"),
