@@ -91,6 +91,8 @@ pub struct Services {
     pub memory_exceeded_since_us: AtomicI64,
     pub control: Box<dyn Control>,
     pub identity: Identity,
+    /// 40 hexadecimal digits that would name this server's data to replicas.
+    pub replication_id: Mutex<String>,
 }
 
 /// What does not change while the server runs.
@@ -129,6 +131,7 @@ impl Services {
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
             control,
+            replication_id: Mutex::new(identity.run_id.clone()),
             identity,
         };
         services.set_gate(Gates::MEMORY_LIMIT, services.settings.load().maxmemory > 0);

@@ -137,6 +137,11 @@ pub fn push_quoted(text: &mut Vec<u8>, bytes: &[u8]) {
     text.push(b'"');
 }
 
+/// What Redis shows of bytes in its error texts: those in front of the first zero byte.
+pub fn up_to_zero(bytes: &[u8]) -> &[u8] {
+    &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -200,10 +200,7 @@ fn greeting<'a>(cx: &Cx<'a, '_>) -> Result<Greeting<'a>, Failure> {
                 greeting.name = Some(name);
                 at += 2;
             }
-            _ => {
-                let option = String::from_utf8_lossy(option);
-                return Err(Failure::owned(format!("ERR Syntax error in HELLO option '{option}'")));
-            }
+            _ => return Err(Failure::echo("ERR Syntax error in HELLO option '", option, "'")),
         }
     }
     Ok(greeting)

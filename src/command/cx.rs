@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::effects::{Effects, Event, Noted};
 use super::registry::Command;
 use crate::base::clock::Stopwatch;
+use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
@@ -20,21 +21,26 @@ use crate::observe::statistics::LoopStatistics;
 use crate::resp::{Args, Reply};
 use crate::services::Services;
 
-/// Why a command did not do what it was asked; the text is the error reply.
+/// Why a command did not do what it was asked; the text is the error reply. It may hold bytes of the request, which are any.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub struct Failure(pub Cow<'static, str>);
+pub struct Failure(pub Cow<'static, [u8]>);
 
 impl Failure {
-    pub const SYNTAX: Failure = Failure(Cow::Borrowed("ERR syntax error"));
-    pub const NOT_AN_INTEGER: Failure = Failure(Cow::Borrowed("ERR value is not an integer or out of range"));
-    pub const NO_SUCH_KEY: Failure = Failure(Cow::Borrowed("ERR no such key"));
+    pub const SYNTAX: Failure = Failure::text("ERR syntax error");
+    pub const NOT_AN_INTEGER: Failure = Failure::text("ERR value is not an integer or out of range");
+    pub const NO_SUCH_KEY: Failure = Failure::text("ERR no such key");
 
     pub const fn text(text: &'static str) -> Failure {
-        Failure(Cow::Borrowed(text))
+        Failure(Cow::Borrowed(text.as_bytes()))
     }
 
     pub fn owned(text: String) -> Failure {
-        Failure(Cow::Owned(text))
+        Failure(Cow::Owned(text.into_bytes()))
+    }
+
+    /// A text with a word of the request in it, as far as Redis shows the word.
+    pub fn echo(before: &str, word: &[u8], after: &str) -> Failure {
+        Failure(Cow::Owned([before.as_bytes(), up_to_zero(word), after.as_bytes()].concat()))
     }
 }
 

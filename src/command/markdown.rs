@@ -12,6 +12,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Pubsub, "Pub/Sub"),
     (Group::Connection, "Connection"),
     (Group::Server, "Server"),
+    (Group::Cluster, "Cluster"),
 ];
 
 /// The page.

@@ -6,7 +6,7 @@ use super::cx::{Cx, Failure, LoopState, Outcome};
 use super::registry::Command;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::quote::push_quoted;
-use crate::client::{Client, ClientFlags, Gates};
+use crate::client::{Client, ClientFlags, Closing, Gates};
 use crate::config;
 use crate::resp::Args;
 use crate::services::Services;
@@ -61,6 +61,10 @@ pub fn leave_monitor(services: &Services, client: &mut Client) {
 /// Shows a request that has just run to all monitors: time, database, address, and the arguments in quotes.
 #[cold]
 pub fn feed_monitors(state: &mut LoopState<'_>, client: &Client, command: &Command, args: Args<'_>) {
+    // As in Redis, nobody sees QUIT.
+    if client.closing != Closing::No {
+        return;
+    }
     let (seconds, micros) = (state.now_us.div_euclid(1_000_000), state.now_us.rem_euclid(1_000_000));
     let info = &client.info;
     let mut line = format!("+{seconds}.{micros:06} [{} ", client.database).into_bytes();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 
 use super::cx::{Cx, Failure, LoopState, Outcome, deliver};
+use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::client::{Client, ClientFlags, Gates, ReplyMode};
 use crate::observe::counters::Gauge;
@@ -34,7 +35,7 @@ const ROW: CommandSpec = CommandSpec {
     keys: &[],
     tips: &[],
     subcommands: &[],
-    run: help,
+    run: help::help,
 };
 
 pub const ROWS: &[CommandSpec] = &[
@@ -63,7 +64,7 @@ pub const ROWS: &[CommandSpec] = &[
         summary: "Tells what is subscribed to.",
         flags: Flags::NONE,
         subcommands: SUBCOMMANDS,
-        run: help,
+        run: help::help,
         ..ROW
     },
     CommandSpec {
@@ -134,15 +135,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         run: channels,
         ..ROW
     },
-    CommandSpec {
-        name: "help",
-        syntax: "PUBSUB HELP",
-        since: "6.2.0",
-        summary: "Shows the subcommands.",
-        flags: Flags::LOADING.and(Flags::STALE),
-        run: help,
-        ..ROW
-    },
+    help::row("PUBSUB HELP", Group::Pubsub, "6.2.0", Flags::NONE),
     CommandSpec {
         name: "numpat",
         syntax: "PUBSUB NUMPAT",
@@ -371,10 +364,8 @@ fn shard_channels(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn list(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
     if cx.args.len() > 3 {
-        let given = String::from_utf8_lossy(cx.args.at(1));
-        return Err(Failure::owned(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{given}'. Try PUBSUB HELP."
-        )));
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        return Err(Failure::echo(before, cx.args.at(1), "'. Try PUBSUB HELP."));
     }
     let names = cx.services().pubsub.active(space, cx.args.get(2));
     cx.reply.array(names.len());
@@ -404,28 +395,5 @@ fn count(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
 
 fn pattern_count(cx: &mut Cx<'_, '_>) -> Outcome {
     cx.reply.integer(cx.services().pubsub.pattern_count() as i64);
-    Ok(())
-}
-
-fn help(cx: &mut Cx<'_, '_>) -> Outcome {
-    const LINES: &[&str] = &[
-        "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "CHANNELS [<pattern>]",
-        "    List the channels with subscribers, or those that match <pattern>.",
-        "NUMPAT",
-        "    Count the patterns with subscribers.",
-        "NUMSUB [<channel> ...]",
-        "    Count the subscribers of each channel; subscribers of patterns are not counted.",
-        "SHARDCHANNELS [<pattern>]",
-        "    List the shard channels with subscribers, or those that match <pattern>.",
-        "SHARDNUMSUB [<shardchannel> ...]",
-        "    Count the subscribers of each shard channel.",
-        "HELP",
-        "    Show this text.",
-    ];
-    cx.reply.array(LINES.len());
-    for line in LINES {
-        cx.reply.simple(line);
-    }
     Ok(())
 }

@@ -229,8 +229,7 @@ fn latency_doctor(cx: &mut Cx<'_, '_>) -> Outcome {
 fn latency_graph(cx: &mut Cx<'_, '_>) -> Outcome {
     let event = cx.args.at(2);
     let Some(graph) = cx.services().latency.lock().graph(event, unix_seconds(cx)) else {
-        let event = String::from_utf8_lossy(event);
-        return Err(Failure::owned(format!("ERR No samples available for event '{event}'")));
+        return Err(Failure::echo("ERR No samples available for event '", event, "'"));
     };
     cx.reply.verbatim("txt", &graph);
     Ok(())

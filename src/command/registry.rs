@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, config, connection, debug, generic, info, introspection, memory, monitor, pubsub, records,
-    server, string, transactions,
+    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, pubsub,
+    records, server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -107,6 +107,7 @@ const INDEX_SLOTS: usize = 1024;
 pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
     let groups = [
         client::ROWS,
+        cluster::ROWS,
         config::ROWS,
         connection::ROWS,
         debug::ROWS,

@@ -273,6 +273,9 @@ fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+/// The versions that Redis has a picture for.
+const DRAWN: [i64; 2] = [5, 6];
+
 const HANGER: &str = "
                   .--.
                  (    )
@@ -288,10 +291,9 @@ const HANGER: &str = "
 
 fn lolwut(cx: &mut Cx<'_, '_>) -> Outcome {
     let asks = cx.args.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"));
-    if asks && cx.args.len() > 2 {
-        cx.integer(2)?;
-    }
+    // Redis has pictures for some versions; of any other it shows only its own version.
+    let picture = if asks && cx.args.len() > 2 && !DRAWN.contains(&cx.integer(2)?) { "" } else { HANGER };
     let version = format!("Redis ver. {} (Cloakroom {})\n", super::REDIS_VERSION, env!("CARGO_PKG_VERSION"));
-    cx.reply.verbatim("txt", &format!("{HANGER}{version}"));
+    cx.reply.verbatim("txt", &format!("{picture}{version}"));
     Ok(())
 }

@@ -106,16 +106,18 @@ pub struct Keys {
     pub effect: Effect,
     /// Channels of SSUBSCRIBE and the like: routed by slot, but no keys.
     pub not_key: bool,
+    /// What `effect` does not tell, for people; may be empty.
+    pub notes: &'static str,
 }
 
 impl Keys {
     pub const fn one(first: usize, access: Access, effect: Effect) -> Keys {
-        Keys { first, last: first as isize, step: 1, access, effect, not_key: false }
+        Keys { first, last: first as isize, step: 1, access, effect, not_key: false, notes: "" }
     }
 
     /// From `first` to the end, every `step`-th.
     pub const fn to_end(first: usize, step: usize, access: Access, effect: Effect) -> Keys {
-        Keys { first, last: -1, step, access, effect, not_key: false }
+        Keys { first, last: -1, step, access, effect, not_key: false, notes: "" }
     }
 
     /// The argument indices among `argc` arguments.
@@ -131,6 +133,7 @@ impl Keys {
 pub enum Group {
     Generic,
     String,
+    Cluster,
     Connection,
     Server,
     Pubsub,
@@ -142,6 +145,7 @@ impl Group {
         match self {
             Group::Generic => "generic",
             Group::String => "string",
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Pubsub => "pubsub",

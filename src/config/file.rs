@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(shown.len(), 2);
         assert!(shown[0].starts_with("a.conf, line 2: 'daemonize' has no effect: "), "{}", shown[0]);
         assert!(shown[1].starts_with("a.conf, line 3: 'slave-read-only' has no effect: "), "{}", shown[1]);
-        assert_eq!(loaded.config.get(&[b"daemonize"]), [("daemonize", b"yes".to_vec())]);
+        assert_eq!(loaded.config.get(&[b"daemonize"]), [("daemonize".to_owned(), b"yes".to_vec())]);
     }
 
     #[test]

@@ -197,14 +197,20 @@ impl Default for Config {
 impl Config {
     /// Answers CONFIG GET: names and values of the directives that any of `patterns` matches, each once, in
     /// the order of the table; an alias is a name of its own. A pattern without `*`, `?` or `[` is a name.
-    /// Case does not matter.
-    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
+    /// Case does not matter; a directive that is asked for by its name is called as the first such pattern calls it, as in Redis.
+    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
         for directive in directives() {
             for name in directive.names() {
-                if patterns.iter().any(|pattern| is_asked_for(directive, name, pattern)) {
-                    found.push((name, directive.value(self).show()));
-                }
+                let Some(pattern) = patterns.iter().find(|each| is_asked_for(directive, name, each)) else {
+                    continue;
+                };
+                let shown = if pattern.eq_ignore_ascii_case(name.as_bytes()) {
+                    lossy(pattern)
+                } else {
+                    name.to_owned()
+                };
+                found.push((shown, directive.value(self).show()));
             }
         }
         found

@@ -55,7 +55,7 @@ fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, String> {
     config.set(&pairs, false).map_err(|error| error.to_string())
 }
 
-fn get(config: &Config, patterns: &[&str]) -> Vec<(&'static str, String)> {
+fn get(config: &Config, patterns: &[&str]) -> Vec<(String, String)> {
     let patterns: Vec<&[u8]> = patterns.iter().map(|pattern| pattern.as_bytes()).collect();
     let answer = config.get(&patterns);
     answer.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect()
@@ -287,7 +287,7 @@ fn what_a_pattern_gave_can_be_written_back() {
     for (name, value) in get(&config, &["*"]) {
         let change = find(name.as_bytes()).map(|(directive, _)| directive.change);
         if !matches!(change, Some(Change::Immutable | Change::Protected)) {
-            assert_eq!(set(&config, &[(name, &value)]).map(|set| get_one(&set, name)), Ok(value));
+            assert_eq!(set(&config, &[(&name, &value)]).map(|set| get_one(&set, &name)), Ok(value));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::memory;
+use crate::base::quote::up_to_zero;
 use crate::client::{Blocked, Client, Closing, Gates, QueuedRequest};
 use crate::command::{COMMANDS, Command, Flags, KeyPlan, LoopState, end_transaction, unwatch_all};
 use crate::observe::counters::Count;
@@ -156,19 +157,29 @@ pub fn reject(
 
 const EXEC_REFUSED: &[u8] = b"EXECABORT Transaction discarded because of: ";
 
+/// What an error repeats of an argument: at most `len_max` bytes of it.
+fn shown(arg: &[u8], len_max: usize) -> &[u8] {
+    up_to_zero(&arg[..arg.len().min(len_max)])
+}
+
+/// Whether this is the head of a browser's request: a web page may make its reader's browser send commands to a server that only
+/// the reader can reach, and those come behind such a line. Redis closes the connection, too.
+pub fn is_from_browser(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// The error for a name that no command has.
 #[cold]
 pub fn unknown_command(args: Args<'_>) -> Vec<u8> {
-    let cut = |bytes: &[u8]| bytes[..bytes.len().min(ECHOED_BYTES)].to_vec();
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend(cut(args.at(0)));
+    text.extend_from_slice(shown(args.at(0), ECHOED_BYTES));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut echoed = 0;
     for arg in args.iter_from(1) {
         if echoed >= ECHOED_BYTES {
             break;
         }
-        let shown = &arg[..arg.len().min(ECHOED_BYTES - echoed)];
+        let shown = shown(arg, ECHOED_BYTES - echoed);
         text.push(b'\'');
         text.extend_from_slice(shown);
         text.extend_from_slice(b"' ");
@@ -184,7 +195,7 @@ pub fn bad_shape(command: &Command, args: Args<'_>) -> Vec<u8> {
         && let Some(name) = args.get(1)
     {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&name[..name.len().min(ECHOED_BYTES)]);
+        text.extend_from_slice(shown(name, ECHOED_BYTES));
         let container = command.full_name.to_ascii_uppercase();
         text.extend_from_slice(format!("'. Try {container} HELP.").as_bytes());
         return text;

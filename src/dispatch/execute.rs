@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Client, Gates, ReplyMode};
+use crate::client::{Client, Closing, Gates, ReplyMode};
 use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
@@ -76,6 +76,11 @@ fn serve(
 ) -> bool {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
+        if admit::is_from_browser(args.at(0)) {
+            tracing::warn!(client = client.info.address, "closed: a browser's request, perhaps an attack");
+            client.closing = Closing::Now;
+            return true;
+        }
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
         return true;
     };
@@ -160,7 +165,7 @@ pub fn call<'s>(
     if let Err(Failure(text)) = outcome {
         cx.reply.rewind(mark);
         cx.reply.error(&text);
-        state.services.statistics.record_error(text.as_bytes());
+        state.services.statistics.record_error(&text);
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(command.id);
     }

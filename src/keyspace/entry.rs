@@ -26,6 +26,7 @@ pub const LENGTH_MAX: usize = u32::MAX as usize - 64;
 const STAMP_BITS: u32 = 16;
 const ACCESS_MASK: u32 = 0x00ff_ffff;
 const RAW_FLAG: u32 = 1 << 24;
+const TEXT_FLAG: u32 = 1 << 25;
 
 #[repr(C)]
 struct Header {
@@ -233,12 +234,17 @@ impl<'a> EntryRef<'a> {
         self.header().access_and_kind & RAW_FLAG != 0
     }
 
+    /// Whether the value is a text for OBJECT ENCODING even where it reads as an integer (INCRBYFLOAT).
+    pub fn is_text(self) -> bool {
+        self.header().access_and_kind & TEXT_FLAG != 0
+    }
+
     /// A copy under another key: value and its mark, deadline and access history.
     pub fn copy_as(self, key: &[u8]) -> Entry {
         let mut copy = Entry::new(key, self.value());
         let mut view = copy.view_mut();
         view.copy_header(self);
-        view.set_raw(self.is_raw());
+        view.header().access_and_kind |= self.header().access_and_kind & (RAW_FLAG | TEXT_FLAG);
         copy
     }
 
@@ -302,10 +308,17 @@ impl EntryMut<'_> {
         }
     }
 
+    /// Marks the value as raw, or takes its marks away.
     #[inline]
     pub fn set_raw(&mut self, raw: bool) {
         let header = self.header();
-        header.access_and_kind = header.access_and_kind & !RAW_FLAG | if raw { RAW_FLAG } else { 0 };
+        let unmarked = header.access_and_kind & !(RAW_FLAG | TEXT_FLAG);
+        header.access_and_kind = unmarked | if raw { RAW_FLAG } else { 0 };
+    }
+
+    /// Marks the value as a text, see [`EntryRef::is_text`].
+    pub fn set_text(&mut self) {
+        self.header().access_and_kind |= TEXT_FLAG;
     }
 
     pub fn value_mut(&mut self) -> &mut [u8] {

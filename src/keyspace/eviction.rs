@@ -124,7 +124,7 @@ pub fn evict_one(
         let mut best = None;
         for database in 0..keyspace.databases() {
             let partition = guard.partition(database);
-            if partition.len() == 0 || policy.only_volatile() && partition.volatile() == 0 {
+            if partition.is_empty() || policy.only_volatile() && partition.volatile() == 0 {
                 continue;
             }
             let from = random.below(partition.table().slots() as u64) as usize;

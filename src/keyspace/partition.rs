@@ -38,6 +38,10 @@ impl Partition {
         self.table.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Keys that have a deadline.
     pub fn volatile(&self) -> usize {
         self.volatile

@@ -123,6 +123,10 @@ impl Table {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub fn slots(&self) -> usize {
         self.words().len()
     }

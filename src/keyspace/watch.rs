@@ -20,6 +20,7 @@ pub type WatchedVersion = u64;
 /// The watched keys of one shard.
 #[derive(Default)]
 pub struct WatchTable {
+    #[allow(clippy::box_collection, reason = "usually nobody watches, and a shard has one word for that")]
     keys: Option<Box<HashMap<WatchedKey, Watched>>>,
     last_version: u64,
 }

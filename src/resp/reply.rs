@@ -65,14 +65,14 @@ impl<'a> Reply<'a> {
     }
 
     /// An error: the code, a space, the message (`ERR no such key`). Line breaks become spaces, because an error is one line.
-    pub fn error(&mut self, text: &str) {
-        self.out.push(b'-');
-        let clean = text.trim_end_matches(['\r', '\n']);
-        self.out.extend(clean.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        self.out.extend_from_slice(b"\r\n");
+    /// Those at its end are dropped.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        self.error_bytes(&text[..end]);
     }
 
-    /// An error whose text may hold bytes that a peer sent.
+    /// An error of which line breaks at the end become spaces, too.
     pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
         self.out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));

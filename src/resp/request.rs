@@ -4,7 +4,7 @@
 //! Two forms are accepted, as the Redis protocol specification has them: an array of bulk strings (`*2\r\n$3\r\nGET\r\n...`) and a
 //! plain line of words (inline), which the caller splits. Error texts are those that Redis sends.
 
-use memchr::memchr;
+use memchr::memchr2;
 
 /// Where an argument lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +242,7 @@ impl Parser {
 
     fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Step, ParseError> {
         let rest = &input[self.at..];
-        let Some(end) = memchr(b'\n', rest) else {
+        let Some(end) = find_end(b'\n', rest) else {
             return if rest.len() > limits.inline_max {
                 Err(ParseError::TooBigInline)
             } else {
@@ -271,6 +271,12 @@ impl Parser {
     }
 }
 
+/// Where a line ends. Redis looks no further than to the first zero byte: a line with one in it never ends, it only grows too long.
+#[inline]
+fn find_end(mark: u8, rest: &[u8]) -> Option<usize> {
+    memchr2(mark, 0, rest).filter(|at| rest[*at] == mark)
+}
+
 /// Reads a length line from `start`: its value and the index behind its end, or `None` while the end has not arrived.
 fn length_line(
     input: &[u8],
@@ -283,7 +289,7 @@ fn length_line(
         return Ok(Some(short));
     }
     let rest = &input[start..];
-    match memchr(b'\r', rest) {
+    match find_end(b'\r', rest) {
         // The byte behind the carriage return is taken for a line feed unseen, as Redis does.
         Some(end) if start + end + 1 < input.len() => {
             let value = parse_length(&rest[..end]).ok_or(invalid)?;

@@ -34,6 +34,8 @@ const INPUT_BYTES: usize = 512 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Output of one connection that is sent before its requests go on running.
 const OUTPUT_FLUSH_BYTES: usize = 256 * 1024;
+/// Output that does not yet count against client-output-buffer-limit while it is made; Redis has a fixed buffer of this size.
+const OUTPUT_UNCOUNTED_BYTES: usize = 16 * 1024;
 const EVENTS_MAX: usize = 256;
 /// How often clients are looked at for timeouts.
 const CRON_MS: i64 = 500;
@@ -387,7 +389,7 @@ impl<'s> EventLoop<'s> {
             && connection.client.closing == Closing::No
             && connection.client.blocked.is_none()
         {
-            Reply::new(&mut self.output, connection.client.protocol).error(&format!("ERR {error}"));
+            Reply::new(&mut self.output, connection.client.protocol).error(format!("ERR {error}"));
             connection.client.closing = Closing::AfterReply;
             tracing::debug!(client = connection.client.info.address, %error, "protocol error");
         }
@@ -471,6 +473,10 @@ impl<'s> EventLoop<'s> {
             }
             if self.output.len() >= OUTPUT_FLUSH_BYTES {
                 self.send_output(place);
+                let connection = self.connections[place].as_deref();
+                if connection.is_none_or(|connection| connection.client.closing != Closing::No) {
+                    return false;
+                }
             }
         }
         true
@@ -510,7 +516,14 @@ impl<'s> EventLoop<'s> {
 
     /// Sends what the requests of one connection have written.
     fn send_output(&mut self, place: usize) {
+        if self.output.len() > OUTPUT_UNCOUNTED_BYTES {
+            // A reply counts before it is sent, however fast its reader is: what limits memory must not depend on that.
+            self.check_output_limit(place, self.output.len());
+        }
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
+        if connection.client.closing == Closing::Now {
+            self.output.clear();
+        }
         if self.output.is_empty() {
             return;
         }
@@ -546,19 +559,19 @@ impl<'s> EventLoop<'s> {
                 if !connection.polls_output {
                     self.poll_output(place, true);
                 }
-                self.check_output_limit(place);
+                self.check_output_limit(place, 0);
             }
             Sent::Broken => connection.client.closing = Closing::Now,
         }
     }
 
-    /// Marks a client whose unsent output is above its class's limit for closing.
-    fn check_output_limit(&mut self, place: usize) {
+    /// Marks a client whose unsent output, together with `more` bytes, is above its class's limit for closing.
+    fn check_output_limit(&mut self, place: usize, more: usize) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
         let limits = self.state.config.client_output_buffer_limit;
         let subscribed = connection.client.subscriptions() > 0;
         let limit = if subscribed { limits.pubsub } else { limits.normal };
-        let waiting = connection.output_bytes() as u64;
+        let waiting = (connection.output_bytes() + more) as u64;
         let over = |bytes: u64| bytes > 0 && waiting > bytes;
         let now_ms = self.state.now_ms;
         let since_ms = if over(limit.soft_bytes) {
@@ -630,7 +643,7 @@ impl<'s> EventLoop<'s> {
                 self.delivered.push(place);
             }
             connection.queue(bytes);
-            self.check_output_limit(place);
+            self.check_output_limit(place, 0);
         }
     }
 
@@ -751,7 +764,7 @@ impl<'s> EventLoop<'s> {
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
             let timed_out = timeout_ms > 0 && idle_ms > timeout_ms && !exempt;
             if connection.soft_limit_since_ms.is_some() {
-                self.check_output_limit(place);
+                self.check_output_limit(place, 0);
             }
             if timed_out {
                 self.close(place);

@@ -49,8 +49,7 @@ fn filter<'a>(cx: &Cx<'a, '_>) -> Result<Filter<'a>, Failure> {
         } else if is("USER") {
             // All clients are this user, so that the option excludes nobody.
             if value != DEFAULT_USER {
-                let user = String::from_utf8_lossy(value);
-                return Err(Failure::owned(format!("ERR No such user '{user}'")));
+                return Err(Failure::echo("ERR No such user '", value, "'"));
             }
         } else if is("SKIPME") && value.eq_ignore_ascii_case(b"yes") {
             filter.skip_caller = true;

@@ -33,9 +33,9 @@ impl ClientType {
             ("master", ClientType::Master),
         ];
         let found = types.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
-        found.map(|(_, of_type)| *of_type).ok_or_else(|| {
-            Failure::owned(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))
-        })
+        found
+            .map(|(_, of_type)| *of_type)
+            .ok_or_else(|| Failure::echo("ERR Unknown client type '", word, "'"))
     }
 
     pub fn of(info: &ClientInfo) -> ClientType {

@@ -9,6 +9,7 @@ mod pause;
 
 use super::connection::BAD_CLIENT_NAME;
 use super::cx::{Cx, Failure, Outcome};
+use super::help;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::client::{ClientFlags, Gates, ReplyMode, is_valid_name};
 
@@ -29,7 +30,7 @@ const ROW: CommandSpec = CommandSpec {
     keys: &[],
     tips: &[],
     subcommands: &[],
-    run: help,
+    run: help::help,
 };
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -60,15 +61,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         run: getredir,
         ..ROW
     },
-    CommandSpec {
-        name: "help",
-        syntax: "CLIENT HELP",
-        since: "5.0.0",
-        summary: "Describes the subcommands.",
-        flags: ALWAYS,
-        run: help,
-        ..ROW
-    },
+    help::row("CLIENT HELP", Group::Connection, "5.0.0", Flags::CONNECTION),
     CommandSpec {
         name: "id",
         syntax: "CLIENT ID",
@@ -189,74 +182,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
 ];
 
-const HELP: &[&str] = &[
-    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "GETREDIR",
-    "    Tell which client gets this connection's tracking messages.",
-    "GETNAME",
-    "    Tell this connection's name.",
-    "ID",
-    "    Tell this connection's id.",
-    "INFO",
-    "    Describe this connection.",
-    "KILL <ip:port>",
-    "    Close the connection that comes from <ip:port>.",
-    "KILL <option> <value> [<option> <value> [...]]",
-    "    Close the connections that fit all options:",
-    "    * ADDR (<ip:port>|<unixsocket>:0)",
-    "      They come from this address.",
-    "    * LADDR (<ip:port>|<unixsocket>:0)",
-    "      They came to this address of the server.",
-    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-    "      They are of this type.",
-    "    * USER <username>",
-    "      They act as this user.",
-    "    * ID <client-id>",
-    "      The one with this id.",
-    "    * SKIPME (YES|NO)",
-    "      Spare this connection (the default is yes).",
-    "LIST [options ...]",
-    "    Describe connections. Options:",
-    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-    "      Only those of this type.",
-    "    * ID <client-id> [<client-id> ...]",
-    "      Only those with these ids.",
-    "NO-EVICT (ON|OFF)",
-    "    Spare this connection when connections are closed for their memory.",
-    "NO-TOUCH (ON|OFF)",
-    "    Leave the last access of keys alone when this connection uses them.",
-    "PAUSE <timeout> [WRITE|ALL]",
-    "    Make clients, or only their writes, wait for <timeout> milliseconds.",
-    "REPLY (ON|OFF|SKIP)",
-    "    Choose whether this connection is answered.",
-    "SETINFO (LIB-NAME|LIB-VER) <value>",
-    "    Say which library this connection uses.",
-    "SETNAME <name>",
-    "    Give this connection the name <name>.",
-    "TRACKINGINFO",
-    "    Tell how this connection's reads are tracked.",
-    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
-    "    End what a blocked client waits in.",
-    "UNPAUSE",
-    "    End the pause.",
-    "HELP",
-    "    Show this text.",
-];
-
-fn help(cx: &mut Cx<'_, '_>) -> Outcome {
-    cx.reply.array(HELP.len());
-    for line in HELP {
-        cx.reply.simple(line);
-    }
-    Ok(())
-}
-
 /// Redis's error for a subcommand that takes its optional argument apart itself and found more of them.
 fn too_many_arguments(cx: &Cx<'_, '_>) -> Failure {
-    let name = String::from_utf8_lossy(cx.args.at(1));
-    Failure::owned(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
-    ))
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    Failure::echo(before, cx.args.at(1), "'. Try CLIENT HELP.")
 }
 
 fn id(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -288,14 +217,11 @@ fn setinfo(cx: &mut Cx<'_, '_>) -> Outcome {
     let (option, value) = (cx.args.at(2), cx.args.at(3));
     let is_name = option.eq_ignore_ascii_case(b"LIB-NAME");
     if !is_name && !option.eq_ignore_ascii_case(b"LIB-VER") {
-        let option = String::from_utf8_lossy(option);
-        return Err(Failure::owned(format!("ERR Unrecognized option '{option}'")));
+        return Err(Failure::echo("ERR Unrecognized option '", option, "'"));
     }
     if !is_valid_name(value) {
-        let option = String::from_utf8_lossy(option);
-        return Err(Failure::owned(format!(
-            "ERR {option} cannot contain spaces, newlines or special characters."
-        )));
+        let after = " cannot contain spaces, newlines or special characters.";
+        return Err(Failure::echo("ERR ", option, after));
     }
     let names = &mut *cx.client.info.names.lock();
     let field = if is_name { &mut names.library_name } else { &mut names.library_version };

@@ -53,6 +53,14 @@ struct Probe {
 
 const PROBES: &[Probe] = &[
     Probe {
+        name: "CHANGE-REPL-ID",
+        arguments: "",
+        least: 0,
+        most: 0,
+        summary: "Gives the server another replication id.",
+        run: change_replication_id,
+    },
+    Probe {
         name: "CONFIG-REWRITE-FORCE-ALL",
         arguments: "",
         least: 0,
@@ -144,12 +152,17 @@ fn debug(cx: &mut Cx<'_, '_>) -> Outcome {
     match probe {
         Some(probe) if (probe.least..=probe.most).contains(&arguments) => (probe.run)(cx),
         _ => {
-            let name = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
-            Err(Failure::owned(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
-            )))
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            Err(Failure::echo(before, &name[..name.len().min(128)], "'. Try DEBUG HELP."))
         }
     }
+}
+
+fn change_replication_id(cx: &mut Cx<'_, '_>) -> Outcome {
+    let digits: String = (0..3).map(|_| format!("{:016x}", cx.state.random.next_u64())).collect();
+    *cx.services().replication_id.lock() = digits[..40].to_owned();
+    cx.reply.ok();
+    Ok(())
 }
 
 fn help(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -172,7 +185,7 @@ fn lock(cx: &mut Cx<'_, '_>, key: Key<'_>) {
 }
 
 fn error(cx: &mut Cx<'_, '_>) -> Outcome {
-    Err(Failure::owned(String::from_utf8_lossy(cx.args.at(2)).into_owned()))
+    Err(Failure(cx.args.at(2).to_vec().into()))
 }
 
 fn log(cx: &mut Cx<'_, '_>) -> Outcome {

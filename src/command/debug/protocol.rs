@@ -8,7 +8,10 @@ const NO_SUCH_TYPE: Failure = Failure::text(
      string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
 );
 
-#[allow(clippy::approx_constant, reason = "the digits are what clients' tests expect, not a number to calculate with")]
+#[allow(
+    clippy::approx_constant,
+    reason = "the digits are what clients' tests expect, not a number to calculate with"
+)]
 const SAMPLE_DOUBLE: f64 = 3.141;
 
 pub fn sample(cx: &mut Cx<'_, '_>) -> Outcome {

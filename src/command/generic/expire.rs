@@ -134,8 +134,7 @@ impl Conditions {
             } else if word.eq_ignore_ascii_case(b"LT") {
                 &mut conditions.if_earlier
             } else {
-                let word = String::from_utf8_lossy(word);
-                return Err(Failure::owned(format!("ERR Unsupported option {word}")));
+                return Err(Failure::echo("ERR Unsupported option ", word, ""));
             };
             *condition = true;
         }

@@ -4,6 +4,7 @@
 //! derived from it, because clients and their tests ask for them.
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::help;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
 use crate::base::number::parse_i64;
 use crate::config::EvictionPolicy;
@@ -57,19 +58,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns the logarithmic access counter of a key, under an LFU policy.",
         freq,
     ),
-    CommandSpec {
-        name: "help",
-        syntax: "OBJECT HELP",
-        group: Group::Generic,
-        since: "6.2.0",
-        complexity: "O(1)",
-        summary: "Explains the subcommands.",
-        flags: Flags::LOADING.and(Flags::STALE),
-        keys: &[],
-        tips: &[],
-        subcommands: &[],
-        run: help,
-    },
+    help::row("OBJECT HELP", Group::Generic, "6.2.0", Flags::NONE),
     question(
         "idletime",
         "OBJECT IDLETIME key",
@@ -97,34 +86,8 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     keys: &[],
     tips: &[],
     subcommands: SUBCOMMANDS,
-    run: help,
+    run: help::help,
 }];
-
-const HELP: &[&str] = &[
-    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "ENCODING <key>",
-    "    Return the kind of internal representation used in order to store the value",
-    "    associated with a <key>.",
-    "FREQ <key>",
-    "    Return the access frequency index of the <key>. The returned integer is",
-    "    proportional to the logarithm of the recent access frequency of the key.",
-    "IDLETIME <key>",
-    "    Return the idle time of the <key>, that is the approximated number of",
-    "    seconds elapsed since the last access to the key.",
-    "REFCOUNT <key>",
-    "    Return the number of references of the value associated with the specified",
-    "    <key>.",
-    "HELP",
-    "    Prints this help.",
-];
-
-fn help(cx: &mut Cx<'_, '_>) -> Outcome {
-    cx.reply.array(HELP.len());
-    for line in HELP {
-        cx.reply.simple(line);
-    }
-    Ok(())
-}
 
 /// The entry that the request asks for. Redis counts that as a hit or a miss, but tells nobody of a miss.
 fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
@@ -137,7 +100,8 @@ fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
 /// The integer that Redis would keep instead of a string.
 fn as_integer(entry: EntryRef<'_>) -> Option<i64> {
     let value = entry.value();
-    if entry.is_raw() || value.len() > INTEGER_LEN_MAX { None } else { parse_i64(value) }
+    let text = entry.is_raw() || entry.is_text() || value.len() > INTEGER_LEN_MAX;
+    if text { None } else { parse_i64(value) }
 }
 
 /// The name of the encoding that a string would have in Redis.

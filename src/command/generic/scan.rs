@@ -192,7 +192,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
             return false;
         }
         keys_left = keys_left.saturating_sub(seen);
-        homes_left = homes_left.saturating_sub(if table.len() == 0 { 0 } else { table.slots() });
+        homes_left = homes_left.saturating_sub(if table.is_empty() { 0 } else { table.slots() });
         granule = 0;
         true
     });
@@ -238,7 +238,7 @@ fn randomkey(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn random_live_key(partition: &Partition, now_ms: i64, random: &mut Random) -> Option<Box<[u8]>> {
-    if partition.len() == 0 {
+    if partition.is_empty() {
         return None;
     }
     let table = partition.table();

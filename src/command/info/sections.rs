@@ -240,8 +240,7 @@ pub fn replication(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "role", "master");
     line(text, "connected_slaves", 0);
     line(text, "master_failover_state", "no-failover");
-    // Nobody replicates, so one unique number per start of the server serves as both identities.
-    line(text, "master_replid", &cx.services().identity.run_id);
+    line(text, "master_replid", cx.services().replication_id.lock());
     line(text, "master_replid2", "0".repeat(40));
     line(text, "master_repl_offset", 0);
     line(text, "second_repl_offset", -1);

@@ -11,6 +11,17 @@ use crate::command::registry::Command;
 use crate::command::spec::CommandSpec;
 use crate::resp::Reply;
 
+/// Commands that Redis advises against: the name, since which version, and what to use instead.
+const DEPRECATED: &[(&str, &str, &str)] = &[
+    ("cluster|slots", "7.0.0", "`CLUSTER SHARDS`"),
+    ("getset", "6.2.0", "`SET` with `GET`"),
+    ("psetex", "2.6.12", "`SET` with `PX`"),
+    ("quit", "7.2.0", "closing the connection"),
+    ("setex", "2.6.12", "`SET` with `EX`"),
+    ("setnx", "2.6.12", "`SET` with `NX`"),
+    ("substr", "2.0.0", "`GETRANGE`"),
+];
+
 /// One argument.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 pub struct Argument {
@@ -247,15 +258,24 @@ fn repeat(arguments: &mut Vec<Argument>, group: &Argument) -> bool {
 pub fn write(reply: &mut Reply<'_>, command: &Command) {
     let spec = command.spec;
     let arguments = if spec.subcommands.is_empty() { arguments(spec) } else { Vec::new() };
-    reply.map(4 + usize::from(!arguments.is_empty()) + usize::from(!command.subcommands.is_empty()));
-    for (name, text) in [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ] {
+    let mut texts = vec![("summary", spec.summary), ("since", spec.since), ("group", spec.group.name())];
+    if !spec.complexity.is_empty() {
+        texts.push(("complexity", spec.complexity));
+    }
+    let deprecated = DEPRECATED.iter().find(|(name, ..)| *name == command.full_name);
+    let fields = texts.len() + if deprecated.is_some() { 3 } else { 0 };
+    reply.map(fields + usize::from(!arguments.is_empty()) + usize::from(!command.subcommands.is_empty()));
+    for (name, text) in texts {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
+    }
+    if let Some((_, since, instead)) = deprecated {
+        reply.bulk(b"doc_flags");
+        super::write_set(reply, std::iter::once("deprecated"));
+        reply.bulk(b"deprecated_since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"replaced_by");
+        reply.bulk(instead.as_bytes());
     }
     if !arguments.is_empty() {
         let key_specs = spec.keys.len();
@@ -388,6 +408,13 @@ mod tests {
         }
         for command in crate::command::COMMANDS.iter() {
             check(command.spec, &arguments(command.spec));
+        }
+    }
+
+    #[test]
+    fn deprecated_commands_exist() {
+        for (name, ..) in DEPRECATED {
+            assert!(crate::command::COMMANDS.find_full(name.as_bytes()).is_some(), "{name}");
         }
     }
 

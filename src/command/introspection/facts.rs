@@ -6,7 +6,7 @@ use crate::command::registry::Command;
 use crate::command::spec::{Access, Effect, Flags, Group, Keys};
 use crate::resp::Reply;
 
-/// Flags that are shown, in order.
+/// Flags that are shown, in order. Redis keeps `may_replicate` to itself.
 const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
@@ -21,7 +21,6 @@ const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::SKIP_SLOWLOG, "skip_slowlog"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
-    (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
@@ -115,7 +114,11 @@ pub fn write_info(reply: &mut Reply<'_>, command: &Command) {
 
 /// One key specification: where the search begins (a fixed argument), and how it goes on from there (a range).
 fn write_keys(reply: &mut Reply<'_>, keys: &Keys) {
-    reply.map(3);
+    reply.map(3 + usize::from(!keys.notes.is_empty()));
+    if !keys.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(keys.notes.as_bytes());
+    }
     reply.bulk(b"flags");
     write_set(reply, key_flags(keys.access, keys.effect, keys.not_key));
     reply.bulk(b"begin_search");

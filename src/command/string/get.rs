@@ -8,6 +8,8 @@ use super::{READ_KEY, UPDATE_KEY};
 
 const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
 
+const GETEX_KEY: &[Keys] = &[Keys { notes: "The update is that of the expiration time.", ..UPDATE_KEY[0] }];
+
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "get",
@@ -43,7 +45,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Returns the string value of a key and sets or removes its expiration time.",
         flags: Flags::WRITE.and(Flags::FAST),
-        keys: UPDATE_KEY,
+        keys: GETEX_KEY,
         tips: &[],
         subcommands: &[],
         run: getex,

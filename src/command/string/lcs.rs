@@ -23,6 +23,7 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
         access: Access::ReadOnly,
         effect: Effect::ACCESS,
         not_key: false,
+        notes: "",
     }],
     tips: &[],
     subcommands: &[],

@@ -126,7 +126,8 @@ fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(Failure::text("ERR increment would produce NaN or Infinity"));
     }
     let text = after.format();
-    cx.store(key, found, text.as_bytes());
+    let position = cx.store(key, found, text.as_bytes());
+    cx.partition(key).0.entry_mut(position).set_text();
     cx.changed(Event::INCRBYFLOAT, key);
     cx.reply.bulk(text.as_bytes());
     Ok(())

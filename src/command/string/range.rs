@@ -8,12 +8,13 @@ use std::ops::Range;
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::{READ_KEY, UPDATE_KEY};
+use super::READ_KEY;
 use crate::keyspace::{Entry, Key, LENGTH_MAX, Position};
 
 const TOO_LONG: Failure = Failure::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 const APPEND_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::INSERT)];
+const PART_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
 const LENGTH_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
 
 pub const ROWS: &[CommandSpec] = &[
@@ -51,7 +52,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(N) where N is the length of the new part; a value that grows may move as a whole.",
         summary: "Overwrites a part of the string value of a key, from an offset on. Gaps are filled with zero bytes.",
         flags: Flags::WRITE.and(Flags::DENYOOM),
-        keys: UPDATE_KEY,
+        keys: PART_KEY,
         tips: &[],
         subcommands: &[],
         run: setrange,

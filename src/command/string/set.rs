@@ -7,8 +7,10 @@ use super::UPDATE_KEY;
 use super::expiry::{Expiry, Timing};
 use crate::keyspace::{Key, Position};
 
-const SET_KEY: &[Keys] =
-    &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE).and(Effect::VARIABLE))];
+const SET_KEY: &[Keys] = &[Keys {
+    notes: "The old value is read only because of GET.",
+    ..Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE).and(Effect::VARIABLE))
+}];
 const INSERT_KEY: &[Keys] = &[Keys::one(1, Access::Overwrite, Effect::INSERT)];
 const OVERWRITE_KEY: &[Keys] = &[Keys::one(1, Access::Overwrite, Effect::UPDATE)];
 
