@@ -3,7 +3,7 @@
 //! Each one has to end well and must not complain; the counts are small. Nothing here waits for a time to pass: a tool that
 //! never ends by itself is read until it has said what it should, and then stopped.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
