@@ -13,6 +13,8 @@ use crate::services::{Control, Identity, Pause, Services, Settings};
 
 use super::{execute, expire_round, forget_client, prepare};
 
+mod every_command;
+
 struct NoControl;
 
 impl Control for NoControl {

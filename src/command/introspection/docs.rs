@@ -4,7 +4,7 @@
 //! word           an argument; its name tells its type
 //! WORD word      an argument behind a token          WORD alone    a token
 //! [ ... ]        optional                            < a | b >     one of several
-//! a b [a b ...]  a and b again and again
+//! a b [a b ...]  a and b again and again           [...]         what stands before, again and again
 //! ```
 
 use crate::command::registry::Command;
@@ -379,6 +379,10 @@ mod tests {
                 "[EX seconds | PXAT unix-time-milliseconds | KEEPTTL]",
                 "expiration:oneof?(EX=seconds:integer PXAT=unix-time-milliseconds:unix-time KEEPTTL=keepttl:pure-token)",
             ),
+            (
+                "<ip:port | <[ID client-id] | [USER username] [...]>>",
+                "ip:port-client-id-username:oneof(ip:port:string client-id-username:oneof*(ID=client-id:integer? USER=username:string?))",
+            ),
             ("[AUTH username password]", "AUTH=auth:block?(username:string password:string)"),
             (
                 "[FILTERBY <MODULE name | PATTERN pattern>]",
@@ -390,6 +394,21 @@ mod tests {
             ),
         ] {
             assert_eq!(tree(syntax), want, "{syntax}");
+        }
+    }
+
+    /// redis-cli reads the documentation of all commands when it starts, and crashes over a block without parts.
+    #[test]
+    fn blocks_and_choices_have_parts() {
+        fn check(spec: &CommandSpec, arguments: &[Argument]) {
+            for argument in arguments {
+                let has_parts = matches!(argument.kind, Kind::OneOf | Kind::Block);
+                assert_eq!(has_parts, !argument.parts.is_empty(), "{}: {argument:?}", spec.syntax);
+                check(spec, &argument.parts);
+            }
+        }
+        for command in crate::command::COMMANDS.iter() {
+            check(command.spec, &arguments(command.spec));
         }
     }
 

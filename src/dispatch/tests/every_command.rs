@@ -1,0 +1,91 @@
+//! Every command of the table inside a transaction: whatever EXEC runs finds the locks that it needs.
+//!
+//! The arguments are made from the syntax lines. They need not please the command: what counts is that it answers.
+
+use super::*;
+use crate::command::docs::{Argument, Kind, arguments};
+use crate::command::{Command, Flags};
+
+/// Ways to fill in one syntax line: with and without its options, each with several choices.
+const VARIANTS: usize = 12;
+/// Between two transactions, so that a pause that one of them began is over.
+const STEP_MS: i64 = 10_000;
+
+fn push_words(words: &mut Vec<String>, arguments: &[Argument], variant: usize) {
+    for argument in arguments {
+        if !argument.optional || variant % 2 == 1 {
+            push_argument(words, argument, variant);
+        }
+    }
+}
+
+fn push_argument(words: &mut Vec<String>, argument: &Argument, variant: usize) {
+    words.extend(argument.token.clone());
+    match argument.kind {
+        Kind::PureToken => {}
+        Kind::OneOf => push_argument(words, &argument.parts[variant / 2 % argument.parts.len()], variant),
+        Kind::Block => push_words(words, &argument.parts, variant),
+        Kind::Key => words.push(format!("key{}", words.len())),
+        Kind::Integer => words.push("1".to_owned()),
+        Kind::Double => words.push("1.5".to_owned()),
+        Kind::Pattern => words.push("*".to_owned()),
+        Kind::UnixTime => words.push("4102444800".to_owned()),
+        Kind::String => words.push("text".to_owned()),
+    }
+}
+
+fn line(command: &Command, variant: usize) -> String {
+    let mut words: Vec<String> = command.full_name.split('|').map(str::to_owned).collect();
+    push_words(&mut words, &arguments(command.spec), variant);
+    words.join(" ")
+}
+
+/// Each request of the table, and those of DEBUG, whose subcommands have no rows.
+fn lines() -> Vec<String> {
+    let debug = ["OBJECT key1", "DIGEST", "DIGEST-VALUE key1 key2", "POPULATE 20 text", "SLEEP 0", "HELP"];
+    let debug = debug.iter().map(|line| format!("DEBUG {line}"));
+    let rows = COMMANDS.iter().filter(|command| command.runs_itself(command.arity.unsigned_abs() as usize));
+    rows.flat_map(|command| (0..VARIANTS).map(|variant| line(command, variant))).chain(debug).collect()
+}
+
+/// `around` stands before and behind the command in its transaction, so that some locks are held when it comes.
+fn run_all(around: Option<&str>) {
+    let lines = lines();
+    let services = services(1, |config| {
+        all_events(config);
+        config.enable_debug_command = crate::config::Permission::Yes;
+    });
+    let mut all = Loop::new(&services, 0, lines.len());
+    for (place, line) in lines.iter().enumerate() {
+        all.at_ms(place as i64 * STEP_MS);
+        for key in 0..4 {
+            all.ask(place, &format!("SET key{key} 10"));
+        }
+        all.check(place, "MULTI", "+OK");
+        around.into_iter().for_each(|around| all.check(place, around, "+QUEUED"));
+        let reply = all.ask(place, line);
+        if reply.as_deref() == Some("+QUEUED") {
+            around.into_iter().for_each(|around| all.check(place, around, "+QUEUED"));
+            let replies = all.ask(place, "EXEC").expect("nothing pauses");
+            let muted = line.starts_with("client reply");
+            let all_ran = replies.starts_with(if around.is_some() { "*3 " } else { "*1" });
+            assert!(muted || all_ran, "{line}: {replies}");
+        } else {
+            let at_once = COMMANDS.find(line.split(' ').next().unwrap_or_default().as_bytes());
+            let at_once = at_once.is_some_and(|command| command.has(Flags::NOT_QUEUED));
+            let refused = reply.as_deref().is_some_and(|reply| reply.starts_with('-'));
+            assert!(at_once || refused, "{line}: {reply:?}");
+        }
+        all.state.effects.local.clear();
+    }
+}
+
+#[test]
+fn every_command_answers_inside_a_transaction() {
+    run_all(None);
+}
+
+#[test]
+fn every_command_answers_between_others_of_its_transaction() {
+    run_all(Some("APPEND key3 x"));
+}
