@@ -249,10 +249,11 @@ impl Parser {
                 Ok(Step::Incomplete)
             };
         };
-        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-        if line.len() > limits.inline_max {
+        // The carriage return counts, since it may arrive before the line feed that makes it a part of the end.
+        if end > limits.inline_max {
             return Err(ParseError::TooBigInline);
         }
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         let range = ArgRange { start: self.at as u32, len: line.len() as u32 };
         self.at += end + 1;
         Ok(Step::Inline(range))
@@ -415,6 +416,17 @@ mod tests {
         assert_eq!(parse_all(&long), Err(ParseError::TooBigInline));
         assert_eq!(parse_all(&[b"*", &long[..]].concat()), Err(ParseError::TooBigMultibulkLine));
         assert_eq!(parse_all(&[b"*1\r\n$", &long[..]].concat()), Err(ParseError::TooBigBulkLine));
+    }
+
+    #[test]
+    fn the_longest_line_does_not_depend_on_how_it_arrives() {
+        for (length, fits) in [(LIMITS.inline_max - 1, true), (LIMITS.inline_max, false)] {
+            let line = [&vec![b'x'; length][..], b"\r\n"].concat();
+            let whole = parse_all(&line);
+            let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+            let cut = parser.advance(&line[..line.len() - 1], &LIMITS, &mut ranges);
+            assert_eq!((whole.is_ok(), cut == Ok(Step::Incomplete)), (fits, fits), "{length}");
+        }
     }
 
     #[test]
