@@ -177,7 +177,7 @@ fn redis_cli_serves_a_person_at_a_terminal() {
         ("set greeting hello", "OK"),
         ("get greeting", "\"hello\""),
         ("incr greeting", "(error) ERR value is not an integer or out of range"),
-        ("help client kill", "summary: "),
+        ("help client kill", "summary:"),
         ("help @string", "SETRANGE"),
         ("multi", "OK"),
         ("incr n", "QUEUED"),
@@ -231,5 +231,7 @@ fn redis_benchmark_runs_without_complaint() {
         let expected = if options[0] == "-t" { 6 } else { 1 };
         assert_eq!(answer.matches(" requests per second").count(), expected, "{arguments:?}: {answer}");
     }
-    assert_eq!(server.cli(&["get", "counter:__rand_int__"]), "8000\n");
+    // A pipeline is not cut short for the last requests, so there may be some more.
+    let counted: usize = server.cli(&["get", "counter:__rand_int__"]).trim_end().parse().expect("a number");
+    assert!(counted >= 4 * 2000, "{counted}");
 }
