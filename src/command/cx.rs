@@ -241,9 +241,24 @@ impl<'a, 's> Cx<'a, 's> {
     /// [`Cx::read`], with the value written as the reply; false if there is no such key.
     #[inline]
     pub fn read_into_reply(&mut self, key: Key<'_>) -> bool {
-        let Some(position) = self.access(key) else { return false };
-        self.reply_value(key, position);
-        true
+        let (database, now_ms) = (self.client.database, self.state.now_ms);
+        // The commonest request of all: the partition is looked up once for everything. The entry is borrowed from the shard and
+        // the reply from the connection, so nothing is copied between.
+        let (partition, _) = self.locked.partition(database, key, now_ms);
+        if let Some(position) = partition.find(key.hash, key.bytes) {
+            let mut entry = partition.entry_mut(position);
+            if !entry.view().is_expired(now_ms) {
+                if !self.client.no_touch {
+                    let access = entry.view().access();
+                    entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+                }
+                self.reply.bulk(entry.view().value());
+                self.state.count(Count::KeyspaceHits, 1);
+                return true;
+            }
+        }
+        // Absent or expired: the long way counts, notes and reclaims.
+        self.look(key).is_some()
     }
 
     /// [`Cx::read`], giving the entry's position.

@@ -29,20 +29,21 @@ pub struct Locked<'k> {
     keyspace: &'k Keyspace,
     /// The only shard of most requests; kept apart from the list because every access comes through here.
     one: Option<(usize, MutexGuard<'k, Shard>)>,
-    many: Vec<(usize, MutexGuard<'k, Shard>)>,
+    /// `None` rather than empty, so that dropping it costs a comparison.
+    many: Option<Vec<(usize, MutexGuard<'k, Shard>)>>,
 }
 
 impl<'k> Locked<'k> {
     /// Holds nothing: for commands that touch no key, or go through the keyspace shard by shard.
     #[inline]
     pub fn none(keyspace: &'k Keyspace) -> Locked<'k> {
-        Locked { keyspace, one: None, many: Vec::new() }
+        Locked { keyspace, one: None, many: None }
     }
 
     /// Holds one shard.
     #[inline]
     pub fn one(keyspace: &'k Keyspace, shard: usize) -> Locked<'k> {
-        Locked { keyspace, one: Some((shard, keyspace.lock_shard(shard))), many: Vec::new() }
+        Locked { keyspace, one: Some((shard, keyspace.lock_shard(shard))), many: None }
     }
 
     /// Holds a set of shards.
@@ -54,7 +55,7 @@ impl<'k> Locked<'k> {
             set.shards.dedup();
         }
         let lock = |shard: &u16| (usize::from(*shard), keyspace.lock_shard(usize::from(*shard)));
-        Locked { keyspace, one: None, many: set.shards.iter().map(lock).collect() }
+        Locked { keyspace, one: None, many: Some(set.shards.iter().map(lock).collect()) }
     }
 
     pub fn keyspace(&self) -> &'k Keyspace {
@@ -63,7 +64,7 @@ impl<'k> Locked<'k> {
 
     /// Whether no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.one.is_none() && self.many.is_empty()
+        self.one.is_none() && self.many.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// The held shard with this index. The request's specification named its keys, and their shards were locked; to ask
@@ -75,9 +76,10 @@ impl<'k> Locked<'k> {
         {
             return guard;
         }
-        let found = self.many.binary_search_by_key(&shard, |(held, _)| *held);
+        let many = self.many.as_mut().map_or(&mut [][..], |many| many);
+        let found = many.binary_search_by_key(&shard, |(held, _)| *held);
         let index = found.expect("a command touched a key that its row does not name");
-        &mut self.many[index].1
+        &mut many[index].1
     }
 
     /// The partition of a key, and the site to change it at.
