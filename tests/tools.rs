@@ -58,7 +58,10 @@ impl Server {
         let output = child.wait_with_output().expect("the tool ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaints = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && complaints.is_empty(), "{name} {arguments:?}: {complaints}\n{text}");
+        assert!(
+            output.status.success() && complaints.is_empty(),
+            "{name} {arguments:?}: {complaints}\n{text}"
+        );
         for complaint in ["ERR ", "WARN", "Error", "error: "] {
             assert!(!text.contains(complaint), "{name} {arguments:?}:\n{text}");
         }

@@ -235,7 +235,10 @@ impl Target for Server {
 
     fn advance(&mut self, _milliseconds: u64) {}
 
-    #[allow(clippy::disallowed_methods, reason = "between two looks at another process, which cannot be waited for")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "between two looks at another process, which cannot be waited for"
+    )]
     fn retry(&mut self, attempt: u32) -> bool {
         std::thread::sleep(POLL_PAUSE);
         attempt < POLLS_MAX

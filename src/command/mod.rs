@@ -24,9 +24,9 @@ mod transactions;
 
 pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
+pub use effects::{Effects, Event, Noted};
 #[cfg(test)]
 pub use introspection::docs;
-pub use effects::{Effects, Event, Noted};
 pub use markdown::render_markdown;
 pub use monitor::{feed_monitors, leave_monitor, shown_args};
 pub use pubsub::{note_subscriptions, publish, unsubscribe_all};
