@@ -51,6 +51,10 @@ fn main() {
 }
 
 /// Inserts a key with a deadline, as `SET key value EX 1800` does.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "single inserts need nanoseconds, which the server's clock does not have"
+)]
 fn insert(store: &Store, key: &[u8]) -> (Duration, Option<Resize>) {
     let fills = store.at(key, START_MS, |partition, _, _| partition.table().is_full());
     let processor_start = if fills { processor_time() } else { Duration::ZERO };

@@ -34,14 +34,31 @@ const LIMITS: Limits = Limits {
     unauthenticated: false,
 };
 
-/// Kinds of requests: name, whether the 100,000 keys have deadlines already, and the request for a key.
-const KINDS: &[(&str, bool, fn(&[u8], &mut Vec<u8>))] = &[
-    ("ping", false, |_, out| encode(&[b"PING"], out)),
-    ("get", false, |key, out| encode(&[b"GET", key], out)),
-    ("set", false, |key, out| encode(&[b"SET", key, &VALUE], out)),
-    ("set-ex", true, |key, out| encode(&[b"SET", key, &VALUE, b"EX", b"1800"], out)),
-    ("getex", true, |key, out| encode(&[b"GETEX", key, b"EX", b"1800"], out)),
-    ("set-new-ex", false, |key, out| {
+/// A kind of requests.
+struct Kind {
+    name: &'static str,
+    /// Whether the 100,000 keys have deadlines already.
+    volatile: bool,
+    /// Writes the request for a key.
+    encode: fn(&[u8], &mut Vec<u8>),
+}
+
+impl Kind {
+    const fn new(name: &'static str, volatile: bool, encode: fn(&[u8], &mut Vec<u8>)) -> Kind {
+        Kind { name, volatile, encode }
+    }
+}
+
+const SET: Kind = Kind::new("set", false, |key, out| encode(&[b"SET", key, &VALUE], out));
+const SET_EX: Kind =
+    Kind::new("set-ex", true, |key, out| encode(&[b"SET", key, &VALUE, b"EX", b"1800"], out));
+const KINDS: &[Kind] = &[
+    Kind::new("ping", false, |_, out| encode(&[b"PING"], out)),
+    Kind::new("get", false, |key, out| encode(&[b"GET", key], out)),
+    SET,
+    SET_EX,
+    Kind::new("getex", true, |key, out| encode(&[b"GETEX", key, b"EX", b"1800"], out)),
+    Kind::new("set-new-ex", false, |key, out| {
         encode(&[b"SET", &[b"new:", key].concat(), &VALUE, b"EX", b"1800"], out);
     }),
 ];
@@ -155,22 +172,22 @@ fn pipelines(requests: usize, encode: fn(&[u8], &mut Vec<u8>)) -> Vec<Vec<u8>> {
 
 /// Serves `requests` requests of one kind; says what it found wrong.
 fn serve(kind: &str, requests: usize) -> Result<f64, String> {
-    let known = KINDS.iter().find(|(name, _, _)| *name == kind);
-    let (_, volatile, encode) = known.ok_or("no such kind of request")?;
+    let kind = KINDS.iter().find(|known| known.name == kind).ok_or("no such kind of request")?;
     let services = services();
     let mut server = Server::new(&services);
-    let fill = if *volatile { KINDS[3].2 } else { KINDS[2].2 };
-    for input in pipelines(KEYS, fill) {
+    let fill = if kind.volatile { SET_EX } else { SET };
+    for input in pipelines(KEYS, fill.encode) {
         server.run(&input);
     }
     // A second later, so that deadlines slide.
     server.state.set_now_us((START_MS + 1000) * 1000);
-    let inputs = pipelines(requests, *encode);
-    let start = std::time::Instant::now();
+    let inputs = pipelines(requests, kind.encode);
+    let start = Stopwatch::ticks();
     for input in &inputs {
         measured(&mut server, input);
     }
-    let nanoseconds = start.elapsed().as_nanos() as f64 / requests as f64;
+    let elapsed_us = server.state.stopwatch.microseconds(start, Stopwatch::ticks());
+    let nanoseconds = elapsed_us as f64 * 1000.0 / requests as f64;
     if server.out.first() == Some(&b'-') {
         return Err(String::from_utf8_lossy(&server.out).lines().next().unwrap_or_default().to_owned());
     }
@@ -213,7 +230,7 @@ fn main() -> ExitCode {
     // `cargo test --benches` only wants to know that it works.
     let requests = if std::env::args().any(|word| word == "--bench") { REQUESTS } else { PIPELINE };
     println!("instructions a request, {KEYS} keys, values of {} bytes, pipeline {PIPELINE}:", VALUE.len());
-    for (kind, _, _) in KINDS {
+    for Kind { name: kind, .. } in KINDS {
         match count_instructions(kind, requests) {
             Ok(count) => println!("  {kind:12} {:8.1}", count as f64 / requests as f64),
             Err(error) => println!("  {kind:12} not counted: {error}"),

@@ -1,4 +1,4 @@
-//! Runs every file of tests/transcripts against servers on sockets: Cloakroom, and redis-server as the oracle.
+//! Runs every file of tests/transcripts in process and against servers on sockets: Cloakroom, and redis-server as the oracle.
 //!
 //! Each file gets a server process of its own, and another one after each failure. All mismatches of all files are collected before a test fails. The format is
 //! described in `cloakroom::testing::transcript`. `CLOAKROOM_TRANSCRIPTS=text` runs only the cases whose `file: name` has that text.
@@ -10,7 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cloakroom::base::allocator::Counting;
+use cloakroom::config::{Config, Permission};
+use cloakroom::testing::in_process::{InProcess, services};
 use cloakroom::testing::transcript::{Patience, Place, Received, Target, Transcript, run_case};
+
+/// What the server in process counts its memory with, as the binary does.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// How long a reply may take before it counts as missing, and how long a poll goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +29,7 @@ fn redis_server_answers_as_the_transcripts_say() {
     let program = find_in_path("redis-server")
         .expect("redis-server must be installed: the transcripts are checked against it");
     let place = redis_place(&program);
-    run_all("redis-server", place, |port, dir| {
+    let command = |port: u16, dir: &Path| {
         let mut command = Command::new(&program);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(dir);
         command.args([
@@ -36,12 +43,13 @@ fn redis_server_answers_as_the_transcripts_say() {
             "yes",
         ]);
         command
-    });
+    };
+    run_all("redis-server", place, &|| Box::new(Server::start(&command)));
 }
 
 #[test]
 fn cloakroom_answers_as_the_transcripts_say() {
-    run_all("cloakroom", Place::Cloakroom, |port, dir| {
+    let command = |port: u16, dir: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
         command.args(["--port", &port.to_string(), "--dir"]).arg(dir);
         command.args([
@@ -55,6 +63,18 @@ fn cloakroom_answers_as_the_transcripts_say() {
             "yes",
         ]);
         command
+    };
+    run_all("cloakroom", Place::Cloakroom, &|| Box::new(Server::start(&command)));
+}
+
+#[test]
+fn the_library_answers_as_the_transcripts_say() {
+    run_all("in process", Place::Process, &|| {
+        let mut config = Config::default();
+        config.enable_debug_command = Permission::Yes;
+        config.save.clear();
+        // A connection's state borrows the server's, which therefore lives on; there is one for each file and each failure.
+        Box::new(InProcess::new(Box::leak(Box::new(services(config)))))
     });
 }
 
@@ -92,7 +112,7 @@ struct Tally {
     failures: Vec<String>,
 }
 
-fn run_all(server: &str, place: Place, command: impl Fn(u16, &Path) -> Command) {
+fn run_all(server: &str, place: Place, start: &dyn Fn() -> Box<dyn Target>) {
     let wanted = std::env::var("CLOAKROOM_TRANSCRIPTS").unwrap_or_default();
     let mut tally = Tally::default();
     for path in transcript_files() {
@@ -105,7 +125,7 @@ fn run_all(server: &str, place: Place, command: impl Fn(u16, &Path) -> Command) 
                 continue;
             }
         };
-        run_file(&file, &transcript, place, &wanted, &command, &mut tally);
+        run_file(&file, &transcript, place, &wanted, start, &mut tally);
     }
     println!("{server}: {} cases ran, {} skipped", tally.run, tally.skipped.len());
     for case in &tally.skipped {
@@ -125,10 +145,10 @@ fn run_file(
     transcript: &Transcript,
     place: Place,
     wanted: &str,
-    command: &impl Fn(u16, &Path) -> Command,
+    start: &dyn Fn() -> Box<dyn Target>,
     tally: &mut Tally,
 ) {
-    let mut server: Option<Server> = None;
+    let mut server: Option<Box<dyn Target>> = None;
     for case in &transcript.cases {
         if !format!("{file}: {}", case.name).contains(wanted) {
             continue;
@@ -138,7 +158,7 @@ fn run_file(
             continue;
         }
         tally.run += 1;
-        let outcome = run_case(case, server.get_or_insert_with(|| Server::start(command)));
+        let outcome = run_case(case, server.get_or_insert_with(start).as_mut());
         if let Err(mismatch) = outcome {
             // A case that stopped half-way may have left a password or a pause behind: the next one gets a new server.
             server = None;

@@ -79,7 +79,7 @@ fn other_value(directive: &Directive) -> Value {
         (Value::MemoryOrPercent(_), _) => Value::MemoryOrPercent(MemoryOrPercent::Percent(7)),
         (Value::Text(_), _) => Value::Text("o ther".to_string()),
         (Value::Bytes(_), _) => Value::Bytes(b"o \xff\n\"ther".to_vec()),
-        (Value::Words(_), Kind::Primary) => Value::Words(vec!["host".to_string(), "6379".to_string()]),
+        (Value::Words(_), Kind::Primary) => Value::Words(vec!["one".to_string(), "7000".to_string()]),
         (Value::Words(_), _) => Value::Words(vec!["one".to_string(), "#two".to_string()]),
         (Value::FileMode(_), _) => Value::FileMode(FileMode(0o640)),
         (Value::Notify(_), _) => Value::Notify(NotifyFlags::ALL | NotifyFlags::KEYEVENT),

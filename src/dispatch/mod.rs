@@ -7,6 +7,7 @@ mod expire;
 mod leave;
 mod memory;
 mod transaction;
+mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
 pub use memory::{evict_clients, relieve};
+pub use wake::wake;

@@ -84,7 +84,7 @@ impl WatchTable {
     /// The names of the keys that are watched in one of these databases.
     pub fn keys_of(&self, databases: [usize; 2]) -> Vec<Box<[u8]>> {
         let watched = self.keys.iter().flat_map(|keys| keys.keys());
-        watched.filter(|each| databases.contains(&each.database)).map(|each| each.key.clone()).collect()
+        watched.filter(|id| databases.contains(&id.database)).map(|id| id.key.clone()).collect()
     }
 
     pub fn is_empty(&self) -> bool {

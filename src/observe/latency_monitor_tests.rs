@@ -1,3 +1,5 @@
+//! The latency monitor against what redis-server 7.0.15 answers from the same spikes.
+
 use super::*;
 
 /// Milliseconds of one DEBUG SLEEP a second, as redis-server 7.0.15 recorded them from `FIRST_SECOND` on.

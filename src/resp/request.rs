@@ -249,10 +249,11 @@ impl Parser {
                 Ok(Step::Incomplete)
             };
         };
-        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-        if line.len() > limits.inline_max {
+        // The carriage return counts, since it may arrive before the line feed that makes it a part of the end.
+        if end > limits.inline_max {
             return Err(ParseError::TooBigInline);
         }
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         let range = ArgRange { start: self.at as u32, len: line.len() as u32 };
         self.at += end + 1;
         Ok(Step::Inline(range))
@@ -415,6 +416,30 @@ mod tests {
         assert_eq!(parse_all(&long), Err(ParseError::TooBigInline));
         assert_eq!(parse_all(&[b"*", &long[..]].concat()), Err(ParseError::TooBigMultibulkLine));
         assert_eq!(parse_all(&[b"*1\r\n$", &long[..]].concat()), Err(ParseError::TooBigBulkLine));
+    }
+
+    #[test]
+    fn the_longest_line_does_not_depend_on_how_it_arrives() {
+        for (length, fits) in [(LIMITS.inline_max - 1, true), (LIMITS.inline_max, false)] {
+            let line = [&vec![b'x'; length][..], b"\r\n"].concat();
+            let whole = parse_all(&line);
+            let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+            let cut = parser.advance(&line[..line.len() - 1], &LIMITS, &mut ranges);
+            assert_eq!((whole.is_ok(), cut == Ok(Step::Incomplete)), (fits, fits), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_long_request_is_never_read_twice() {
+        let input = [&b"*100001\r\n"[..], &b"$4\r\nMGET\r\n".repeat(100_001)].concat();
+        let (mut parser, mut ranges) = (Parser::default(), Vec::new());
+        for end in (0..input.len()).step_by(16 * 1024) {
+            assert_eq!(parser.advance(&input[..end], &LIMITS, &mut ranges), Ok(Step::Incomplete));
+            // The next call goes on from here: less than one argument of what has come is still to be read.
+            assert!(end - parser.at < b"*100001\r\n".len().max(b"$4\r\nMGET\r\n".len()));
+        }
+        assert_eq!(parser.advance(&input, &LIMITS, &mut ranges), Ok(Step::Request));
+        assert_eq!((ranges.len(), parser.at), (100_001, input.len()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
 use crate::config::Config;
-use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve, wake};
 use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::rates::SAMPLE_MS;
@@ -36,11 +36,12 @@ const READ_BYTES: usize = 64 * 1024;
 const OUTPUT_FLUSH_BYTES: usize = 256 * 1024;
 /// Output that does not yet count against client-output-buffer-limit while it is made; Redis has a fixed buffer of this size.
 const OUTPUT_UNCOUNTED_BYTES: usize = 16 * 1024;
+/// The most unprocessed input of a client, whatever the configuration says: places in it are 32 bits wide, and one read may add as
+/// much again.
+const INPUT_BYTES_MAX: u64 = i32::MAX as u64;
 const EVENTS_MAX: usize = 256;
 /// How often clients are looked at for timeouts.
 const CRON_MS: i64 = 500;
-/// What a client hears whose waiting CLIENT UNBLOCK has ended with ERROR.
-const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// The poller's name for the loop's own eventfd.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -228,7 +229,14 @@ impl<'s> EventLoop<'s> {
                 if flags.contains(epoll::EventFlags::OUT) {
                     self.flush(place);
                 }
-                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+                    && !self.polls_input(place)
+                {
+                    // The poller reports this until the socket is closed, and nobody is going to read it.
+                    self.close(place);
+                } else if flags
+                    .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+                {
                     used += self.read(place, used);
                 }
             }
@@ -501,7 +509,7 @@ impl<'s> EventLoop<'s> {
         for range in &mut connection.partial {
             range.start -= consumed as u32;
         }
-        let limit = self.state.config.client_query_buffer_limit as usize;
+        let limit = self.state.config.client_query_buffer_limit.min(INPUT_BYTES_MAX) as usize;
         if connection.pending.len() + connection.partial.len() * size_of::<ArgRange>() > limit {
             self.state.count(Count::QueryBufferLimitDisconnections, 1);
             tracing::warn!(
@@ -599,7 +607,10 @@ impl<'s> EventLoop<'s> {
         for message in std::mem::take(&mut self.state.effects.local) {
             match message {
                 Message::Deliver { place, bytes, .. } if place == running => {
-                    self.output.extend_from_slice(&bytes);
+                    // Behind the last reply of a client that leaves nothing follows.
+                    if self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::No) {
+                        self.output.extend_from_slice(&bytes);
+                    }
                 }
                 message => self.receive(message),
             }
@@ -638,7 +649,7 @@ impl<'s> EventLoop<'s> {
     /// Queues bytes for a client; they are sent at the end of the group.
     fn deliver(&mut self, place: usize, id: u64, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
-        if connection.client.info.id == id && connection.client.closing != Closing::Now {
+        if connection.client.info.id == id && connection.client.closing == Closing::No {
             if connection.output_bytes() == 0 {
                 self.delivered.push(place);
             }
@@ -677,27 +688,13 @@ impl<'s> EventLoop<'s> {
     fn wake_blocked(&mut self) {
         for place in std::mem::take(&mut self.blocked) {
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
-            let done = match connection.client.blocked {
-                None => continue,
-                Some(Blocked::Paused) => self.state.services.pause_at(self.state.now_ms).is_none(),
-                Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= self.state.now_ms,
-                Some(Blocked::Unblocked) => true,
-            };
-            if !done {
+            if connection.client.blocked.is_none() {
+                continue;
+            }
+            if !wake(&mut self.state, &mut connection.client, &mut self.output) {
                 self.blocked.push(place);
                 continue;
             }
-            let mut reply = Reply::new(&mut self.output, connection.client.protocol);
-            match connection.client.blocked {
-                Some(Blocked::Waiting { answer, .. }) => reply.integer(answer),
-                Some(Blocked::Unblocked) => {
-                    reply.error(UNBLOCKED);
-                    self.state.services.statistics.record_error(UNBLOCKED.as_bytes());
-                    self.state.count(Count::ErrorReplies, 1);
-                }
-                Some(Blocked::Paused) | None => {}
-            }
-            connection.client.blocked = None;
             let info = &connection.client.info;
             info.set_flag(ClientFlags::BLOCKED, false);
             info.unblockable.store(false, Relaxed);
@@ -835,6 +832,12 @@ impl<'s> EventLoop<'s> {
         self.vacant.push(place);
     }
 
+    /// Whether input of the connection at `place` is read when it comes; a blocked client's is not.
+    fn polls_input(&self, place: usize) -> bool {
+        let connection = self.connections.get(place).and_then(Option::as_deref);
+        connection.is_some_and(|connection| connection.polls_input)
+    }
+
     fn poll_input(&mut self, place: usize, on: bool) {
         if let Some(connection) = self.connections[place].as_deref_mut()
             && connection.polls_input != on
@@ -863,7 +866,8 @@ impl<'s> EventLoop<'s> {
     }
 }
 
-fn limits(config: &Config, client: &Client) -> Limits {
+/// What a client may send at present.
+pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
     let unauthenticated = client.gates.has(Gates::UNAUTHENTICATED);
     let (bulk_len_max, multibulk_len_max) = if unauthenticated {
         (config.unauthenticated_max_bulk_len, config.unauthenticated_max_multibulk_len)

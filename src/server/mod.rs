@@ -10,5 +10,6 @@ mod logging;
 mod run;
 mod system;
 
+pub(crate) use event_loop::limits;
 pub use logging::{LogError, Logging};
 pub use run::{Launch, StartError, run};

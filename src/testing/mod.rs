@@ -3,4 +3,7 @@
 //! Nothing here runs in the server. A module of this folder may know the text of the protocol, but opens no socket and
 //! reads no clock itself: what it drives is passed in.
 
+pub mod fuzz;
+pub mod in_process;
+pub mod model;
 pub mod transcript;

@@ -161,6 +161,7 @@ fn sequence<'a>(words: &mut Words<'a>) -> (Vec<Argument>, Option<&'a str>, bool)
             "[" | "<" => {
                 let (group, group_repeats) = choice(words);
                 if group.kind == Kind::Block && group.parts.is_empty() {
+                    // `[...]`: what is in front of it may come again.
                     repeats |= group_repeats;
                     continue;
                 }
@@ -418,6 +419,12 @@ mod tests {
         }
     }
 
+    /// Clients that build help from the tree (redis-cli) trust that groups have parts.
+    fn is_whole(argument: &Argument) -> bool {
+        let group = matches!(argument.kind, Kind::Block | Kind::OneOf);
+        group != argument.parts.is_empty() && argument.parts.iter().all(is_whole)
+    }
+
     #[test]
     fn each_row_of_the_table_can_be_read() {
         for command in crate::command::COMMANDS.iter() {
@@ -425,6 +432,7 @@ mod tests {
             let balanced =
                 |open, close| spec.syntax.matches(open).count() == spec.syntax.matches(close).count();
             assert!(balanced('[', ']') && balanced('<', '>'), "{}", spec.syntax);
+            assert!(arguments(spec).iter().all(is_whole), "{}", spec.syntax);
             let required = arguments(spec).iter().any(|argument| !argument.optional);
             let words = command.full_name.split('|').count() as u32;
             let more = crate::command::spec::arity(spec.syntax).unsigned_abs() > words;

@@ -1,0 +1,378 @@
+//! A server without sockets, threads or a clock: several in-memory connections to one event loop's state.
+//!
+//! It owns the bytes between a client and the core, and a clock that only [`InProcess::advance`] moves. It shares everything from the
+//! parser to the effects with the event loop; what it leaves out is what needs an operating system: polling, write limits, idle
+//! timeouts. The invariant that matters: when a call returns, all that it caused has happened, so nothing ever needs waiting for.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
+
+use super::transcript::{Patience, Received, Target};
+use crate::base::clock::Stopwatch;
+use crate::base::quote::split_args;
+use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message};
+use crate::command::{COMMANDS, LoopState};
+use crate::config::Config;
+use crate::dispatch::{execute, expire_round, forget_client, prepare, wake};
+use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
+use crate::observe::counters::{Count, Gauge};
+use crate::observe::statistics::Statistics;
+use crate::resp::{ArgRange, Args, ParseError, Parser, Reply, Step};
+use crate::server::limits;
+use crate::services::{Control, Identity, Services, Settings};
+
+/// What the clock shows at the start: a day of 2023, in Unix milliseconds.
+pub const START_MS: i64 = 1_700_000_000_000;
+/// The seed of the hash and of the loop's random numbers: every run is the same.
+const SEED: u64 = 0x00c1_0a4b;
+/// Steps in which the clock moves; a long way is gone in larger ones.
+const STEPS_MAX: i64 = 1024;
+
+static STOPWATCH: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::calibrated);
+
+/// A process that cannot be told anything: every configuration is fine, and it never ends.
+struct NoControl;
+
+impl Control for NoControl {
+    fn apply(&self, _old: &Config, _new: &Config) -> Result<(), (String, String)> {
+        Ok(())
+    }
+
+    fn shut_down(&self) {}
+}
+
+/// The shared state of a server with one event loop.
+pub fn services(config: Config) -> Services {
+    let keyspace =
+        Keyspace::new(config.databases as usize, 1, KeyHasher::fixed(SEED), Reclaimer::inline(), START_MS);
+    let identity = Identity {
+        run_id: "0".repeat(40),
+        started_ms: START_MS,
+        loops: 1,
+        executable: String::from("/in/process/cloakroom"),
+    };
+    Services::new(
+        keyspace,
+        Settings::new(config, None),
+        Clients::new(Box::new([Mailbox::new(Box::new(|| {}))])),
+        Statistics::new(1, COMMANDS.count),
+        Box::new(NoControl),
+        identity,
+    )
+}
+
+struct Connection {
+    client: Client,
+    /// Input from the start of a request that is not whole, or has to wait.
+    input: Vec<u8>,
+    parser: Parser,
+    ranges: Vec<ArgRange>,
+}
+
+/// See the module's text.
+pub struct InProcess<'s> {
+    state: LoopState<'s>,
+    /// By place; a place is never used again.
+    connections: Vec<Option<Box<Connection>>>,
+    /// What each client has not read yet; it outlives the connection.
+    outputs: Vec<Vec<u8>>,
+    next_expire_ms: i64,
+}
+
+impl<'s> InProcess<'s> {
+    pub fn new(services: &'s Services) -> InProcess<'s> {
+        let mut state = LoopState::new(services, 0, SEED, *STOPWATCH);
+        state.set_now_us(START_MS * 1000);
+        InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms: START_MS + TICK_MS }
+    }
+
+    /// Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.state.now_ms
+    }
+
+    /// Opens a connection and gives its place.
+    pub fn connect(&mut self) -> usize {
+        self.state.refresh();
+        let (services, place) = (self.state.services, self.connections.len());
+        let address = format!("127.0.0.1:{}", 49_152 + place % 16_384);
+        let info = Arc::new(ClientInfo::new(
+            services.clients.next_id(),
+            address,
+            String::from("127.0.0.1:6379"),
+            8 + place as i32,
+            self.state.loop_index,
+            place,
+            self.state.now_ms,
+            ClientFlags::LOCAL,
+        ));
+        services.clients.add(Arc::clone(&info));
+        let client = Client::new(info, !self.state.config.requirepass.is_empty());
+        let parser = Parser::default();
+        let connection = Connection { client, input: Vec::new(), parser, ranges: Vec::new() };
+        self.connections.push(Some(Box::new(connection)));
+        self.outputs.push(Vec::new());
+        self.state.count(Count::ConnectionsReceived, 1);
+        self.state.statistics.counters.rise(Gauge::ConnectedClients);
+        place
+    }
+
+    /// Closes a connection, from either side. What it was sent can still be read.
+    pub fn disconnect(&mut self, place: usize) {
+        let Some(mut connection) = self.connections[place].take() else { return };
+        if connection.client.blocked.is_some() {
+            self.state.statistics.counters.fall(Gauge::BlockedClients);
+        }
+        forget_client(&mut self.state, &mut connection.client);
+        self.state.services.clients.remove(connection.client.info.id);
+        self.state.statistics.counters.fall(Gauge::ConnectedClients);
+    }
+
+    pub fn is_open(&self, place: usize) -> bool {
+        self.connections[place].is_some()
+    }
+
+    /// Takes what the server has sent to a client since the last call.
+    pub fn take_output(&mut self, place: usize) -> Vec<u8> {
+        std::mem::take(&mut self.outputs[place])
+    }
+
+    /// Bytes come from a client: all requests that they complete run, and their effects reach everybody. A closed connection
+    /// swallows them.
+    pub fn feed(&mut self, place: usize, bytes: &[u8]) {
+        let Some(connection) = self.connections[place].as_deref_mut() else { return };
+        connection.input.extend_from_slice(bytes);
+        connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
+        self.state.count(Count::NetInputBytes, bytes.len() as u64);
+        self.state.started_ticks = Stopwatch::ticks();
+        self.state.refresh();
+        self.run(place);
+        self.settle();
+    }
+
+    /// Moves the clock, tick by tick unless the way is long, with all that is due on the way.
+    pub fn advance(&mut self, milliseconds: u64) {
+        let way_ms = i64::try_from(milliseconds).unwrap_or(i64::MAX / 4);
+        let until_ms = self.state.now_ms.saturating_add(way_ms).min(i64::MAX / 4000);
+        let step_ms = (way_ms / STEPS_MAX).max(TICK_MS);
+        while self.state.now_ms < until_ms {
+            let now_ms = (self.state.now_ms + step_ms).min(until_ms);
+            self.state.set_now_us(now_ms * 1000);
+            self.settle();
+            if now_ms >= self.next_expire_ms {
+                while expire_round(&mut self.state) {}
+                self.next_expire_ms = now_ms + TICK_MS;
+                self.deliver_local();
+            }
+        }
+    }
+
+    /// Runs the whole requests that lie in a connection's input.
+    fn run(&mut self, place: usize) {
+        while let Some(connection) = self.connections[place].as_deref_mut() {
+            let client = &mut connection.client;
+            if client.blocked.is_some() || client.closing != Closing::No || client.info.is_killed() {
+                return;
+            }
+            let limits = limits(&self.state.config, client);
+            let (input, ranges) = (&connection.input, &mut connection.ranges);
+            let words;
+            let args = match connection.parser.advance(input, &limits, ranges) {
+                Ok(Step::Incomplete) => return,
+                Ok(Step::Request) => Args::new(input, ranges),
+                Ok(Step::Inline(line)) => {
+                    match Words::split(&input[line.start as usize..][..line.len as usize]) {
+                        Ok(split) => {
+                            words = split;
+                            words.args()
+                        }
+                        Err(error) => return self.refuse(place, error),
+                    }
+                }
+                Err(error) => return self.refuse(place, error),
+            };
+            let ran = args.is_empty() || {
+                let prepared = prepare(&self.state.services.keyspace, args);
+                execute(&mut self.state, client, prepared, args, &mut self.outputs[place])
+            };
+            // A request that has to wait is parsed again when it may go on.
+            let consumed = if ran { connection.parser.at } else { 0 };
+            connection.input.drain(..consumed);
+            connection.parser = Parser::default();
+            connection.ranges.clear();
+            if client.blocked.is_some() {
+                let waiting = matches!(client.blocked, Some(Blocked::Waiting { .. }));
+                client.info.set_flag(ClientFlags::BLOCKED, true);
+                client.info.unblockable.store(waiting, Relaxed);
+                self.state.statistics.counters.rise(Gauge::BlockedClients);
+            }
+            self.deliver_local();
+        }
+    }
+
+    /// Answers input that does not keep to the protocol; the connection ends.
+    fn refuse(&mut self, place: usize, error: ParseError) {
+        let Some(connection) = self.connections[place].as_deref_mut() else { return };
+        let client = &mut connection.client;
+        Reply::new(&mut self.outputs[place], client.protocol).error(format!("ERR {error}"));
+        client.closing = Closing::AfterReply;
+    }
+
+    /// Lets happen what the last request or tick has caused, until nothing more follows.
+    fn settle(&mut self) {
+        loop {
+            let mut messages = Vec::new();
+            self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
+            let mut quiet = messages.is_empty();
+            for message in messages {
+                self.receive(message);
+            }
+            for place in 0..self.connections.len() {
+                quiet &= !self.look_after(place);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// Closes or wakes a client whose time has come; says whether it was so.
+    fn look_after(&mut self, place: usize) -> bool {
+        let Some(connection) = self.connections[place].as_deref_mut() else { return false };
+        let client = &mut connection.client;
+        if client.closing != Closing::No || client.info.is_killed() {
+            self.disconnect(place);
+            return true;
+        }
+        if client.blocked.is_none() || !wake(&mut self.state, client, &mut self.outputs[place]) {
+            return false;
+        }
+        client.info.set_flag(ClientFlags::BLOCKED, false);
+        client.info.unblockable.store(false, Relaxed);
+        self.state.statistics.counters.fall(Gauge::BlockedClients);
+        self.run(place);
+        true
+    }
+
+    fn deliver_local(&mut self) {
+        for message in std::mem::take(&mut self.state.effects.local) {
+            self.receive(message);
+        }
+    }
+
+    /// Does what a message asks.
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Deliver { place, id, bytes } => {
+                // Behind the last reply of a client that leaves nothing follows.
+                if self.client_of(place, id).is_some_and(|client| client.closing == Closing::No) {
+                    self.outputs[place].extend_from_slice(&bytes);
+                }
+            }
+            Message::Kill { place, id } => {
+                if self.client_of(place, id).is_some() {
+                    self.disconnect(place);
+                }
+            }
+            Message::Unblock { place, id, error } => {
+                let Some(client) = self.client_of(place, id) else { return };
+                if let Some(Blocked::Waiting { answer, .. }) = client.blocked {
+                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
+                    client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                }
+            }
+            Message::Unpause | Message::Stop => {}
+        }
+    }
+
+    fn client_of(&mut self, place: usize, id: u64) -> Option<&mut Client> {
+        let connection = self.connections.get_mut(place)?.as_deref_mut()?;
+        (connection.client.info.id == id).then_some(&mut connection.client)
+    }
+}
+
+/// A plain line, split into words.
+struct Words {
+    bytes: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl Words {
+    fn split(line: &[u8]) -> Result<Words, ParseError> {
+        let mut words = Words { bytes: Vec::new(), ranges: Vec::new() };
+        for word in split_args(line).map_err(|_| ParseError::UnbalancedQuotes)? {
+            words.ranges.push(ArgRange { start: words.bytes.len() as u32, len: word.len() as u32 });
+            words.bytes.extend_from_slice(&word);
+        }
+        Ok(words)
+    }
+
+    fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.ranges)
+    }
+}
+
+impl Target for InProcess<'_> {
+    fn open(&mut self) -> Result<usize, String> {
+        Ok(self.connect())
+    }
+
+    fn send(&mut self, connection: usize, bytes: &[u8]) {
+        self.feed(connection, bytes);
+    }
+
+    fn receive(&mut self, connection: usize, _patience: Patience) -> Received {
+        match self.take_output(connection) {
+            bytes if !bytes.is_empty() => Received::Bytes(bytes),
+            _ if self.is_open(connection) => Received::Nothing,
+            _ => Received::Closed,
+        }
+    }
+
+    fn close(&mut self, connection: usize) {
+        self.disconnect(connection);
+    }
+
+    fn advance(&mut self, milliseconds: u64) {
+        InProcess::advance(self, milliseconds);
+    }
+
+    fn retry(&mut self, _attempt: u32) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_run_whole_and_deadlines_follow_the_clock() {
+        let services = services(Config::default());
+        let mut server = InProcess::new(&services);
+        let client = server.connect();
+        for piece in [&b"*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nP"[..], b"X\r\n$3\r\n100\r\nPING\r"] {
+            server.feed(client, piece);
+        }
+        assert_eq!(server.take_output(client), b"+OK\r\n");
+        server.feed(client, b"\nGET k\r\n");
+        assert_eq!(server.take_output(client), b"+PONG\r\n$1\r\nv\r\n");
+        server.advance(99);
+        server.feed(client, b"GET k\r\n");
+        server.advance(1);
+        server.feed(client, b"GET k\r\n");
+        assert_eq!(server.take_output(client), b"$1\r\nv\r\n$-1\r\n");
+    }
+
+    #[test]
+    fn a_protocol_error_ends_only_its_own_connection() {
+        let services = services(Config::default());
+        let mut server = InProcess::new(&services);
+        let (bad, good) = (server.connect(), server.connect());
+        server.feed(bad, b"PING\r\n*x\r\nPING\r\n");
+        assert_eq!(server.take_output(bad), b"+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n");
+        assert!(!server.is_open(bad) && server.is_open(good));
+        server.feed(good, b"PING\r\n");
+        assert_eq!(server.take_output(good), b"+PONG\r\n");
+    }
+}

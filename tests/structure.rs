@@ -1,0 +1,159 @@
+//! The shape of the source tree: which module may use which, where `unsafe` may be, what each file says at its top, and that each command
+//! has a transcript.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cloakroom::command::COMMANDS;
+
+/// Longer files are to be split by idea.
+const FILE_LINES_MAX: usize = 900;
+/// The only files with `unsafe` code; the tests of those in the keyspace run under AddressSanitizer (tests/run).
+const UNSAFE_FILES: [&str; 6] = [
+    "src/base/allocator.rs",
+    "src/base/clock.rs",
+    "src/keyspace/entry.rs",
+    "src/keyspace/prefetch.rs",
+    "src/keyspace/table.rs",
+    "src/main.rs",
+];
+/// How many lines above an `unsafe` block its reason may begin.
+const REASON_LINES: usize = 8;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `folder` with this extension, with their text; names are relative to the repository.
+fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
+    let mut folders: Vec<PathBuf> = vec![root().join(folder)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the repository") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                // What builds and downloads leave behind is not ours.
+                let ours = path.file_name().is_none_or(|name| name != "target" && name != "node_modules");
+                folders.extend(ours.then_some(path));
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let text = std::fs::read_to_string(&path).expect("a text file");
+                let name = path.strip_prefix(root()).expect("a file of the repository").display().to_string();
+                files.push((name, text));
+            }
+        }
+    }
+    files.sort();
+    assert!(!files.is_empty(), "there is something below {folder}");
+    files
+}
+
+fn rust_files() -> Vec<(String, String)> {
+    let folders =
+        ["src", "tests", "benches", "fuzz"].into_iter().filter(|folder| root().join(folder).is_dir());
+    folders.flat_map(|folder| files(folder, "rs")).collect()
+}
+
+/// The code of a line, without its comment. Good enough here: no string of ours has `//` before code that matters.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+fn fail_if_any(problems: Vec<String>) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// Modules and their ranks, as src/lib.rs lists them; those beside the ranks are left out.
+fn ranks() -> BTreeMap<String, u32> {
+    let text = std::fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
+    let (mut ranks, mut rank) = (BTreeMap::new(), None);
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("// ") {
+            rank = heading.strip_prefix("rank ").and_then(|rest| rest.chars().next()?.to_digit(10));
+        } else if let Some(name) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';'))
+            && let Some(rank) = rank
+        {
+            ranks.insert(name.to_owned(), rank);
+        }
+    }
+    assert!(ranks.len() > 5, "src/lib.rs lists modules by rank");
+    ranks
+}
+
+#[test]
+fn a_module_uses_only_modules_of_a_lower_or_equal_rank() {
+    let ranks = ranks();
+    let mut problems = Vec::new();
+    for (name, text) in files("src", "rs") {
+        let module = name.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
+        let Some(rank) = ranks.get(module) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            for used in code(line).split("crate::").skip(1) {
+                let end = used.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+                let used = &used[..end.unwrap_or(used.len())];
+                if ranks.get(used).is_none_or(|used| used > rank) {
+                    problems.push(format!("{name}:{}: {module} (rank {rank}) uses {used}", number + 1));
+                }
+            }
+        }
+    }
+    fail_if_any(problems);
+}
+
+#[test]
+fn each_file_says_at_its_top_what_it_is() {
+    let unsaid = rust_files().into_iter().filter(|(_, text)| !text.starts_with("//! "));
+    fail_if_any(unsaid.map(|(name, _)| name).collect());
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long = rust_files().into_iter().map(|(name, text)| (name, text.lines().count()));
+    let long = long.filter(|(_, lines)| *lines > FILE_LINES_MAX);
+    fail_if_any(long.map(|(name, lines)| format!("{name}: {lines} lines")).collect());
+}
+
+#[test]
+fn unsafe_code_is_in_few_files_and_has_its_reason() {
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let code = code(line);
+            // Spelled in two parts, so that this file does not find itself.
+            let found =
+                ["{", "fn ", "impl "].iter().any(|what| code.contains(&format!("{} {what}", "unsafe")));
+            if !found {
+                continue;
+            }
+            if !UNSAFE_FILES.contains(&name.as_str()) {
+                problems
+                    .push(format!("{name}:{}: this file is not among those with unsafe code", number + 1));
+            }
+            let above = &lines[number.saturating_sub(REASON_LINES)..number];
+            let reason = |line: &&str| line.contains("// SAFETY:") || line.contains("# Safety");
+            // The methods of an allocator have the trait's contract.
+            if !above.iter().any(reason) && !name.ends_with("allocator.rs") {
+                problems.push(format!("{name}:{}: no reason why this is sound", number + 1));
+            }
+        }
+    }
+    fail_if_any(problems);
+}
+
+#[test]
+fn each_command_has_a_transcript() {
+    let transcripts = files("tests/transcripts", "txt");
+    let lines: Vec<String> =
+        transcripts.iter().flat_map(|(_, text)| text.lines().map(str::to_ascii_lowercase)).collect();
+    // A line sends the command, alone or with arguments, by whichever connection.
+    let sends = |line: &String, words: &str| {
+        line.split_once("> ").is_some_and(|(_, sent)| {
+            sent.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+    };
+    let missing = COMMANDS.iter().filter(|command| command.subcommands.is_empty()).filter(|command| {
+        let words = command.full_name.replace('|', " ");
+        !lines.iter().any(|line| sends(line, &words))
+    });
+    fail_if_any(missing.map(|command| format!("no transcript sends {}", command.full_name)).collect());
+}
