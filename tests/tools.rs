@@ -76,7 +76,9 @@ impl Server {
     /// Starts a tool that does not end by itself.
     fn watch(&self, command: Command) -> Watched {
         let mut command = command;
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the tool runs");
+        // It ends with the server, and then says so.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the tool runs");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         Watched { child, output }
     }
