@@ -11,6 +11,8 @@ use crate::resp::{ArgRange, Args};
 pub const BATCH_REQUESTS: usize = 64;
 /// Cache lines of an entry that are prefetched: header, key and the beginning of the value; the processor follows from there.
 const ENTRY_LINES: usize = 10;
+/// Requests whose entries are under way while an earlier one runs: as many as fit the first-level cache beside its other contents.
+const ENTRIES_AHEAD: usize = 8;
 
 /// One parsed request.
 #[derive(Clone, Copy)]
@@ -91,12 +93,27 @@ impl Batch {
         });
     }
 
-    /// The second step of prefetching, for the requests from `first` on.
+    /// The second step of prefetching begins: the entries of the next few requests from `first` on. The rest follows one by one
+    /// while these run ([`Batch::prefetch_ahead_of`]), so that entries arrive shortly before they are used and do not push each other
+    /// out of the cache.
     pub fn prefetch_entries(&self, keyspace: &Keyspace, first: usize) {
-        for request in &self.requests[first..] {
-            if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
-                keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
-            }
+        for index in first..first + ENTRIES_AHEAD {
+            self.prefetch_entry(keyspace, index);
+        }
+    }
+
+    /// Keeps the prefetched entries ahead of the request at `index`, which is about to run.
+    #[inline]
+    pub fn prefetch_ahead_of(&self, keyspace: &Keyspace, index: usize) {
+        self.prefetch_entry(keyspace, index + ENTRIES_AHEAD);
+    }
+
+    #[inline]
+    fn prefetch_entry(&self, keyspace: &Keyspace, index: usize) {
+        if let Some(request) = self.requests.get(index)
+            && let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key)
+        {
+            keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
         }
     }
 

@@ -452,6 +452,7 @@ impl<'s> EventLoop<'s> {
     fn run_requests(&mut self, turn: &mut Turn) -> bool {
         let place = turn.place;
         for index in turn.requests.clone() {
+            self.batch.prefetch_ahead_of(&self.state.services.keyspace, index);
             let request = self.batch.requests[index];
             let Some(connection) = self.connections[place].as_deref_mut() else { return false };
             let input: &[u8] = match turn.source {
