@@ -83,8 +83,6 @@ pub struct Services {
     gates: AtomicU32,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
-    /// How far behind the slowest expiry wheel was at the last round, and expired keys still resident then.
-    pub expire_lag_ms: AtomicI64,
     /// Bytes in use when the server had started (INFO used_memory_startup).
     pub startup_bytes: usize,
     /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
@@ -127,7 +125,6 @@ impl Services {
             pause: Mutex::default(),
             gates: AtomicU32::new(0),
             active_expire: AtomicBool::new(true),
-            expire_lag_ms: AtomicI64::new(0),
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
             control,

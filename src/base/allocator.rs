@@ -36,11 +36,6 @@ pub fn peak_bytes() -> usize {
     PEAK.load(Ordering::Relaxed).max(0) as usize
 }
 
-/// Starts the peak again at the present use (CONFIG RESETSTAT, MEMORY PURGE do not; tests do).
-pub fn reset_peak() {
-    PEAK.store(USED.load(Ordering::Relaxed), Ordering::Relaxed);
-}
-
 /// The size that jemalloc really sets aside for a request of `size` bytes: four classes for each doubling.
 ///
 /// The rule is jemalloc's own documented table (16-byte quantum, LG_SIZE_CLASS_GROUP 2).

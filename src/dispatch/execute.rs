@@ -127,9 +127,8 @@ fn run(
             Locked::many(keyspace, shards)
         }
     };
-    let failed = call(state, client, command, first_key, args, &mut locked, out, false);
+    call(state, client, command, first_key, args, &mut locked, out, false);
     drop(locked);
-    let _ = failed;
     if !state.effects.events.is_empty() {
         super::after::publish_events(state);
     }
@@ -145,7 +144,7 @@ pub fn add_shards(keyspace: &Keyspace, command: &Command, args: Args<'_>, shards
     }
 }
 
-/// Calls the command's function with the locks in place, and records how it went. Gives whether it failed.
+/// Calls the command's function with the locks in place, and records how it went.
 #[allow(clippy::too_many_arguments, reason = "the parts of a context, which borrow from different owners")]
 pub fn call<'s>(
     state: &mut LoopState<'s>,
@@ -156,12 +155,11 @@ pub fn call<'s>(
     locked: &mut Locked<'s>,
     out: &mut Vec<u8>,
     in_exec: bool,
-) -> bool {
+) {
     let mark = out.len();
     let reply = Reply::new(out, client.protocol);
     let mut cx = Cx { args, command, reply, client, state, locked, first_key, in_exec };
     let outcome = (command.spec.run)(&mut cx);
-    let failed = outcome.is_err();
     if let Err(Failure(text)) = outcome {
         cx.reply.rewind(mark);
         cx.reply.error(&text);
@@ -180,7 +178,6 @@ pub fn call<'s>(
     if threshold_ms > 0 && elapsed_us >= threshold_ms as u64 * 1000 {
         super::after::record_latency(state, command, elapsed_us);
     }
-    failed
 }
 
 /// Counts a call that lasted from `start` to `end` (in ticks); gives the microseconds that it took.

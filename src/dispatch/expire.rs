@@ -20,21 +20,20 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         return false;
     }
     let (keyspace, now_ms) = (&services.keyspace, state.now_ms);
-    let (mut budget, mut lag_ms, mut expired) = (ROUND_BUDGET, 0, 0);
+    let (mut budget, mut expired) = (ROUND_BUDGET, 0);
     for shard in (state.loop_index..SHARDS).step_by(services.identity.loops) {
         if !keyspace.has_due(shard, now_ms) {
             continue;
         }
-        let progress = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
+        let more = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
             expired += 1;
             state.note(Event::EXPIRED, database, entry.view().key());
             keyspace.reclaimer().free_entry(entry);
         });
-        lag_ms = lag_ms.max(progress.lag_ms);
         if !state.effects.events.is_empty() {
             publish_events(state);
         }
-        if progress.backlog {
+        if more {
             break;
         }
     }
@@ -42,7 +41,6 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         state.count(Count::ExpiredKeys, expired);
         state.statistics.changes.add(expired);
     }
-    services.expire_lag_ms.store(lag_ms, Relaxed);
     let backlog = budget == 0;
     if backlog {
         state.count(Count::ExpiredTimeCapReached, 1);

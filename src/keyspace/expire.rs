@@ -3,27 +3,17 @@
 use super::partition::Due;
 use super::{Entry, Keyspace, Site};
 
-/// What one visit did.
-#[derive(Default, Clone, Copy)]
-pub struct ExpireProgress {
-    /// The budget ran out; more is due.
-    pub backlog: bool,
-    /// How far behind the slowest wheel of the shard is, in milliseconds.
-    pub lag_ms: i64,
-}
-
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits. Each expired entry is
 /// removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
-/// another shard.
+/// another shard. Says whether the budget ran out, so that more is due.
 pub fn expire_shard(
     keyspace: &Keyspace,
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
     mut expired: impl FnMut(usize, Entry),
-) -> ExpireProgress {
+) -> bool {
     let mut guard = keyspace.lock_shard(shard);
-    let mut progress = ExpireProgress::default();
     keyspace.clear_due(shard);
     for database in 0..keyspace.databases() {
         let site = Site { keyspace, database, shard, now_ms };
@@ -46,8 +36,31 @@ pub fn expire_shard(
         if let Some(tick) = partition.next_tick() {
             keyspace.note_due(shard, tick);
         }
-        progress.lag_ms = progress.lag_ms.max(partition.lag_ms(site));
     }
-    progress.backlog = *budget == 0;
-    progress
+    *budget == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{KeyHasher, Reclaimer, TICK_MS};
+
+    #[test]
+    fn a_wheel_that_waits_for_a_far_deadline_is_not_behind() {
+        let start_ms = 1_790_000_000_000;
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(7), Reclaimer::inline(), start_ms);
+        let key = keyspace.key(b"sess:1");
+        let at = |now_ms| Site { keyspace: &keyspace, database: 0, shard: key.shard, now_ms };
+        let mut shard = keyspace.lock_shard(key.shard);
+        let partition = shard.partition_mut(0);
+        let position = partition.insert(at(start_ms), key.hash, Entry::new(key.bytes, b"v"));
+        partition.set_expire_at_ms(at(start_ms), position, key.hash, Some(start_ms + 500));
+        assert_eq!(partition.lag_ms(at(start_ms + 400)), 0);
+        assert!(partition.lag_ms(at(start_ms + 5_000)) >= 4_000, "nobody looked since it came due");
+        drop(shard);
+        let (mut budget, mut expired) = (10, 0);
+        assert!(!expire_shard(&keyspace, key.shard, start_ms + 5_000, &mut budget, |_, _| expired += 1));
+        assert_eq!(expired, 1);
+        assert!(!keyspace.has_due(key.shard, start_ms + 5_000 + TICK_MS));
+    }
 }

@@ -188,10 +188,10 @@ impl Partition {
         self.wheel.as_ref().and_then(|wheel| wheel.next_tick())
     }
 
-    /// Milliseconds that the wheel is behind the site's time.
+    /// Milliseconds for which the wheel has had something to do that is not done at the site's time.
     pub fn lag_ms(&self, site: Site<'_>) -> i64 {
-        let behind = |wheel: &Wheel| i64::from(site.tick_reached()) + 1 - i64::from(wheel.now());
-        self.wheel.as_ref().map_or(0, |wheel| behind(wheel).max(0) * TICK_MS)
+        let behind = |tick| (i64::from(site.tick_reached()) - i64::from(tick)).max(0) * TICK_MS;
+        self.next_tick().map_or(0, behind)
     }
 
     /// Drops stale records from one slot of the wheel if too many of its records are stale.

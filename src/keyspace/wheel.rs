@@ -49,11 +49,6 @@ impl Wheel {
         self.len
     }
 
-    /// The next tick that is not yet processed.
-    pub fn now(&self) -> u32 {
-        self.now
-    }
-
     /// Files a record; one whose tick is already past comes due at once.
     pub fn file(&mut self, record: Record) {
         let tick = record.tick.max(self.now);
