@@ -15,6 +15,7 @@ use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
 use crate::pubsub::PubSub;
+use crate::write_log::WriteLog;
 
 /// The configuration in force. Event loops keep a copy and look at the generation before each request.
 pub struct Settings {
@@ -87,6 +88,7 @@ pub struct Services {
     pub startup_bytes: usize,
     /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
     pub memory_exceeded_since_us: AtomicI64,
+    pub write_log: WriteLog,
     pub control: Box<dyn Control>,
     pub identity: Identity,
     /// 40 hexadecimal digits that would name this server's data to replicas.
@@ -127,6 +129,7 @@ impl Services {
             active_expire: AtomicBool::new(true),
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
+            write_log: WriteLog::default(),
             control,
             replication_id: Mutex::new(identity.run_id.clone()),
             identity,

@@ -161,6 +161,8 @@ pub struct Client {
     pub channels: HashSet<Bytes>,
     pub patterns: HashSet<Bytes>,
     pub shard_channels: HashSet<Bytes>,
+    /// The write log's offset behind the client's last change.
+    pub log_offset: u64,
     /// CLIENT NO-TOUCH: reads leave the access history alone.
     pub no_touch: bool,
 }
@@ -182,6 +184,7 @@ impl Client {
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shard_channels: HashSet::new(),
+            log_offset: 0,
             no_touch: false,
         }
     }

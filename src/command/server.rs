@@ -3,7 +3,7 @@
 use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::parse_i64;
-use crate::keyspace::{Garbage, Locked, Partition, SHARDS, ShardSet, Site};
+use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
 
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -160,7 +160,7 @@ fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
     }
     lock_all(cx);
     let (keyspace, now_ms) = (&cx.services().keyspace, cx.now_ms());
-    let mut removed: Vec<Partition> = Vec::new();
+    let mut removed: Vec<(Site<'_>, Partition)> = Vec::new();
     for shard in 0..SHARDS {
         let held = cx.locked.shard(shard);
         for database in databases.clone() {
@@ -169,12 +169,14 @@ fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
                 continue;
             }
             watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
-            removed.push(partition.take(Site { keyspace, database, shard, now_ms }));
+            let site = Site { keyspace, database, shard, now_ms };
+            removed.push((site, partition.take(site)));
         }
     }
-    let keys: usize = removed.iter().map(Partition::len).sum();
-    cx.state.statistics.changes.add(keys as u64);
-    keyspace.reclaimer().free(Garbage::Partitions(removed));
+    let keys: usize = removed.iter().map(|(_, partition)| partition.len()).sum();
+    // Redis counts an empty flush as a change too, because it is one to a replica.
+    cx.changed_keyspace(keys.max(1) as u64);
+    keyspace.discard(removed);
     cx.reply.ok();
     Ok(())
 }
@@ -217,7 +219,8 @@ fn swap_databases(cx: &mut Cx<'_, '_>) -> Outcome {
                 held.partition(database).published(Site { keyspace, database, shard, now_ms });
             }
         }
-        cx.state.statistics.changes.add(1);
+        keyspace.note_swap(first, second);
+        cx.changed_keyspace(1);
     }
     cx.reply.ok();
     Ok(())

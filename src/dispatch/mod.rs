@@ -6,6 +6,7 @@ mod execute;
 mod expire;
 mod leave;
 mod memory;
+mod record;
 mod transaction;
 mod wake;
 
