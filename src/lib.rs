@@ -14,6 +14,7 @@ pub mod config;
 pub mod observe;
 pub mod pubsub;
 pub mod services;
+pub mod snapshot;
 pub mod write_log;
 // rank 4: one file for each group of commands
 pub mod command;

@@ -17,6 +17,7 @@ mod monitor;
 mod pubsub;
 mod records;
 mod registry;
+mod persistence;
 mod server;
 mod spec;
 mod string;

@@ -123,6 +123,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         monitor::ROWS,
         pubsub::ROWS,
         records::ROWS,
+        persistence::ROWS,
         server::ROWS,
         string::GET_ROWS,
         string::LCS_ROWS,

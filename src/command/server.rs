@@ -2,8 +2,12 @@
 
 use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
+use std::sync::atomic::Ordering;
+
 use crate::base::number::parse_i64;
+use crate::client::Blocked;
 use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
+use crate::services::{Shutdown, ShutdownState};
 
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -253,26 +257,30 @@ fn role(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// Ends the server without a reply: the connection closes when it is done.
+/// Ends the server without a reply, or answers with an error when saving has failed.
 fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (mut save, mut no_save, mut abort, mut others) = (false, false, false, false);
+    let (mut save, mut no_save, mut abort, mut now, mut force) = (false, false, false, false, false);
     for option in cx.args.iter_from(1) {
         match option.to_ascii_uppercase().as_slice() {
             b"SAVE" => save = true,
             b"NOSAVE" => no_save = true,
-            b"NOW" | b"FORCE" => others = true,
+            b"NOW" => now = true,
+            b"FORCE" => force = true,
             b"ABORT" => abort = true,
             _ => return Err(Failure::SYNTAX),
         }
     }
-    if save && no_save || abort && (save || no_save || others) {
+    if save && no_save || abort && (save || no_save || now || force) {
         return Err(Failure::SYNTAX);
     }
     if abort {
         // A shutdown never waits for replicas here, so there is never one to call off.
         return Err(Failure::text("ERR No shutdown in progress."));
     }
-    cx.services().control.shut_down();
+    cx.services().shutdown.store(ShutdownState::Underway as u8, Ordering::Release);
+    cx.client.blocked = Some(Blocked::ShuttingDown);
+    let save = if save { Some(true) } else { no_save.then_some(false) };
+    cx.services().control.shut_down(Shutdown { save, force });
     Ok(())
 }
 

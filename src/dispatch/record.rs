@@ -2,7 +2,7 @@
 //!
 //! Called while the request's locks are still held, so that the log's order is the order of the changes (invariant 3).
 
-use crate::client::Client;
+use crate::client::{Client, Gates};
 use crate::command::{Deadline, LoopState, Record, Records};
 use crate::resp::Args;
 use crate::write_log::{WriteLog, encode_head, encode_request, encode_word};
@@ -25,6 +25,15 @@ pub fn append_request(state: &mut LoopState<'_>, client: &mut Client, args: Args
         }
     }
     records.clear();
+    hold_back(state);
+}
+
+/// Makes later writes wait while the log has no room.
+#[inline]
+fn hold_back(state: &LoopState<'_>) {
+    if state.services.write_log.is_full() {
+        state.services.set_gate(Gates::LOG_FULL, true);
+    }
 }
 
 /// Makes a queued request's records ready; EXEC appends those of the whole transaction at once.
@@ -40,6 +49,7 @@ pub fn append_gathered(state: &mut LoopState<'_>, client: &mut Client) {
         client.log_offset = append_settled(log, records);
     }
     records.clear();
+    hold_back(state);
 }
 
 /// Appends the removal of a key that has expired or was evicted: what comes later may depend on its being gone.

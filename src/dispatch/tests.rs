@@ -22,7 +22,12 @@ impl Control for NoControl {
         Ok(())
     }
 
-    fn shut_down(&self) {}
+    fn shut_down(&self, _how: Shutdown) {}
+
+    fn start_save(&self, _kind: SaveKind) -> bool {
+        false
+    }
+
 }
 
 const START_MS: i64 = 1_000_000;

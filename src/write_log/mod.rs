@@ -59,7 +59,7 @@ struct Buffer {
     /// Flush at the next opportunity, whatever the policy.
     sync: bool,
     end: bool,
-    failure: String,
+    failure: Option<String>,
 }
 
 /// What the writing thread has to do next.
@@ -88,7 +88,7 @@ impl Default for WriteLog {
                 gathering: false,
                 sync: false,
                 end: false,
-                failure: String::new(),
+                failure: None,
             }),
             filled: Condvar::new(),
             advanced: Condvar::new(),
@@ -125,6 +125,13 @@ impl WriteLog {
     /// Ends recording. Called while all shards are locked.
     pub fn turn_off(&self) {
         self.on.store(false, Ordering::Relaxed);
+    }
+
+    /// Goes on where the log of an earlier start ended. Before the first record.
+    pub fn start_at(&self, offset: u64) {
+        for each in [&self.appended, &self.written, &self.durable] {
+            each.store(offset, Ordering::Release);
+        }
     }
 
     /// Takes the policy and the limit over from the configuration.
@@ -194,8 +201,8 @@ impl WriteLog {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Why.
-    pub fn failure(&self) -> String {
+    /// Why records cannot be written at present, or any more.
+    pub fn failure(&self) -> Option<String> {
         self.buffer.lock().failure.clone()
     }
 
@@ -286,6 +293,15 @@ impl WriteLog {
         }
     }
 
+    /// Waits before something is tried again. True if the log is to end.
+    pub fn rest(&self, time: Duration) -> bool {
+        let mut buffer = self.buffer.lock();
+        if !buffer.end {
+            self.filled.wait_until(&mut buffer, Instant::now() + time);
+        }
+        buffer.end
+    }
+
     /// Makes a taken buffer a spare one.
     pub fn recycled(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.clear();
@@ -304,10 +320,15 @@ impl WriteLog {
         self.awaited.swap(false, Ordering::AcqRel)
     }
 
+    /// The log cannot be written at present; the thread keeps what it has taken and tries again. `None`: it can.
+    pub fn note_trouble(&self, why: Option<String>) {
+        self.buffer.lock().failure = why;
+    }
+
     /// The log cannot be written any more. What was appended and is not durable stays unacknowledged.
-    pub fn note_failure(&self, why: &str) {
+    pub fn note_failure(&self, why: String) {
         let mut buffer = self.buffer.lock();
-        why.clone_into(&mut buffer.failure);
+        buffer.failure = Some(why);
         self.failed.store(true, Ordering::Release);
         self.on.store(false, Ordering::Relaxed);
         buffer.bytes = Vec::new();
