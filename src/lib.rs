@@ -4,8 +4,9 @@
 
 // rank 0: knows nothing of the rest
 pub mod base;
-// rank 1: the wire protocol
+// rank 1: the wire protocol, and the files
 pub mod resp;
+pub mod storage;
 // rank 2: databases, shards, entries
 pub mod keyspace;
 // rank 3: services: state that is shared, no loops
