@@ -15,7 +15,7 @@ use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
 use crate::pubsub::PubSub;
-use crate::snapshot::{SaveKind, Snapshots};
+use crate::snapshot::{Running, SaveKind, Snapshots};
 use crate::write_log::WriteLog;
 
 /// The configuration in force. Event loops keep a copy and look at the generation before each request.
@@ -87,8 +87,8 @@ pub trait Control: Send + Sync {
     fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)>;
     /// Begins an orderly end (SHUTDOWN).
     fn shut_down(&self, how: Shutdown);
-    /// Starts a save in the background. False if one is running.
-    fn start_save(&self, kind: SaveKind) -> bool;
+    /// Does a save in the background that [`Services::reserve_save`] has reserved.
+    fn start_save(&self, kind: SaveKind);
 }
 
 /// The error of Redis for a write after a failed save.
@@ -206,6 +206,27 @@ impl Services {
     /// An end that was asked for has failed.
     pub fn shutdown_failed(&self) -> bool {
         self.shutdown.load(Ordering::Acquire) == ShutdownState::Failed as u8
+    }
+
+    /// Takes the right to save, and starts the save in the background. False if one is running.
+    pub fn start_save(&self, kind: SaveKind, now_ms: i64) -> bool {
+        let reserved = self.reserve_save(kind, now_ms);
+        if reserved {
+            self.control.start_save(kind);
+        }
+        reserved
+    }
+
+    /// Takes the right to save. False if a save is running.
+    pub fn reserve_save(&self, kind: SaveKind, now_ms: i64) -> bool {
+        let mut state = self.snapshots.state.lock();
+        if state.running.is_some() || self.snapshots.is_loading() {
+            return false;
+        }
+        state.running = Some(Running { kind, started_ms: now_ms });
+        state.last_try_ms = now_ms;
+        self.snapshots.keys_written.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Changes of the keyspace since the start.

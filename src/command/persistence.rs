@@ -9,8 +9,7 @@ use crate::client::Blocked;
 use crate::snapshot::SaveKind;
 
 const SAVE_RUNS: Failure = Failure::text("ERR Background save already in progress");
-const REWRITE_RUNS: Failure =
-    Failure::text("ERR Background append only file rewriting already in progress");
+const REWRITE_RUNS: Failure = Failure::text("ERR Background append only file rewriting already in progress");
 const OTHER_RUNS: Failure = Failure::text(
     "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
 );
@@ -76,7 +75,7 @@ const LAST_SAVE_FLAGS: Flags =
 fn save(cx: &mut Cx<'_, '_>) -> Outcome {
     // The count is read before the start, so that the save's end cannot be missed.
     let saves = cx.services().snapshots.ended() + 1;
-    if !cx.services().control.start_save(SaveKind::Save) {
+    if !cx.services().start_save(SaveKind::Save, cx.now_ms()) {
         return Err(SAVE_RUNS);
     }
     cx.client.blocked = Some(Blocked::Saving { saves });
@@ -89,7 +88,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
         Some(word) if cx.args.len() == 2 && word.eq_ignore_ascii_case(b"SCHEDULE") => true,
         Some(_) => return Err(Failure::SYNTAX),
     };
-    if cx.services().control.start_save(SaveKind::Save) {
+    if cx.services().start_save(SaveKind::Save, cx.now_ms()) {
         cx.reply.simple("Background saving started");
         return Ok(());
     }
@@ -106,7 +105,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn rewrite_log(cx: &mut Cx<'_, '_>) -> Outcome {
-    if cx.services().control.start_save(SaveKind::Rewrite) {
+    if cx.services().start_save(SaveKind::Rewrite, cx.now_ms()) {
         cx.reply.simple("Background append only file rewriting started");
         return Ok(());
     }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, pubsub,
-    records, server, string, transactions,
+    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, persistence,
+    pubsub, records, server, string, transactions,
 };
 use crate::client::Gates;
 

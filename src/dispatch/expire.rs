@@ -16,6 +16,9 @@ const ROUND_BUDGET: usize = 2000;
 /// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn.
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
+    if services.gates().has(Gates::LOADING) {
+        return false;
+    }
     let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.now_ms).is_some();
     if paused || !services.active_expire.load(Relaxed) {
         return false;

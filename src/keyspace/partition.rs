@@ -102,6 +102,15 @@ impl Partition {
         position
     }
 
+    /// Makes room for so many further entries, so that adding them does not grow the table step by step.
+    pub fn reserve(&mut self, site: Site<'_>, more: usize) {
+        let entries = self.table.len() + more;
+        let slots = entries + entries / 6;
+        if slots > self.table.slots() {
+            self.resize(site, slots);
+        }
+    }
+
     /// Removes the entry at `position`; its record in the wheel stays behind and is stale from now on.
     pub fn remove<'k>(&mut self, site: Site<'k>, position: Position) -> Removed<'k> {
         let entry = self.table.remove(position);

@@ -65,6 +65,14 @@ impl Keyspace {
         true
     }
 
+    /// Does something while all shards are locked.
+    pub fn while_locked(&self, act: impl FnOnce()) {
+        let mut all = ShardSet::default();
+        all.add_all();
+        let _locks = Locked::many(self, all);
+        act();
+    }
+
     /// Whether a snapshot is under way.
     pub fn is_visited(&self) -> bool {
         self.visiting.load(Ordering::Relaxed)

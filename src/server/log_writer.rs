@@ -64,11 +64,11 @@ impl LogThread {
         let first_offset = taken.end_offset - taken.bytes.len() as u64;
         let mut done = 0;
         for cut in &taken.cuts {
-            self.append(&taken.bytes[done..*cut])?;
+            self.append(taken, done, *cut)?;
             self.begin(first_offset + *cut as u64)?;
             done = *cut;
         }
-        self.append(&taken.bytes[done..])?;
+        self.append(taken, done, taken.bytes.len())?;
         self.log().note_written(taken.end_offset);
         if self.services.gates().has(Gates::LOG_FULL) {
             self.services.set_gate(Gates::LOG_FULL, false);
@@ -85,7 +85,17 @@ impl LogThread {
         Ok(())
     }
 
-    fn append(&mut self, records: &[u8]) -> Result<(), Failed> {
+    /// Appends part of what was taken, as one block or several.
+    fn append(&mut self, taken: &Taken, from: usize, to: usize) -> Result<(), Failed> {
+        let mut done = from;
+        for split in taken.splits.iter().filter(|split| (from + 1..to).contains(*split)) {
+            self.append_block(&taken.bytes[done..*split])?;
+            done = *split;
+        }
+        self.append_block(&taken.bytes[done..to])
+    }
+
+    fn append_block(&mut self, records: &[u8]) -> Result<(), Failed> {
         if records.is_empty() || self.writer.is_none() {
             return Ok(());
         }
@@ -134,7 +144,10 @@ impl LogThread {
     }
 
     /// Tries something on the disk until it succeeds, refusing writes meanwhile.
-    fn until_it_works(&mut self, mut act: impl FnMut(&mut LogThread) -> std::io::Result<()>) -> Result<(), Failed> {
+    fn until_it_works(
+        &mut self,
+        mut act: impl FnMut(&mut LogThread) -> std::io::Result<()>,
+    ) -> Result<(), Failed> {
         let mut troubled = false;
         while let Err(error) = act(self) {
             if self.writer.as_ref().is_some_and(LogWriter::is_lost) {

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::write_log::Increment;
+use crate::storage::{Compression, KeyError};
 use crate::storage::{
     Damage, Disk, EncryptionKey, LogFacts, LogOptions, LogStart, LogWriter, Manifest, RealDisk, SnapshotFacts,
 };
-use crate::storage::{Compression, KeyError};
 
 /// The file that a running server holds locked.
 const LOCK_NAME: &str = "lock";
@@ -23,6 +24,8 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     key: Option<EncryptionKey>,
     manifest: Mutex<Manifest>,
+    /// Numbers of the increments that were begun since the server started, in order. Its lock comes after the manifest's.
+    begun: Mutex<Vec<u64>>,
     /// The manifest names another log.
     log_begun: Condvar,
     /// There was no manifest at the start.
@@ -43,7 +46,9 @@ pub enum StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StoreError::Locked => write!(f, "another server is running on it (it holds the file '{LOCK_NAME}')"),
+            StoreError::Locked => {
+                write!(f, "another server is running on it (it holds the file '{LOCK_NAME}')")
+            }
             StoreError::System(error) => error.fmt(f),
             StoreError::Damage(damage) => damage.fmt(f),
             StoreError::Key(error) => error.fmt(f),
@@ -82,11 +87,16 @@ impl Store {
     ///
     /// # Errors
     /// As there, but for the lock.
-    pub fn on(disk: Arc<dyn Disk>, key: Option<EncryptionKey>, lock: Option<File>) -> Result<Store, StoreError> {
+    pub fn on(
+        disk: Arc<dyn Disk>,
+        key: Option<EncryptionKey>,
+        lock: Option<File>,
+    ) -> Result<Store, StoreError> {
         let found = Manifest::read(&*disk)?;
         let is_new = found.is_none();
         let manifest = Mutex::new(found.unwrap_or_default());
-        let store = Store { disk, key, manifest, log_begun: Condvar::new(), is_new, _lock: lock };
+        let begun = Mutex::default();
+        let store = Store { disk, key, manifest, begun, log_begun: Condvar::new(), is_new, _lock: lock };
         store.remove_unnamed()?;
         Ok(store)
     }
@@ -135,34 +145,35 @@ impl Store {
             return Err(error);
         }
         *manifest = next;
+        self.begun.lock().push(start.number);
         self.log_begun.notify_all();
         Ok(writer)
     }
 
-    /// Waits until the log has an increment that begins at `start_offset`; `gave_up` is asked from time to time.
-    pub fn wait_for_log(&self, start_offset: u64, gave_up: impl Fn() -> bool) -> bool {
+    /// Waits until an increment has its file, and gives that file's number; `gave_up` is asked from time to time.
+    pub fn wait_for_log(&self, increment: Increment, gave_up: impl Fn() -> bool) -> Option<u64> {
         let mut manifest = self.manifest.lock();
         loop {
-            if manifest.logs.iter().any(|log| log.start_offset == start_offset) {
-                return true;
+            if let Some(number) = self.begun.lock().get(increment.index as usize - 1) {
+                return Some(*number);
             }
             if gave_up() {
-                return false;
+                return None;
             }
             self.log_begun.wait_for(&mut manifest, std::time::Duration::from_millis(100));
         }
     }
 
-    /// Makes a finished snapshot the base. Of the log only increments that begin at `log_offset` or later stay; `None`: none do.
+    /// Makes a finished snapshot the base. Of the log only the increment with this number and later ones stay; `None`: none do.
     ///
     /// # Errors
     /// When the manifest cannot be written; the old one is in force then.
-    pub fn adopt(&self, snapshot: SnapshotFacts, log_offset: Option<u64>, now_ms: i64) -> io::Result<()> {
+    pub fn adopt(&self, snapshot: SnapshotFacts, first_log: Option<u64>, now_ms: i64) -> io::Result<()> {
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
         next.written_ms = now_ms.max(0) as u64;
         next.snapshot = Some(snapshot);
-        next.logs.retain(|log| log_offset.is_some_and(|offset| log.start_offset >= offset));
+        next.logs.retain(|log| first_log.is_some_and(|first| log.number >= first));
         next.write(&*self.disk)?;
         *manifest = next;
         drop(manifest);
@@ -177,7 +188,8 @@ impl Store {
         let manifest = self.manifest.lock();
         for name in self.disk.list()? {
             let is_temporary = name.starts_with(crate::storage::disk::TEMPORARY_PREFIX);
-            let is_data = name.ends_with(".cloakroom") && (name.starts_with("snapshot-") || name.starts_with("log-"));
+            let is_data =
+                name.ends_with(".cloakroom") && (name.starts_with("snapshot-") || name.starts_with("log-"));
             let is_named = manifest.snapshot.as_ref().is_some_and(|snapshot| snapshot.name() == name)
                 || manifest.logs.iter().any(|log| log.name() == name);
             // A directory without a manifest may be one whose manifest was lost: nothing of it is touched.

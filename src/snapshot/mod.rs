@@ -22,10 +22,6 @@ pub struct Running {
     pub kind: SaveKind,
     /// Unix milliseconds.
     pub started_ms: i64,
-    /// Changes of the keyspace that had been counted at its cut.
-    pub changes: u64,
-    /// Keys at its cut.
-    pub keys: u64,
 }
 
 /// How saves of one kind went.
@@ -63,8 +59,9 @@ pub struct SaveState {
     pub saved_changes: u64,
     /// Captured bytes at most during the last save, in the order of [`SaveKind`].
     pub captured_bytes_peak: [u64; 2],
-    /// Size of the newest snapshot and of the log increments behind it.
+    /// Size of the log's base, the newest snapshot, and the log's offset at its cut.
     pub base_bytes: u64,
+    pub base_offset: u64,
 }
 
 impl SaveState {

@@ -271,6 +271,11 @@ impl LogWriter {
         Ok(())
     }
 
+    /// A sync has failed: the writer refuses everything from now on.
+    pub fn is_lost(&self) -> bool {
+        self.health == Health::Lost
+    }
+
     /// Where the log ends.
     pub fn end(&self) -> LogEnd {
         self.end

@@ -77,6 +77,11 @@ impl LogReader {
         })
     }
 
+    /// Something that is wrong with the records of a block.
+    pub fn damage_at(&self, offset: u64, what: impl Into<String>) -> Damage {
+        Damage::wrong(&self.path, offset, what)
+    }
+
     /// What the log says of itself.
     pub fn header(&self) -> &LogHeader {
         &self.header

@@ -161,6 +161,11 @@ impl SnapshotReader {
         self.index.blocks.iter().map(|block| u64::from(block.entries)).sum()
     }
 
+    /// Something that is wrong with the file as a whole.
+    pub fn damage(&self, what: impl Into<String>) -> Damage {
+        Damage::wrong(&self.path, 0, what)
+    }
+
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size

@@ -41,10 +41,7 @@ impl Control for NoControl {
 
     fn shut_down(&self, _how: Shutdown) {}
 
-    fn start_save(&self, _kind: SaveKind) -> bool {
-        false
-    }
-
+    fn start_save(&self, _kind: SaveKind) {}
 }
 
 /// The shared state of a server with one event loop.

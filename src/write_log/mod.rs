@@ -22,6 +22,8 @@ use crate::config::AppendFsync;
 const TAKE_SOON_BYTES: usize = 256 * 1024;
 /// A buffer that grew above this is given back after use.
 const KEPT_BYTES: usize = 4 << 20;
+/// A block of the log is not larger than this, but for one request's records.
+const BLOCK_BYTES: usize = 64 << 20;
 /// How long records gather at most, unless somebody waits for them.
 const GATHER: Duration = Duration::from_millis(5);
 /// No database was selected yet in the present increment.
@@ -46,12 +48,24 @@ pub struct WriteLog {
     awaited: AtomicBool,
 }
 
+/// Where an increment of the log begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Increment {
+    /// 1 for the first since the server started.
+    pub index: u64,
+    pub start_offset: u64,
+}
+
 struct Buffer {
     bytes: Vec<u8>,
     /// The database that the last record leaves selected.
     database: usize,
     /// Where in `bytes` new increments begin.
     cuts: Vec<usize>,
+    /// Where in `bytes` a block should end although no increment does.
+    splits: Vec<usize>,
+    /// Increments that were begun since the server started.
+    increments: u64,
     /// The writing thread waits, with nothing to do.
     idle: bool,
     /// The writing thread lets records gather.
@@ -68,6 +82,8 @@ pub struct Taken {
     pub bytes: Vec<u8>,
     /// Where in `bytes` new increments begin.
     pub cuts: Vec<usize>,
+    /// Where in `bytes` a block should end although no increment does.
+    pub splits: Vec<usize>,
     /// The offset behind the last record.
     pub end_offset: u64,
     /// Somebody asked for a flush.
@@ -84,6 +100,8 @@ impl Default for WriteLog {
                 bytes: Vec::new(),
                 database: NO_DATABASE,
                 cuts: Vec::new(),
+                splits: Vec::new(),
+                increments: 0,
                 idle: false,
                 gathering: false,
                 sync: false,
@@ -111,15 +129,16 @@ impl WriteLog {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Begins a new increment, and recording if that was off. Called while all shards are locked. Gives the increment's first offset.
-    pub fn begin_increment(&self) -> u64 {
+    /// Begins a new increment, and recording if that was off. Called while all shards are locked.
+    pub fn begin_increment(&self) -> Increment {
         let mut buffer = self.buffer.lock();
         let at = buffer.bytes.len();
         buffer.cuts.push(at);
+        buffer.increments += 1;
         buffer.database = NO_DATABASE;
         self.on.store(true, Ordering::Relaxed);
         self.wake(&mut buffer);
-        self.appended.load(Ordering::Relaxed)
+        Increment { index: buffer.increments, start_offset: self.appended.load(Ordering::Relaxed) }
     }
 
     /// Ends recording. Called while all shards are locked.
@@ -165,6 +184,9 @@ impl WriteLog {
     pub fn append_ending_in(&self, first: usize, last: usize, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let mut buffer = self.buffer.lock();
         let before = buffer.bytes.len();
+        if before - buffer.splits.last().copied().unwrap_or(0) >= BLOCK_BYTES {
+            buffer.splits.push(before);
+        }
         if buffer.database != first {
             record::encode_select(&mut buffer.bytes, first);
         }
@@ -287,6 +309,7 @@ impl WriteLog {
         Taken {
             bytes,
             cuts: std::mem::take(&mut buffer.cuts),
+            splits: std::mem::take(&mut buffer.splits),
             end_offset: self.appended.load(Ordering::Relaxed),
             sync: std::mem::take(&mut buffer.sync),
             end: buffer.end,
@@ -365,7 +388,7 @@ mod tests {
     fn a_new_increment_selects_its_database_again() {
         let log = log();
         let first = log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
-        assert_eq!(log.begin_increment(), first);
+        assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first });
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
         let taken = log.take(Vec::new(), None);
         let second = &taken.bytes[taken.cuts[1]..];

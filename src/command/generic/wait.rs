@@ -7,18 +7,18 @@ use crate::client::Blocked;
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
-    name: "wait",
-    syntax: "WAIT numreplicas timeout",
-    group: Group::Generic,
-    since: "3.0.0",
-    complexity: "O(1)",
-    summary: "Waits until enough replicas have the connection's writes, or some milliseconds have passed.",
-    flags: Flags::BLOCKING.and(Flags::CONNECTION),
-    keys: &[],
-    tips: &["request_policy:all_shards", "response_policy:agg_min"],
-    subcommands: &[],
-    run: wait,
-},
+        name: "wait",
+        syntax: "WAIT numreplicas timeout",
+        group: Group::Generic,
+        since: "3.0.0",
+        complexity: "O(1)",
+        summary: "Waits until enough replicas have the connection's writes, or some milliseconds have passed.",
+        flags: Flags::BLOCKING.and(Flags::CONNECTION),
+        keys: &[],
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        subcommands: &[],
+        run: wait,
+    },
     CommandSpec {
         name: "waitaof",
         syntax: "WAITAOF numlocal numreplicas timeout",
@@ -70,7 +70,9 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     let until_ms = until_ms(cx, 3)?;
     let log = &cx.services().write_log;
     if local == 1 && !log.is_on() {
-        return Err(Failure::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+        return Err(Failure::text(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
     }
     let offset = cx.client.log_offset;
     let is_local = log.is_on() && log.durable() >= offset;

@@ -14,6 +14,7 @@ const ROWS: &[Directive] = &[
         "Directory of everything that the server writes.",
         field!(dir),
     )
+    .immutable()
     .protected(),
     Directive::new(
         "dbfilename",
