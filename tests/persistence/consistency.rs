@@ -2,17 +2,24 @@
 //! snapshots meanwhile, and loads each of them into a second server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cloakroom::base::random::Random;
 
 use crate::support::client::{Client, Reply, request};
-use crate::support::process::{Folder, Server};
-use crate::{BARE, copy, save, with};
+use crate::support::pause;
+use crate::support::process::{Folder, Server, is_redis};
+use crate::{BARE, copy, field, save, with};
 
 const ACCOUNTS: u64 = 64;
 const BALANCE: i64 = 1000;
 const SNAPSHOTS: u32 = 6;
 const SEED: u64 = 0x5a_fe;
+
+/// What one connection does again and again; the number counts its turns.
+trait Change: Fn(&mut Client, &mut Random, u64) + Sync {}
+
+impl<T: Fn(&mut Client, &mut Random, u64) + Sync> Change for T {}
 
 /// Sends one MULTI of `lines` to the server; true if it was done, false if it was refused as a whole.
 fn transaction(client: &mut Client, lines: &[String]) -> bool {
@@ -56,12 +63,7 @@ fn check_accounts(client: &mut Client) {
 }
 
 /// Runs `changes`, each on a thread and connection of its own, while snapshots are taken; `check` sees a server that has loaded one.
-fn snapshots(
-    folder: &Folder,
-    server: &Server,
-    changes: &[&(dyn Fn(&mut Client, &mut Random, u64) + Sync)],
-    check: impl Fn(&mut Client),
-) {
+fn snapshots(folder: &Folder, server: &Server, changes: &[&dyn Change], check: impl Fn(&mut Client)) {
     println!("seed {SEED:#x}");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -79,8 +81,12 @@ fn snapshots(
         // A failed check must end the threads, too.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut client = server.connect();
-            for _ in 0..SNAPSHOTS {
-                save(&mut client);
+            for snapshot in 1..=SNAPSHOTS {
+                // redis-server gives a snapshot up when a FLUSHALL comes.
+                while field(&mut client, "rdb_saves") != snapshot.to_string() {
+                    save(&mut client);
+                    assert!(is_redis() || field(&mut client, "rdb_saves") == snapshot.to_string());
+                }
                 let other = Folder::new("persistence");
                 copy(&folder.data(), &other.data());
                 let second = Server::start(&other, BARE);
@@ -122,15 +128,15 @@ fn snapshots_are_consistent_while_everything_moves() {
         client.text("SELECT 4");
         client.text(&format!("SET short:{} {turn} PX {}", turn % 500, 1 + random.below(5)));
     };
-    let changes: [&(dyn Fn(&mut Client, &mut Random, u64) + Sync); 6] = [
-        &|client, random, _| transfer(client, random),
-        &|client, random, turn| {
+    let changes: [&dyn Change; 6] = [
+        &|client: &mut Client, random: &mut Random, _: u64| transfer(client, random),
+        &|client: &mut Client, random: &mut Random, turn: u64| {
             if turn == 0 {
                 client.text("SELECT 1");
             }
             transfer(client, random);
         },
-        &|client, _, _| assert_eq!(client.text("SWAPDB 0 1"), "OK"),
+        &|client: &mut Client, _: &mut Random, _: u64| assert_eq!(client.text("SWAPDB 0 1"), "OK"),
         &rename,
         &grow,
         &expire,
@@ -159,6 +165,9 @@ fn snapshots_are_consistent_around_flushall() {
     let folder = Folder::new("persistence");
     let server = Server::start(&folder, BARE);
     let build = |client: &mut Client, _: &mut Random, turn: u64| {
+        if is_redis() {
+            pause(Duration::from_millis(50));
+        }
         let mut lines = vec!["FLUSHALL".to_owned()];
         lines.extend((0..200).map(|number| format!("SET key:{number} {turn}")));
         assert!(transaction(client, &lines));
@@ -194,8 +203,8 @@ fn snapshots_are_consistent_under_eviction() {
         let value = turn.to_string().repeat(30);
         client.ask(&["SET", &format!("new:{turn}"), &value, "EX", "5000"]);
     };
-    let changes: [&(dyn Fn(&mut Client, &mut Random, u64) + Sync); 2] =
-        [&|client, random, _| transfer(client, random), &fill];
+    let changes: [&dyn Change; 2] =
+        [&|client: &mut Client, random: &mut Random, _: u64| transfer(client, random), &fill];
     snapshots(&folder, &server, &changes, |client| {
         check_accounts(client);
         let Reply::Array(keys) = client.ask(&["KEYS", "new:*"]) else { panic!("KEYS gives an array") };

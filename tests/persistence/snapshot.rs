@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::client::Reply;
+use crate::support::client::{Client, Reply};
 use crate::support::now_ms;
 use crate::support::process::{Folder, Server, is_redis, wait_until};
 use crate::{BARE, LOGGED, contents, field, save, wait_for_saves, with};
@@ -104,11 +104,21 @@ fn a_save_is_refused_while_another_one_runs() {
     assert_eq!(client.text("BGSAVE"), "-ERR Background save already in progress");
     assert_eq!(client.text("BGSAVE SCHEDULE"), "-ERR Background save already in progress");
     assert_eq!(client.text("SAVE"), "-ERR Background save already in progress");
+    assert_eq!(client.text("BGREWRITEAOF"), "Background append only file rewriting scheduled");
     assert_eq!(field(&mut client, "rdb_bgsave_in_progress"), "1");
+    assert_eq!(field(&mut client, "aof_rewrite_scheduled"), "1");
     wait_for_saves(&mut client);
-    assert_eq!(client.text("BGSAVE SCHEDULE"), "Background saving started");
-    wait_for_saves(&mut client);
+    assert_eq!(client.text("BGREWRITEAOF"), "Background append only file rewriting started");
+    assert_eq!(client.text("BGREWRITEAOF"), "-ERR Background append only file rewriting already in progress");
+    let refusal = "-ERR Another child process is active (AOF?): can't BGSAVE right now. \
+        Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
+    assert_eq!(client.text("BGSAVE"), refusal);
+    assert_eq!(client.text("BGSAVE SCHEDULE"), "Background saving scheduled");
+    assert_eq!(field(&mut client, "aof_rewrite_in_progress"), "1");
+    let saves = |client: &mut Client| field(client, "rdb_saves");
+    assert!(wait_until(|| saves(&mut client) == "2"), "what was scheduled comes");
     assert_eq!(field(&mut client, "rdb_last_bgsave_status"), "ok");
+    assert_eq!(field(&mut client, "aof_last_bgrewrite_status"), "ok");
 }
 
 /// The names of INFO persistence, in alphabetical order.
