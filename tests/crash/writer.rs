@@ -157,3 +157,100 @@ pub fn observe(client: &mut Client, writer: usize) -> Observed {
     observed.read_ms = now_ms();
     observed
 }
+
+/// The harness itself: it must notice what it is there for.
+mod checks {
+    use super::{Journal, Operation, Random, Step};
+    use crate::operation::Change;
+    use crate::state::{Observed, Slides, Span, State};
+    use crate::support::client::Reply;
+
+    const START_MS: i64 = 1_700_000_000_000;
+    const SEED: u64 = 0xc4a5;
+
+    fn set(key: &str, value: &str, ttl_ms: Option<i64>) -> Change {
+        Change::Set(key.to_owned(), value.into(), ttl_ms)
+    }
+
+    /// Three acknowledged operations, a second apart, and one that was in flight.
+    fn journal() -> Journal {
+        let okay = || Reply::Simple("OK".to_owned());
+        let transaction = Operation::Transaction(vec![set("s2", "x", None), set("s3", "y", None)]);
+        let operations = [
+            (Operation::One(set("s1", "one", None)), Some(okay())),
+            (transaction, Some(Reply::Array(vec![okay(), okay()]))),
+            (Operation::One(set("s1", "two", Some(20_000_000))), Some(okay())),
+            (Operation::One(set("s4", "late", None)), None),
+        ];
+        let step = |(second, (operation, reply)): (i64, (Operation, Option<Reply>))| {
+            let sent_ms = START_MS + second * 1000;
+            Step { operation, sent_ms, acknowledged: reply.map(|reply| (sent_ms + 1, reply)) }
+        };
+        Journal { steps: (0..).zip(operations).map(step).collect() }
+    }
+
+    fn held(entries: &[(&str, &str, Option<i64>)]) -> Observed {
+        let entry = |(key, value, deadline): &(&str, &str, Option<i64>)| {
+            ((*key).to_owned(), (value.as_bytes().to_vec(), *deadline))
+        };
+        Observed { entries: entries.iter().map(entry).collect(), transfers: 0, read_ms: START_MS + 10_000 }
+    }
+
+    fn kept(observed: &Observed, durable_ms: i64) -> Option<usize> {
+        let start = State::empty(Slides::Exact);
+        let verdict = journal().check(&start, observed, durable_ms, START_MS + 5000);
+        verdict.ok().map(|verdict| verdict.kept)
+    }
+
+    #[test]
+    fn what_may_be_there_is_accepted_and_nothing_else() {
+        let deadline = Some(START_MS + 2000 + 20_000_000);
+        let transaction = [("s2", "x", None), ("s3", "y", None)];
+        let all = [transaction[0], transaction[1], ("s1", "two", deadline)];
+        let late = [all[0], all[1], all[2], ("s4", "late", None)];
+        let two = [transaction[0], transaction[1], ("s1", "one", None)];
+        assert_eq!(kept(&held(&all), i64::MAX), Some(3));
+        assert_eq!(kept(&held(&late), i64::MAX), Some(4), "what was in flight may be there");
+        assert_eq!(kept(&held(&two), i64::MAX), None, "an acknowledged write is lost");
+        assert_eq!(
+            kept(&held(&two), START_MS + 2000),
+            Some(2),
+            "it was acknowledged too late to be promised"
+        );
+        assert_eq!(kept(&held(&two[1..]), START_MS), None, "half a transaction");
+        assert_eq!(kept(&held(&late[1..]), START_MS), None, "a write is missing in the middle");
+        let early = [all[0], all[1], ("s1", "two", deadline.map(|ms| ms - 1000))];
+        assert_eq!(kept(&held(&early), i64::MAX), None, "a deadline is too early");
+        assert_eq!(kept(&held(&[all[0], all[1], ("s1", "two", None)]), i64::MAX), None, "a deadline is lost");
+        let more = [all[0], all[1], all[2], ("s9", "", None)];
+        assert_eq!(kept(&held(&more), i64::MAX), None, "nobody wrote that");
+    }
+
+    #[test]
+    fn a_key_may_be_gone_only_after_its_deadline() {
+        let mut journal = Journal::default();
+        let operation = Operation::One(set("e1", "short", Some(1000)));
+        let acknowledged = Some((START_MS, Reply::Simple("OK".to_owned())));
+        journal.steps.push(Step { operation, sent_ms: START_MS, acknowledged });
+        let start = State::empty(Slides::Exact);
+        let check = |read_ms| {
+            let observed = Observed { read_ms, ..Observed::default() };
+            journal.check(&start, &observed, i64::MAX, START_MS).is_ok()
+        };
+        assert!(!check(START_MS + 500));
+        assert!(check(START_MS + 1000));
+    }
+
+    /// The model accepts its own replies: a wrong one is told.
+    #[test]
+    fn a_wrong_reply_is_noticed() {
+        println!("seed {SEED:#x}");
+        let mut random = Random::new(SEED);
+        let mut state = State::empty(Slides::Exact);
+        let span = Span { sent_ms: START_MS, acknowledged_ms: START_MS };
+        for _ in 0..2000 {
+            let expected = state.apply(&Operation::random(&mut random), span);
+            assert!(!expected.fits(&Reply::Error("ERR nonsense".to_owned())), "{expected:?}");
+        }
+    }
+}

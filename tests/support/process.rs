@@ -163,9 +163,8 @@ impl Server {
     /// Waits for the server to end by itself.
     #[track_caller]
     pub fn exit(&mut self) -> ExitStatus {
-        let ended = || self.child.try_wait().map(|status| status.is_some());
-        let mut ended = ended;
-        assert!(wait_until(|| ended().expect("the server's state")), "the server never ended");
+        let ended = wait_until(|| self.child.try_wait().expect("the server's state").is_some());
+        assert!(ended, "the server never ended:\n{}", self.log());
         self.child.wait().expect("a child")
     }
 
