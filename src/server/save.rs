@@ -28,8 +28,8 @@ const BITE_BYTES: usize = 64 * 1024;
 const CAPTURED_BYTES_MAX: usize = 16 << 20;
 /// Visitors at most: more than this only compete for the disk.
 const VISITORS_MAX: usize = 8;
-/// zstd's fastest ordinary level; docs/performance.md has the measurement.
-const ZSTD_LEVEL: i32 = 1;
+/// A fast level of zstd; docs/performance.md has the measurement.
+const ZSTD_LEVEL: i32 = -5;
 
 /// Takes snapshots, one at a time.
 pub struct Saver {
