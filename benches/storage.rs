@@ -90,6 +90,7 @@ fn made_up() -> Vec<(Vec<u8>, Vec<u8>)> {
     (0..MADE_UP).map(session).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn snapshot(
     disk: &Arc<RealDisk>,
     sessions: &[(Vec<u8>, Vec<u8>)],
@@ -136,6 +137,7 @@ fn snapshot(
     );
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn log_syncs(disk: &RealDisk) -> io::Result<()> {
     let raw = vec![7; 50 * 600];
     println!(
