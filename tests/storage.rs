@@ -59,7 +59,7 @@ fn manners() -> Vec<(Compression, Option<EncryptionKey>)> {
 fn entries(tag: &str, count: u32) -> Vec<Owned> {
     let entry = |number: u32| Owned {
         database: number % 3,
-        expire_at_ms: (number % 2 == 0).then_some(1_790_000_000_000 + u64::from(number)),
+        expire_at_ms: number.is_multiple_of(2).then_some(1_790_000_000_000 + u64::from(number)),
         key: format!("session:{tag}:{number}").into_bytes(),
         value: format!("{{\"user\":{number},\"roles\":[\"user\",\"editor\"],\"tag\":\"{tag}\"}}")
             .into_bytes(),
