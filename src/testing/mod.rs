@@ -6,4 +6,5 @@
 pub mod fuzz;
 pub mod in_process;
 pub mod model;
+pub mod power_cut_disk;
 pub mod transcript;
