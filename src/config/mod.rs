@@ -227,7 +227,7 @@ impl Config {
         let mut rows: Vec<(&'static Directive, &'static str)> = Vec::with_capacity(pairs.len());
         for (name, _) in pairs {
             let (directive, spelled) =
-                directives::find(name).ok_or_else(|| SetError::Unknown { name: lossy(name) })?;
+                directives::find(name).ok_or_else(|| SetError::Unknown { name: name.to_vec() })?;
             let rejection = match directive.change {
                 Change::Immutable => Some(Rejection::Immutable),
                 Change::Protected if !protected_allowed => Some(Rejection::Protected),
@@ -280,7 +280,7 @@ pub enum SetError {
     /// There is no such directive.
     Unknown {
         /// as the client wrote it
-        name: String,
+        name: Vec<u8>,
     },
     /// One directive could not be changed, so nothing was.
     Rejected {
@@ -306,12 +306,13 @@ pub enum Rejection {
     NotApplied(String),
 }
 
+/// What the reply to CONFIG SET says before the name that no directive has.
+pub const UNKNOWN_OPTION: &str = "ERR Unknown option or number of arguments for CONFIG SET - '";
+
 impl fmt::Display for SetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SetError::Unknown { name } => {
-                write!(out, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
-            }
+            SetError::Unknown { name } => write!(out, "{UNKNOWN_OPTION}{}'", String::from_utf8_lossy(name)),
             SetError::Rejected { name, rejection } => {
                 write!(out, "ERR CONFIG SET failed (possibly related to argument '{name}') - {rejection}")
             }
