@@ -314,3 +314,32 @@ fn a_transaction_longer_than_the_input_limit_closes_the_client() {
     it.check(0, &format!("SET a {}", "x".repeat(1024)), "");
     assert_eq!(it.clients[0].closing, crate::client::Closing::Now);
 }
+
+#[test]
+fn the_mean_ttl_of_info_is_that_of_the_volatile_keys() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "INFO keyspace", "$12 # Keyspace");
+    for (number, ms) in [100_000, 200_000, 300_001, 400_000].iter().enumerate() {
+        it.check(0, &format!("SET volatile:{number} v PX {ms}"), "+OK");
+        it.check(0, &format!("SET lasting:{number} v"), "+OK");
+    }
+    it.check(0, "SET gone v PX 1", "+OK");
+    it.at_ms(5);
+    it.check(0, "INFO keyspace", "$49 # Keyspace db0:keys=9,expires=5,avg_ttl=249995");
+    it.at_ms(500_000);
+    it.check(0, "INFO keyspace", "$44 # Keyspace db0:keys=9,expires=5,avg_ttl=0");
+}
+
+#[test]
+fn the_mean_ttl_of_many_keys_is_estimated_well() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    for number in 0..20_000 {
+        it.check(0, &format!("SET key:{number} v PX {}", 100_000 + number * 10), "+OK");
+    }
+    let shown = it.ask(0, "INFO keyspace").expect("a reply");
+    let mean_ms = shown.rsplit('=').next().and_then(|number| number.parse::<i64>().ok()).expect("a mean");
+    // 4,096 samples of a spread of 200 s: one second is the standard error.
+    assert!((190_000..210_000).contains(&mean_ms), "{shown}");
+}
