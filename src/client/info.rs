@@ -1,6 +1,7 @@
 //! What other threads may know about a client (CLIENT LIST, CLIENT KILL, PUBLISH). The owning event loop writes it with relaxed
 //! stores; a reader sees each field at some recent moment.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -20,9 +21,8 @@ impl ClientFlags {
     pub const NO_EVICT: ClientFlags = ClientFlags(1 << 5);
     pub const NO_TOUCH: ClientFlags = ClientFlags(1 << 6);
     pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
-    pub const DIRTY_TRANSACTION: ClientFlags = ClientFlags(1 << 8);
     /// The peer is on this machine.
-    pub const LOCAL: ClientFlags = ClientFlags(1 << 9);
+    pub const LOCAL: ClientFlags = ClientFlags(1 << 8);
 }
 
 /// Texts that a client says about itself.
@@ -56,6 +56,8 @@ pub struct ClientInfo {
     pub queued: AtomicI64,
     pub queued_bytes: AtomicUsize,
     pub watched: AtomicUsize,
+    /// A watched key was changed: EXEC will refuse. Set by whoever changes the key.
+    pub watch_broken: Arc<AtomicBool>,
     pub input_bytes: AtomicUsize,
     pub input_capacity: AtomicUsize,
     pub output_bytes: AtomicUsize,
@@ -107,6 +109,7 @@ impl ClientInfo {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicUsize::new(0),
+            watch_broken: Arc::default(),
             input_bytes: AtomicUsize::new(0),
             input_capacity: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),

@@ -119,7 +119,8 @@ fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
         // Looking reclaims a key whose time has passed, except during a pause; then it stays, and its expiry is old news.
         let live = cx.find(key).is_some();
         let was_expired = !live && cx.partition(key).0.find(key.hash, key.bytes).is_some();
-        let version = cx.locked.shard(key.shard).watched.watch(database, key.bytes);
+        let version =
+            cx.locked.shard(key.shard).watched.watch(database, key.bytes, &cx.client.info.watch_broken);
         cx.client.watched.insert(watched, Sighting { version, was_expired });
     }
     cx.client.info.watched.store(cx.client.watched.len(), Relaxed);
@@ -141,14 +142,24 @@ pub fn end_transaction(client: &mut Client) {
     client.info.set_flag(ClientFlags::IN_TRANSACTION, false);
     client.info.queued.store(-1, Relaxed);
     client.info.queued_bytes.store(0, Relaxed);
-    client.info.watched.store(client.watched.len(), Relaxed);
+    if client.watched.is_empty() {
+        forget_watches(client);
+    }
 }
 
 /// Ends all of a client's watches. The caller holds no shard.
 pub fn unwatch_all(keyspace: &Keyspace, client: &mut Client) {
     for (watched, sighting) in client.watched.drain() {
         let key = keyspace.key(&watched.key);
-        keyspace.lock_shard(key.shard).watched.unwatch(watched.database, key.bytes, sighting.version);
+        let mut shard = keyspace.lock_shard(key.shard);
+        let broken = &client.info.watch_broken;
+        shard.watched.unwatch(watched.database, key.bytes, sighting.version, broken);
     }
+    forget_watches(client);
+}
+
+/// Makes what is known of a client's watches agree with there being none. No shard has the client's mark any more.
+fn forget_watches(client: &Client) {
     client.info.watched.store(0, Relaxed);
+    client.info.watch_broken.store(false, Relaxed);
 }
