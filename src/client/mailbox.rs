@@ -16,6 +16,8 @@ pub enum Message {
     Unblock { place: usize, id: u64, error: bool },
     /// CLIENT UNPAUSE, or a pause that got shorter: look at paused clients again.
     Unpause,
+    /// DEBUG SLEEP: the loop does nothing until this time, in Unix microseconds.
+    Sleep { until_us: i64 },
     /// SHUTDOWN: the loop ends.
     Stop,
 }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
 use super::drain::drain;
+use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
@@ -637,6 +638,7 @@ impl<'s> EventLoop<'s> {
             }
             // The look at blocked clients follows in any case.
             Message::Unpause => {}
+            Message::Sleep { until_us } => system::sleep(until_us - self.clock.now_us()),
             Message::Stop => self.stopping = true,
         }
     }

@@ -281,7 +281,7 @@ impl<'s> InProcess<'s> {
                     client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
                 }
             }
-            Message::Unpause | Message::Stop => {}
+            Message::Unpause | Message::Sleep { .. } | Message::Stop => {}
         }
     }
 
