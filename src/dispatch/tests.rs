@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::base::clock::Stopwatch;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, ReplyMode};
 use crate::command::{COMMANDS, LoopState};
-use crate::config::{Config, NotifyFlags};
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Reclaimer};
+use crate::config::{Config, NotifyFlags, Permission};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Protocol};
 use crate::services::{Control, Identity, Pause, Services, Settings};
 
+use super::execute::call;
 use super::{execute, expire_round, forget_client, prepare};
 
 mod every_command;
@@ -342,4 +343,54 @@ fn the_mean_ttl_of_many_keys_is_estimated_well() {
     let mean_ms = shown.rsplit('=').next().and_then(|number| number.parse::<i64>().ok()).expect("a mean");
     // 4,096 samples of a spread of 200 s: one second is the standard error.
     assert!((190_000..210_000).contains(&mean_ms), "{shown}");
+}
+
+#[test]
+fn debug_sleep_reaches_every_loop_but_its_own() {
+    let services = services(3, |config| config.enable_debug_command = Permission::Yes);
+    let mut it = Loop::new(&services, 1, 1);
+    it.check(0, "DEBUG SLEEP 0.002", "+OK");
+    for loop_index in 0..3 {
+        let mut messages = Vec::new();
+        services.clients.mailbox(loop_index).take(&mut messages);
+        match messages[..] {
+            [] => assert_eq!(loop_index, 1),
+            [Message::Sleep { until_us }] => assert_eq!(until_us, START_MS * 1000 + 2000),
+            _ => panic!("{messages:?}"),
+        }
+    }
+}
+
+#[test]
+fn keys_goes_through_a_large_shard_in_bites_and_inside_exec() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    // One hash tag: all keys are in one shard.
+    (0..3000).for_each(|number| it.check(0, &format!("SET {{t}}{number} v"), "+OK"));
+    assert!(it.ask(0, "KEYS *").is_some_and(|shown| shown.starts_with("*3000 ")));
+    assert!(it.ask(0, "KEYS *7").is_some_and(|shown| shown.starts_with("*300 ")));
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "KEYS *7", "+QUEUED");
+    assert!(it.ask(0, "EXEC").is_some_and(|shown| shown.starts_with("*1 *300 ")));
+}
+
+#[test]
+fn lcs_holds_no_lock_while_it_compares() {
+    let services = services(2, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "MSET {t}a ohmytext {t}b mynewtext", "+OK");
+    it.check(0, "LCS {t}a {t}b", "$6 mytext");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "LCS {t}a {t}b LEN", "+QUEUED");
+    it.check(0, "APPEND {t}a x", "+QUEUED");
+    it.check(0, "EXEC", "*2 :6 :9");
+    let keyspace = &services.keyspace;
+    let args = [&b"LCS"[..], b"{t}a", b"{t}b"].concat();
+    let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
+    let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
+    let command = COMMANDS.find(b"lcs").expect("a command");
+    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    assert_eq!(show(&out), "$6 mytext");
+    assert!(locked.is_empty());
 }

@@ -32,7 +32,7 @@ pub use locked::{Locked, ShardSet};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
-pub use table::{GRANULE_BITS, Position, Table, prefetch as prefetch_line};
+pub use table::{GRANULE_BITS, Position, Table, granule as granule_of, prefetch as prefetch_line};
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
 
