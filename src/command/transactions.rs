@@ -9,6 +9,8 @@ use crate::client::{Client, ClientFlags, Gates, Sighting, Transaction, WatchedKe
 use crate::keyspace::Keyspace;
 
 const AT_ONCE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::NOT_QUEUED);
+/// What a watched key takes besides its name, which is kept twice: in the client's list and in its shard's (as measured).
+const WATCH_BYTES: usize = 184;
 const QUICK: Flags = Flags::FAST.and(Flags::ALLOW_BUSY);
 
 pub const ROWS: &[CommandSpec] = &[
@@ -105,9 +107,23 @@ fn discard(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+const TOO_MUCH_WATCHED: Failure = Failure::text(
+    "ERR the watched keys of this client would take more memory than client-watch-limit allows",
+);
+
+fn watch_bytes(key: &[u8]) -> usize {
+    WATCH_BYTES + 2 * key.len()
+}
+
 fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.client.transaction.is_some() {
         return Err(Failure::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    // As if none of them were watched yet: who is so near the limit need not be told more exactly.
+    let more: usize = cx.args.iter_from(1).map(watch_bytes).sum();
+    let limit = cx.config().client_watch_limit;
+    if limit > 0 && (cx.client.info.watched_bytes.load(Relaxed) + more) as u64 > limit {
+        return Err(TOO_MUCH_WATCHED);
     }
     let database = cx.client.database;
     for index in 1..cx.args.len() {
@@ -122,6 +138,7 @@ fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
         let version =
             cx.locked.shard(key.shard).watched.watch(database, key.bytes, &cx.client.info.watch_broken);
         cx.client.watched.insert(watched, Sighting { version, was_expired });
+        cx.client.info.watched_bytes.fetch_add(watch_bytes(key.bytes), Relaxed);
     }
     cx.client.info.watched.store(cx.client.watched.len(), Relaxed);
     cx.reply.ok();
@@ -161,5 +178,6 @@ pub fn unwatch_all(keyspace: &Keyspace, client: &mut Client) {
 /// Makes what is known of a client's watches agree with there being none. No shard has the client's mark any more.
 fn forget_watches(client: &Client) {
     client.info.watched.store(0, Relaxed);
+    client.info.watched_bytes.store(0, Relaxed);
     client.info.watch_broken.store(false, Relaxed);
 }

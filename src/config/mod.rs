@@ -103,6 +103,10 @@ config! {
     client_query_buffer_limit: u64,
     /// by class
     client_output_buffer_limit: OutputBufferLimits,
+    /// bytes, 0 for no limit
+    client_watch_limit: u64,
+    /// bytes, 0 for no limit
+    client_subscription_limit: u64,
     /// of all connections
     maxmemory_clients: MemoryOrPercent,
     /// keys, 0 for no limit

@@ -394,3 +394,41 @@ fn lcs_holds_no_lock_while_it_compares() {
     assert_eq!(show(&out), "$6 mytext");
     assert!(locked.is_empty());
 }
+
+#[test]
+fn watches_and_subscriptions_count_in_a_clients_memory_and_have_limits() {
+    let services = services(1, |config| {
+        (config.client_watch_limit, config.client_subscription_limit) = (10_000, 10_000);
+    });
+    let mut it = Loop::new(&services, 0, 1);
+    let empty = it.clients[0].info.memory_bytes();
+    let long = "k".repeat(4000);
+    it.check(0, &format!("WATCH {long}"), "+OK");
+    assert!(it.clients[0].info.memory_bytes() >= empty + 8000);
+    let refused =
+        "-ERR the watched keys of this client would take more memory than client-watch-limit allows";
+    it.check(0, &format!("WATCH a {long}x"), refused);
+    assert_eq!(it.clients[0].watched.len(), 1, "all of a request, or nothing");
+    for end in ["UNWATCH", "RESET"] {
+        assert!(it.ask(0, end).is_some());
+        assert_eq!(it.clients[0].info.memory_bytes(), empty);
+        it.check(0, &format!("WATCH a {long}"), "+OK");
+    }
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "EXEC", "*0");
+    assert_eq!(it.clients[0].info.memory_bytes(), empty);
+
+    for kind in ["SUBSCRIBE", "PSUBSCRIBE", "SUBSCRIBE"] {
+        assert!(it.ask(0, &format!("{kind} {long}")).is_some_and(|reply| !reply.starts_with('-')), "{kind}");
+    }
+    assert!(it.clients[0].info.memory_bytes() > empty + 8000);
+    it.check(
+        0,
+        &format!("SSUBSCRIBE {long}"),
+        "-ERR the subscriptions of this client would take more memory than client-subscription-limit allows",
+    );
+    for end in [format!("PUNSUBSCRIBE {long}"), format!("SSUBSCRIBE {long}"), "RESET".to_owned()] {
+        assert!(it.ask(0, &end).is_some_and(|reply| !reply.starts_with('-')), "{end}");
+    }
+    assert_eq!(it.clients[0].info.memory_bytes(), empty);
+}
