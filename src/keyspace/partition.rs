@@ -169,7 +169,10 @@ impl Partition {
     pub fn next_due(&mut self, site: Site<'_>, budget: &mut usize) -> Due {
         let Some(wheel) = &mut self.wheel else { return Due::Nothing };
         let Some(record) = wheel.pop_due(site.tick_reached(), budget) else { return Due::Nothing };
-        let found = self.table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick);
+        // Of several keys with one home and one tick, each record must find its own: after the next resize they have different homes.
+        let found = self.table.find_by_prefix(record.prefix, |entry| {
+            entry.filed_tick() == record.tick && site.hash(entry.key()) >> 32 == u64::from(record.prefix)
+        });
         let Some(position) = found else { return Due::Handled };
         let mut entry = self.table.entry_mut(position);
         entry.set_filed_tick(0);
