@@ -15,7 +15,7 @@ use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
-use crate::keyspace::{AccessRules, Entry, EntryRef, Key, Locked, Partition, Position, Site};
+use crate::keyspace::{AccessRules, Entry, EntryRef, ExpiryTurn, Key, Locked, Partition, Position, Site};
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
 use crate::resp::{Args, Reply};
@@ -59,6 +59,7 @@ pub struct LoopState<'s> {
     pub effects: Effects,
     pub stopwatch: Stopwatch,
     pub loop_index: usize,
+    pub expiry_turn: ExpiryTurn,
     /// When the present request began, as the stopwatch counts.
     pub started_ticks: u64,
     /// Unix milliseconds, read once for a batch.
@@ -83,6 +84,7 @@ impl<'s> LoopState<'s> {
             effects: Effects::default(),
             stopwatch,
             loop_index,
+            expiry_turn: ExpiryTurn::default(),
             started_ticks: 0,
             now_ms: 0,
             now_us: 0,

@@ -6,7 +6,7 @@ use crate::base::clock::Stopwatch;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, ReplyMode};
 use crate::command::{COMMANDS, LoopState};
 use crate::config::{Config, NotifyFlags, Permission};
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Protocol};
 use crate::services::{Control, Identity, Pause, Services, Settings};
@@ -431,4 +431,42 @@ fn watches_and_subscriptions_count_in_a_clients_memory_and_have_limits() {
         assert!(it.ask(0, &end).is_some_and(|reply| !reply.starts_with('-')), "{end}");
     }
     assert_eq!(it.clients[0].info.memory_bytes(), empty);
+}
+
+#[test]
+fn under_more_expiry_than_the_budget_each_shard_has_its_turn() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    let shard = |tag: &str| services.keyspace.key(tag.as_bytes()).shard;
+    let (low, high) = if shard("{a}") < shard("{b}") { ("{a}", "{b}") } else { ("{b}", "{a}") };
+    let fill = |it: &mut Loop<'_>, tag: &str, keys: usize| {
+        (0..keys).for_each(|number| it.check(0, &format!("SET {tag}{number} v PX 20"), "+OK"));
+    };
+    fill(&mut it, high, 100);
+    // What comes due in the low shard before each round is more than a round can do.
+    for round in 0..4 {
+        fill(&mut it, low, 3000);
+        it.at_ms(100 * (round + 1));
+        assert!(expire_round(&mut it.state));
+    }
+    assert_eq!(services.keyspace.lock_shard(shard(high)).partition(0).len(), 0);
+}
+
+#[test]
+fn stale_records_are_swept_in_shards_where_nothing_is_due() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    let records = || -> usize {
+        (0..SHARDS).map(|shard| services.keyspace.lock_shard(shard).partition(0).records()).sum()
+    };
+    // Each key is deleted when it has a record an hour ahead.
+    for number in 0..2000 {
+        it.check(0, &format!("SET {{t}}{number} v EX {}", 3600 + number % 100), "+OK");
+        it.check(0, &format!("DEL {{t}}{number}"), ":1");
+    }
+    assert_eq!(records(), 2000);
+    for _ in 0..SHARDS * 4 {
+        assert!(!expire_round(&mut it.state));
+    }
+    assert!(records() <= 64, "{} stale records are left", records());
 }

@@ -40,6 +40,21 @@ pub fn expire_shard(
     *budget == 0
 }
 
+/// Where an event loop's next round of expiry and its next sweep begin, counted in its own shards.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpiryTurn {
+    pub round: usize,
+    pub sweep: usize,
+}
+
+/// Drops stale records from one slot of each wheel of a shard that has too many. A round does that, too, but only where something is due.
+pub fn sweep_shard(keyspace: &Keyspace, shard: usize) {
+    let mut guard = keyspace.lock_shard(shard);
+    for database in 0..keyspace.databases() {
+        guard.partition_mut(database).sweep_stale_records();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

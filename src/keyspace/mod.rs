@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
-pub use expire::expire_shard;
+pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use locked::{Locked, ShardSet};
 pub use partition::Partition;

@@ -204,10 +204,9 @@ impl Partition {
             return;
         }
         let table = &self.table;
-        wheel.sweep(self.swept, |record| {
+        self.swept = wheel.sweep(self.swept, |record| {
             table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick).is_some()
         });
-        self.swept = (self.swept + 1) % Wheel::SWEEP_STEPS;
     }
 
     /// Takes everything out, leaving an empty partition.
