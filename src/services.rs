@@ -88,6 +88,8 @@ pub struct Services {
     /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
     pub memory_exceeded_since_us: AtomicI64,
     pub control: Box<dyn Control>,
+    /// An event loop has failed: the server ends, and says so with its exit status.
+    pub failed: AtomicBool,
     pub identity: Identity,
     /// 40 hexadecimal digits that would name this server's data to replicas.
     pub replication_id: Mutex<String>,
@@ -128,6 +130,7 @@ impl Services {
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
             control,
+            failed: AtomicBool::new(false),
             replication_id: Mutex::new(identity.run_id.clone()),
             identity,
         };

@@ -174,7 +174,8 @@ impl<'s> EventLoop<'s> {
         })
     }
 
-    /// Serves until a `Stop` message comes, then sends what it can and ends.
+    /// Serves until a `Stop` message comes, then sends what it can and ends. A loop whose poller fails has nothing to serve with: it ends, and
+    /// the whole server with it.
     pub fn run(mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
         let mut wait_ms = TICK_MS;
@@ -184,8 +185,10 @@ impl<'s> EventLoop<'s> {
             match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the poller failed; the event loop ends");
-                    return;
+                    tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
+                    self.state.services.failed.store(true, Relaxed);
+                    self.state.services.control.shut_down();
+                    break;
                 }
             }
             let start = Stopwatch::ticks();
@@ -884,3 +887,7 @@ pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
         unauthenticated,
     }
 }
+
+#[cfg(test)]
+#[path = "event_loop_tests.rs"]
+mod tests;

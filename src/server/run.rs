@@ -2,6 +2,7 @@
 //! on the control thread, which is a tokio runtime.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -51,6 +52,8 @@ pub enum StartError {
     Descriptors,
     /// A thread, runtime or poller could not be made.
     System(std::io::Error),
+    /// An event loop could not go on.
+    Failed,
 }
 
 impl std::fmt::Display for StartError {
@@ -74,6 +77,7 @@ impl std::fmt::Display for StartError {
             StartError::System(error) => {
                 write!(f, "the operating system refused what the server needs: {error}")
             }
+            StartError::Failed => write!(f, "an event loop failed, and the server ended with it"),
         }
     }
 }
@@ -89,7 +93,7 @@ impl From<std::io::Error> for StartError {
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
-/// When it cannot start; once it runs it does not fail.
+/// When it cannot start, or when an event loop failed and the server had to end.
 pub fn run(launch: Launch) -> Result<(), StartError> {
     let loaded = config::load(&launch.sources, &mut |path| read_files(path)).map_err(StartError::Load)?;
     let mut config = loaded.config;
@@ -198,7 +202,7 @@ fn serve(
             }
         }
     });
-    Ok(())
+    if services.failed.load(Relaxed) { Err(StartError::Failed) } else { Ok(()) }
 }
 
 /// Puts the shared state together.
@@ -301,7 +305,7 @@ async fn until_stopped(
         tokio::select! {
             _ = signals.terminate.recv() => return tracing::info!("SIGTERM received, shutting down"),
             _ = signals.interrupt.recv() => return tracing::info!("SIGINT received, shutting down"),
-            () = stop.notified() => return tracing::info!("SHUTDOWN received, shutting down"),
+            () = stop.notified() => return tracing::info!("{}, shutting down", cause_of_stop(&controller.services)),
             _ = signals.hangup.recv() => {
                 tracing::info!("SIGHUP received");
                 controller.logging.reopen();
@@ -311,6 +315,11 @@ async fn until_stopped(
             Some(change) = changes.recv() => controller.answer(change).await,
         }
     }
+}
+
+/// Why somebody inside the server has asked for its end.
+fn cause_of_stop(services: &Services) -> &'static str {
+    if services.failed.load(Relaxed) { "an event loop failed" } else { "SHUTDOWN received" }
 }
 
 fn random_seed() -> u64 {
