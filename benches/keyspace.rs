@@ -6,7 +6,7 @@
 mod common;
 
 use cloakroom::keyspace::{Ahead, Entry, prefetch_line};
-use common::{Cycle, KEYS, START_MS, Store, TTL_MS, VALUE};
+use common::{Cycle, KEYS, START_MS, Store, VALUE};
 use divan::{Bencher, counter::ItemsCount};
 
 #[global_allocator]
@@ -115,28 +115,9 @@ fn set_a_new_key(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_size = 2000)]
-fn touch_ttl(bencher: Bencher<'_, '_>) {
-    let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
-    let mut at_ms = START_MS + TTL_MS;
-    for key in &store.keys {
-        store.expire(key, at_ms);
-    }
-    bencher.bench_local(|| {
-        at_ms += 1;
-        store.expire(&store.keys[cycle.next()], at_ms);
-    });
-}
-
-#[divan::bench(sample_size = 2000)]
 fn delete(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
-    let present = || {
-        let key = &store.keys[cycle.next()];
-        store.delete(key);
-        store.insert(key);
-        key
-    };
-    bencher.with_inputs(present).bench_local_values(|key| {
+    bencher.with_inputs(|| store.fresh(&cycle)).bench_local_values(|key| {
         store.at(key, START_MS, |partition, site, key| {
             partition.find(key.hash, key.bytes).map(|position| partition.remove(site, position).into_entry())
         })

@@ -38,8 +38,9 @@ fn words_with_slots(slots: usize) -> Words {
     (0..slots).map(|_| AtomicU64::new(0)).collect()
 }
 
+/// The place of a key in the order of hashes: the top bits of its keyed hash.
 #[inline]
-fn granule(hash: u64) -> u64 {
+pub fn granule(hash: u64) -> u64 {
     hash >> (64 - GRANULE_BITS)
 }
 

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
 use super::drain::drain;
+use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
@@ -27,7 +28,7 @@ use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::rates::SAMPLE_MS;
 use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
-use crate::services::Services;
+use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
 const INPUT_BYTES: usize = 512 * 1024;
@@ -176,7 +177,8 @@ impl<'s> EventLoop<'s> {
         })
     }
 
-    /// Serves until a `Stop` message comes, then sends what it can and ends.
+    /// Serves until a `Stop` message comes, then sends what it can and ends. A loop whose poller fails has nothing to serve with: it ends, and
+    /// the whole server with it.
     pub fn run(mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
         let mut wait_ms = TICK_MS;
@@ -186,8 +188,10 @@ impl<'s> EventLoop<'s> {
             match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the poller failed; the event loop ends");
-                    return;
+                    tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
+                    self.state.services.failed.store(true, Relaxed);
+                    self.state.services.control.shut_down(Shutdown { save: None, force: true });
+                    break;
                 }
             }
             let start = Stopwatch::ticks();
@@ -651,6 +655,7 @@ impl<'s> EventLoop<'s> {
             // The look at blocked clients follows in any case.
             Message::Look => {}
             Message::Durable => self.release_held(),
+            Message::Sleep { until_us } => system::sleep(until_us - self.clock.now_us()),
             Message::Stop => self.stopping = true,
         }
     }
@@ -896,3 +901,7 @@ pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
         unauthenticated,
     }
 }
+
+#[cfg(test)]
+#[path = "event_loop_tests.rs"]
+mod tests;
