@@ -80,6 +80,7 @@ pub fn key_slot(key: &[u8]) -> u16 {
     key_slot_by_tables(key)
 }
 
+#[inline(never)]
 fn key_slot_by_tables(key: &[u8]) -> u16 {
     crc16(hash_tag(key).unwrap_or(key)) % SLOTS
 }
@@ -169,10 +170,11 @@ mod carry_less {
     #[inline]
     #[target_feature(enable = "ssse3")]
     fn leading(block: &[u8; 16], count: usize) -> __m128i {
-        let [low, high] = [0, 8].map(|at| i64::from_le_bytes(std::array::from_fn(|index| block[at + index])));
+        let bytes = u128::from_le_bytes(*block);
         // Byte `index` of the result is byte `count - 1 - index` of the block; where that is negative, zero.
         let places = _mm_set_epi64x(0x0f0e_0d0c_0b0a_0908, 0x0706_0504_0302_0100);
-        _mm_shuffle_epi8(_mm_set_epi64x(high, low), _mm_sub_epi8(_mm_set1_epi8(count as i8 - 1), places))
+        let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
+        _mm_shuffle_epi8(bytes, _mm_sub_epi8(_mm_set1_epi8(count as i8 - 1), places))
     }
 
     /// Fewer than 16 bytes as a polynomial. Reads that overlap agree where they do, so they can be united.
