@@ -166,14 +166,18 @@ impl Commands {
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
         let name = Name::new(name)?;
-        let at = match self.look_up(name) {
-            Some(at) => at,
-            None => self.look_up(name.in_lower_case())?,
-        };
+        let slot = &self.index[name.slot()];
+        let at = if slot.name == name { slot.at } else { self.find_further(name)? };
         Some(&self.all[usize::from(at)])
     }
 
-    #[inline]
+    /// [`Commands::find`], for a name that is not in its first slot or has both capitals and small letters.
+    #[inline(never)]
+    fn find_further(&self, name: Name) -> Option<u16> {
+        let lower = Name { first: lower_case(name.first), last: lower_case(name.last), len: name.len };
+        self.look_up(name).or_else(|| self.look_up(lower))
+    }
+
     fn look_up(&self, name: Name) -> Option<u16> {
         let mut slot = name.slot();
         loop {
@@ -236,11 +240,6 @@ impl Name {
             u64::from(first) | u64::from(middle) << (len / 2 * 8) | u64::from(last) << (len * 8 - 8)
         };
         Some(Name { first, last: 0, len })
-    }
-
-    #[inline(never)]
-    fn in_lower_case(self) -> Name {
-        Name { first: lower_case(self.first), last: lower_case(self.last), len: self.len }
     }
 
     /// Where to look for the name first.
