@@ -111,23 +111,16 @@ impl Batch {
     /// while these run ([`Batch::prefetch_ahead_of`]), so that entries arrive shortly before they are used and do not push each other
     /// out of the cache.
     pub fn prefetch_entries(&self, keyspace: &Keyspace, first: usize) {
-        for index in first..first + ENTRIES_AHEAD {
-            self.prefetch_entry(keyspace, index);
+        for request in self.requests.iter().skip(first).take(ENTRIES_AHEAD) {
+            prefetch_entry(keyspace, request);
         }
     }
 
     /// Keeps the prefetched entries ahead of the request at `index`, which is about to run.
     #[inline]
     pub fn prefetch_ahead_of(&self, keyspace: &Keyspace, index: usize) {
-        self.prefetch_entry(keyspace, index + ENTRIES_AHEAD);
-    }
-
-    #[inline]
-    fn prefetch_entry(&self, keyspace: &Keyspace, index: usize) {
-        if let Some(request) = self.requests.get(index)
-            && let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key)
-        {
-            keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
+        if let Some(request) = self.requests.get(index + ENTRIES_AHEAD) {
+            prefetch_entry(keyspace, request);
         }
     }
 
@@ -136,5 +129,12 @@ impl Batch {
     pub fn args<'a>(&'a self, request: &Request, input: &'a [u8]) -> Args<'a> {
         let input = if request.inline == NOT_INLINE { input } else { &self.inline[request.inline as usize] };
         Args::new(input, &self.ranges[request.first_range as usize..][..request.ranges as usize])
+    }
+}
+
+#[inline]
+fn prefetch_entry(keyspace: &Keyspace, request: &Request) {
+    if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
+        keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
     }
 }

@@ -312,12 +312,7 @@ impl<'s> EventLoop<'s> {
         };
         let parser = &mut connection.parser;
         turn.parsed = if connection.partial.is_empty() && !parser.is_inside() { parser.at } else { 0 };
-        while self.batch.requests.len() - first < BATCH_REQUESTS {
-            if parser.at == input.len() {
-                // All was taken, as is usual; the parser would say the same at a higher price.
-                turn.requests.end = self.batch.requests.len();
-                return turn;
-            }
+        while parser.at < input.len() && self.batch.requests.len() - first < BATCH_REQUESTS {
             let first_range = self.batch.ranges.len();
             let resumed = parser.is_inside();
             // A request that began in an earlier read goes on in its own list, so that a long one is not copied at each read.
@@ -357,7 +352,7 @@ impl<'s> EventLoop<'s> {
                 }
             }
         }
-        turn.more = turn.error.is_none();
+        turn.more = turn.error.is_none() && parser.at < input.len();
         turn.requests.end = self.batch.requests.len();
         turn
     }
@@ -502,16 +497,15 @@ impl<'s> EventLoop<'s> {
     /// Keeps the input that was not run for later.
     fn keep_rest(&mut self, turn: &Turn) {
         let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
-        let info = &connection.client.info;
         if let Source::Shared { start, end } = turn.source
             && turn.parsed == end - start
             && connection.parser.at == turn.parsed
             && connection.client.blocked.is_none()
         {
-            // Nothing is left.
+            // Nothing is left, as is usual.
             connection.parser.at = 0;
-            info.input_bytes.store(0, Relaxed);
-            info.input_capacity.store(connection.input_capacity(), Relaxed);
+            connection.client.info.input_bytes.store(0, Relaxed);
+            connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
             return;
         }
         if connection.client.blocked.is_some() {
