@@ -221,7 +221,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// The argument at `index` as a key of the command.
-    #[inline]
+    #[inline(always)]
     pub fn key(&self, index: usize) -> Key<'a> {
         match self.first_key {
             Some((at, key)) if at == index => key,

@@ -254,7 +254,8 @@ impl Keyspace {
     /// Brings a shard's lock and one of its partitions closer.
     #[inline]
     pub fn prefetch_shard(&self, database: usize, shard: usize) {
-        table::prefetch(std::ptr::from_ref(&self.cells[shard]).addr());
+        // The lock is written, and was perhaps last written by another loop.
+        table::prefetch_to_write(std::ptr::from_ref(&self.cells[shard]).addr());
         table::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
     }
 

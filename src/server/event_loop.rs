@@ -322,7 +322,7 @@ impl<'s> EventLoop<'s> {
         };
         let parser = &mut connection.parser;
         turn.parsed = if connection.partial.is_empty() && !parser.is_inside() { parser.at } else { 0 };
-        while self.batch.requests.len() - first < BATCH_REQUESTS {
+        while parser.at < input.len() && self.batch.requests.len() - first < BATCH_REQUESTS {
             let first_range = self.batch.ranges.len();
             let resumed = parser.is_inside();
             // A request that began in an earlier read goes on in its own list, so that a long one is not copied at each read.
@@ -362,7 +362,7 @@ impl<'s> EventLoop<'s> {
                 }
             }
         }
-        turn.more = turn.error.is_none();
+        turn.more = turn.error.is_none() && parser.at < input.len();
         turn.requests.end = self.batch.requests.len();
         turn
     }
@@ -374,9 +374,12 @@ impl<'s> EventLoop<'s> {
         }
         self.batch.prefetch_entries(&self.state.services.keyspace, 0);
         self.state.started_ticks = Stopwatch::ticks();
-        for turn in std::mem::take(&mut self.turns) {
+        // The list goes back when it is empty, so that the next group need not allocate one.
+        let mut turns = std::mem::take(&mut self.turns);
+        for turn in turns.drain(..) {
             self.run_turn(turn);
         }
+        self.turns = turns;
         self.flush_delivered();
         if self.output.capacity() > 4 * OUTPUT_FLUSH_BYTES {
             self.output = Vec::new();
@@ -463,16 +466,16 @@ impl<'s> EventLoop<'s> {
         let place = turn.place;
         for index in turn.requests.clone() {
             self.batch.prefetch_ahead_of(&self.state.services.keyspace, index);
-            let request = self.batch.requests[index];
+            let request = &self.batch.requests[index];
             let Some(connection) = self.connections[place].as_deref_mut() else { return false };
             let input: &[u8] = match turn.source {
                 Source::Shared { start, end } => &self.input[start..end],
                 Source::Pending => &connection.pending,
             };
-            let args = self.batch.args(&request, input);
+            let args = self.batch.args(request, input);
             let client = &mut connection.client;
             if !execute(&mut self.state, client, request.prepared, args, &mut self.output) {
-                turn.parsed = request.start;
+                turn.parsed = request.start();
                 self.block(place);
                 return false;
             }
@@ -485,7 +488,7 @@ impl<'s> EventLoop<'s> {
             }
             if blocked {
                 turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
-                    if index + 1 < turn.requests.end { next.start } else { turn.parsed }
+                    if index + 1 < turn.requests.end { next.start() } else { turn.parsed }
                 });
                 self.block(place);
                 return false;
@@ -504,6 +507,17 @@ impl<'s> EventLoop<'s> {
     /// Keeps the input that was not run for later.
     fn keep_rest(&mut self, turn: &Turn) {
         let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
+        if let Source::Shared { start, end } = turn.source
+            && turn.parsed == end - start
+            && connection.parser.at == turn.parsed
+            && connection.client.blocked.is_none()
+        {
+            // Nothing is left, as is usual.
+            connection.parser.at = 0;
+            connection.client.info.input_bytes.store(0, Relaxed);
+            connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
+            return;
+        }
         if connection.client.blocked.is_some() {
             // What waits is parsed again from its start.
             connection.partial = Vec::new();
