@@ -4,7 +4,8 @@
 
 // rank 0: knows nothing of the rest
 pub mod base;
-// rank 1: the wire protocol
+// rank 1: the wire protocol, formats of files
+pub mod rdb;
 pub mod resp;
 // rank 2: databases, shards, entries
 pub mod keyspace;

@@ -1,0 +1,124 @@
+//! Bytes from a reader, with their offset and checksum.
+//!
+//! The checksum is brought up to date when the buffer is refilled and when somebody asks, not at each of the many small reads.
+
+use std::io::Read;
+
+use crc_fast::Digest;
+
+use super::CHECKSUM;
+use super::error::{Error, Problem};
+
+/// What is read ahead. Also the step in which a long string's memory grows, so that a length alone allocates nothing large.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// See the module's text.
+pub struct Source<R> {
+    input: R,
+    buffer: Vec<u8>,
+    /// The next byte that is not consumed yet, in the buffer.
+    at: usize,
+    /// How much of the buffer is in the checksum.
+    hashed: usize,
+    /// The offset of the buffer's first byte.
+    base: u64,
+    digest: Digest,
+}
+
+impl<R: Read> Source<R> {
+    pub fn new(input: R) -> Source<R> {
+        Source { input, buffer: Vec::new(), at: 0, hashed: 0, base: 0, digest: Digest::new(CHECKSUM) }
+    }
+
+    /// Bytes consumed so far.
+    pub fn offset(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// The checksum of all bytes consumed so far.
+    pub fn checksum(&mut self) -> u64 {
+        self.digest.update(&self.buffer[self.hashed..self.at]);
+        self.hashed = self.at;
+        self.digest.finalize()
+    }
+
+    /// Reads more into the buffer, which is consumed.
+    fn refill(&mut self) -> Result<(), Error> {
+        self.checksum();
+        self.base += self.buffer.len() as u64;
+        (self.at, self.hashed) = (0, 0);
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let read = loop {
+            match self.input.read(&mut self.buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        // A reader that claims more than the buffer holds is cut to it.
+        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => Err(self.error(Problem::Truncated)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.error(Problem::Io(error))),
+        }
+    }
+
+    /// Consumes at least one and at most `most` bytes.
+    fn piece(&mut self, most: u64) -> Result<&[u8], Error> {
+        if self.at == self.buffer.len() {
+            self.refill()?;
+        }
+        let taken = ((self.buffer.len() - self.at) as u64).min(most) as usize;
+        self.at += taken;
+        Ok(&self.buffer[self.at - taken..self.at])
+    }
+
+    pub fn byte(&mut self) -> Result<u8, Error> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut array = [0; N];
+        let mut filled = 0;
+        while filled < N {
+            let piece = self.piece((N - filled) as u64)?;
+            array[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        }
+        Ok(array)
+    }
+
+    /// Reads `length` bytes. Memory grows as they really come.
+    pub fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::with_capacity(length.min(BUFFER_BYTES as u64) as usize);
+        while (bytes.len() as u64) < length {
+            let left = length - bytes.len() as u64;
+            bytes.extend_from_slice(self.piece(left)?);
+        }
+        Ok(bytes)
+    }
+
+    pub fn skip(&mut self, length: u64) -> Result<(), Error> {
+        let mut left = length;
+        while left > 0 {
+            left -= self.piece(left)?.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether everything was consumed.
+    pub fn is_at_end(&mut self) -> Result<bool, Error> {
+        if self.at < self.buffer.len() {
+            return Ok(false);
+        }
+        match self.refill() {
+            Ok(()) => Ok(false),
+            Err(Error { problem: Problem::Truncated, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn error(&self, problem: Problem) -> Error {
+        Error { offset: self.offset(), problem }
+    }
+}
