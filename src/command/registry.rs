@@ -112,6 +112,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         connection::ROWS,
         debug::ROWS,
         generic::ROWS,
+        generic::DUMP_ROWS,
         generic::EXPIRE_ROWS,
         generic::OBJECT_ROWS,
         generic::RELOCATE_ROWS,

@@ -7,6 +7,8 @@
 //! [`pack`] looks for repetitions where liblzf in its usual setting does (a table of 65,536 last positions, by a hash of three bytes). So
 //! what it writes is what a Redis server writes for the same string, byte for byte.
 
+use std::cell::RefCell;
+
 /// Literals in one piece.
 const LITERALS_MAX: usize = 32;
 /// How far back a repetition may lie.
@@ -70,37 +72,69 @@ fn repeat(bytes: &mut Vec<u8>, back: usize, count: usize) -> Option<()> {
 
 /// Packs `bytes` into at most `room` bytes; `None` if they do not fit.
 pub fn pack(bytes: &[u8], room: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        /// 256 KB that would cost more to clear for each small value than to pack it.
+        static TABLE: RefCell<Table> = const { RefCell::new(Table { last: Vec::new(), base: 0 }) };
+    }
     if bytes.is_empty() || room == 0 {
         return None;
     }
-    // Positions plus one, so that 0 is a slot that nothing was put into.
-    let mut last = vec![0u32; TABLE_SLOTS];
-    let mut packed = Packed { bytes: vec![0], literals: 0, room };
-    let mut at = 0;
-    while at + 2 < bytes.len() {
-        let slot = &mut last[slot_of(bytes, at)];
-        let before = *slot as usize;
-        *slot = at as u32 + 1;
-        // A repetition of the very first byte is not looked for: liblzf takes that position for an empty slot.
-        let found =
-            before > 1 && at - before < DISTANCE_MAX && bytes[before - 1..before + 2] == bytes[at..at + 3];
-        if !found {
-            packed.literal(bytes[at])?;
-            at += 1;
-            continue;
+    TABLE.with_borrow_mut(|table| table.pack(bytes, room))
+}
+
+/// Where each three bytes were seen last.
+struct Table {
+    /// Positions plus `base` plus one. What is at most `base` was left behind by strings packed before.
+    last: Vec<u32>,
+    base: u32,
+}
+
+impl Table {
+    fn pack(&mut self, bytes: &[u8], room: usize) -> Option<Vec<u8>> {
+        let length = u32::try_from(bytes.len()).ok()?;
+        if self.last.is_empty() || self.base.checked_add(length).is_none() {
+            self.last.clear();
+            self.last.resize(TABLE_SLOTS, 0);
+            self.base = 0;
         }
-        let length = repeat_length(bytes, before - 1, at);
-        packed.repeat(at - before, length)?;
-        at += length;
-        if at + 2 >= bytes.len() {
-            break;
-        }
-        // Of the positions inside the repetition only the last two are noted.
-        for inside in [at - 2, at - 1] {
-            last[slot_of(bytes, inside)] = inside as u32 + 1;
-        }
+        let packed = self.pack_with_base(bytes, room);
+        self.base += length;
+        packed
     }
-    packed.finish(&bytes[at..])
+
+    /// Notes that three bytes are at `at`, and gives where they, or others of the same slot, were before.
+    fn note(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        let slot = &mut self.last[slot_of(bytes, at)];
+        let before = slot.checked_sub(self.base + 1);
+        *slot = self.base + 1 + at as u32;
+        before.map(|before| before as usize)
+    }
+
+    fn pack_with_base(&mut self, bytes: &[u8], room: usize) -> Option<Vec<u8>> {
+        let mut packed = Packed { bytes: vec![0], literals: 0, room };
+        let mut at = 0;
+        while at + 2 < bytes.len() {
+            let repeated = |before: &usize| {
+                // A repetition of the very first byte is not looked for: liblzf takes that position for an empty slot.
+                *before > 0 && at - before <= DISTANCE_MAX && bytes[*before..before + 3] == bytes[at..at + 3]
+            };
+            let Some(before) = self.note(bytes, at).filter(repeated) else {
+                packed.literal(bytes[at])?;
+                at += 1;
+                continue;
+            };
+            let length = repeat_length(bytes, before, at);
+            packed.repeat(at - before - 1, length)?;
+            at += length;
+            if at + 2 >= bytes.len() {
+                break;
+            }
+            // Of the positions inside the repetition only the last two are noted.
+            self.note(bytes, at - 2);
+            self.note(bytes, at - 1);
+        }
+        packed.finish(&bytes[at..])
+    }
 }
 
 const TABLE_SLOTS: usize = 1 << 16;

@@ -106,18 +106,6 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 
-    /// Whether everything was consumed.
-    pub fn is_at_end(&mut self) -> Result<bool, Error> {
-        if self.at < self.buffer.len() {
-            return Ok(false);
-        }
-        match self.refill() {
-            Ok(()) => Ok(false),
-            Err(Error { problem: Problem::Truncated, .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
     pub fn error(&self, problem: Problem) -> Error {
         Error { offset: self.offset(), problem }
     }
