@@ -21,5 +21,6 @@ pub mod command;
 pub mod dispatch;
 // rank 6: sockets, threads, timers
 pub mod server;
+pub mod transfer;
 // beside the ranks: bodies of tests and fuzz targets
 pub mod testing;

@@ -145,10 +145,11 @@ fn slot_of(bytes: &[u8], at: usize) -> usize {
     (three >> 8).wrapping_sub(5 * three) % TABLE_SLOTS
 }
 
-/// How many bytes at `at` repeat those at `before`; the first three are known to. The last two of the input never take part, unless
-/// they are among these three.
+/// How many bytes at `at` repeat those at `before`; the first three are known to. The last two of the input are left out where liblzf
+/// does: it first compares the three and then, if so many are left at all, 16 more without looking for the end.
 fn repeat_length(bytes: &[u8], before: usize, at: usize) -> usize {
-    let most = (bytes.len() - at - 2).clamp(3, REPEAT_MAX);
+    let least = if bytes.len() - at - 2 > 16 { 19 } else { 3 };
+    let most = (bytes.len() - at - 2).clamp(least, REPEAT_MAX);
     let same = |length: &usize| bytes[before + length] == bytes[at + length];
     3 + (3..most).take_while(same).count()
 }

@@ -3,6 +3,7 @@
 //! The format has no length in front of a value, so each type's structure must be walked. Compact encodings (ziplist, listpack, intset,
 //! zipmap) are one string each.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::error::{Error, Problem};
@@ -12,7 +13,7 @@ use super::source::Source;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedType {
     /// What TYPE would say; for what is no key, `function` or `module data`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub count: u64,
     /// The first of them; empty for what is no key.
     pub first_key: Vec<u8>,
@@ -25,7 +26,9 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    pub(super) fn add(&mut self, name: &'static str, key: &[u8]) {
+    /// Counts one more.
+    pub fn add(&mut self, name: impl Into<Cow<'static, str>>, key: &[u8]) {
+        let name = name.into();
         match self.types.iter_mut().find(|skipped| skipped.name == name) {
             Some(skipped) => skipped.count += 1,
             None => self.types.push(SkippedType { name, count: 1, first_key: key.to_vec() }),

@@ -150,7 +150,7 @@ fn other_types_are_walked_over_and_counted() {
         let (records, skipped) = read(&sealed(bytes)).unwrap_or_else(|error| panic!("type {kind}: {error}"));
         // The skipped key's deadline is not taken for that of the next.
         assert_eq!(records, [record(0, b"k", b"v")], "type {kind}");
-        let other = SkippedType { name, count: 1, first_key: b"other".to_vec() };
+        let other = SkippedType { name: name.into(), count: 1, first_key: b"other".to_vec() };
         assert_eq!(skipped.types, [other], "type {kind}");
     }
 }
