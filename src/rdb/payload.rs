@@ -43,7 +43,7 @@ pub fn decode_payload(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
         return Err(type_name(kind).map_or(PayloadError::Format(None), PayloadError::Unsupported));
     }
     // What stands behind the value is ignored, as Redis does.
-    Source::new(value).string().map_err(|error| PayloadError::Format(Some(error)))
+    Source::for_bytes(value, value.len()).string().map_err(|error| PayloadError::Format(Some(error)))
 }
 
 /// The part before the footer, if that is good. A checksum of 0 is no way around it here.

@@ -15,7 +15,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// See the module's text.
 pub struct Source<R> {
     input: R,
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
+    /// How much of the buffer was read.
+    filled: usize,
     /// The next byte that is not consumed yet, in the buffer.
     at: usize,
     /// How much of the buffer is in the checksum.
@@ -27,7 +29,13 @@ pub struct Source<R> {
 
 impl<R: Read> Source<R> {
     pub fn new(input: R) -> Source<R> {
-        Source { input, buffer: Vec::new(), at: 0, hashed: 0, base: 0, digest: Digest::new(CHECKSUM) }
+        Source::for_bytes(input, BUFFER_BYTES)
+    }
+
+    /// [`Source::new`] for an input of about so many bytes.
+    pub fn for_bytes(input: R, bytes: usize) -> Source<R> {
+        let buffer = vec![0; bytes.clamp(1, BUFFER_BYTES)].into_boxed_slice();
+        Source { input, buffer, filled: 0, at: 0, hashed: 0, base: 0, digest: Digest::new(CHECKSUM) }
     }
 
     /// Bytes consumed so far.
@@ -44,31 +52,31 @@ impl<R: Read> Source<R> {
 
     /// Reads more into the buffer, which is consumed.
     fn refill(&mut self) -> Result<(), Error> {
-        self.checksum();
-        self.base += self.buffer.len() as u64;
-        (self.at, self.hashed) = (0, 0);
-        self.buffer.resize(BUFFER_BYTES, 0);
+        self.digest.update(&self.buffer[self.hashed..self.filled]);
+        self.base += self.filled as u64;
+        (self.filled, self.at, self.hashed) = (0, 0, 0);
         let read = loop {
             match self.input.read(&mut self.buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
-        // A reader that claims more than the buffer holds is cut to it.
-        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => Err(self.error(Problem::Truncated)),
-            Ok(_) => Ok(()),
+            Ok(count) => {
+                self.filled = count.min(self.buffer.len());
+                Ok(())
+            }
             Err(error) => Err(self.error(Problem::Io(error))),
         }
     }
 
     /// Consumes at least one and at most `most` bytes.
     fn piece(&mut self, most: u64) -> Result<&[u8], Error> {
-        if self.at == self.buffer.len() {
+        if self.at == self.filled {
             self.refill()?;
         }
-        let taken = ((self.buffer.len() - self.at) as u64).min(most) as usize;
+        let taken = ((self.filled - self.at) as u64).min(most) as usize;
         self.at += taken;
         Ok(&self.buffer[self.at - taken..self.at])
     }

@@ -72,7 +72,7 @@ fn strings_are_written_in_the_forms_that_redis_chooses() {
         (b"01", b"\x0201"),
         (b"-0", b"\x02-0"),
         (b"", b"\x00"),
-        (b"aaaaaaaaaaaaaaaaaaaaaa", b"\xc3\x09\x16\x01aa\xe0\x09\x00\x01aa"),
+        (b"aaaaaaaaaaaaaaaaaaaaaa", b"\xc3\x08\x16\x01aa\xe0\x0a\x00\x00a"),
     ] {
         let mut out = Vec::new();
         writer::put_string(&mut out, string);

@@ -55,8 +55,10 @@ impl Fetcher {
     }
 
     fn attempt(&mut self, connection: &mut Connection, keys: &[&[u8]]) -> Result<Vec<Fetched>, Error> {
+        // What this attempt learns counts from the next one on: all its requests are sent already.
+        let (dump, exact) = (self.dump, self.exact);
         let (value_command, time_command) =
-            (if self.dump { "DUMP" } else { "GET" }, if self.exact { "PEXPIRETIME" } else { "PTTL" });
+            (if dump { "DUMP" } else { "GET" }, if exact { "PEXPIRETIME" } else { "PTTL" });
         for key in keys {
             connection.queue(&[value_command.as_bytes(), key]);
             connection.queue(&[time_command.as_bytes(), key]);
@@ -64,15 +66,16 @@ impl Fetcher {
         connection.send()?;
         let now_ms = self.clock.now_ms();
         let mut fetched = Vec::with_capacity(keys.len());
-        let mut refused = None;
         // All replies are read, whatever they are: the connection goes on being used.
         for _ in keys {
             let value = connection.reply()?;
             let expire_at_ms = match connection.reply()? {
-                Reply::Integer(time) if time >= 0 => Some(if self.exact { time } else { now_ms + time }),
+                Reply::Integer(time) if time >= 0 => {
+                    Some(if exact { time } else { now_ms.saturating_add(time) })
+                }
                 Reply::Integer(_) => None,
-                Reply::Error(_) if self.exact => {
-                    refused = Some((true, time_command, String::new()));
+                Reply::Error(_) if exact => {
+                    self.exact = false;
                     None
                 }
                 Reply::Error(text) => return Err(connection.refused(time_command, text)),
@@ -80,7 +83,7 @@ impl Fetcher {
             };
             fetched.push(match value {
                 Reply::Null => Fetched::Absent,
-                Reply::Text(value) if !self.dump => Fetched::Text { value, expire_at_ms },
+                Reply::Text(value) if !dump => Fetched::Text { value, expire_at_ms },
                 Reply::Text(payload) => match decode_payload(&payload) {
                     Ok(value) => Fetched::Text { value, expire_at_ms },
                     Err(PayloadError::Unsupported(name)) => Fetched::Other(name.to_owned()),
@@ -90,7 +93,7 @@ impl Fetcher {
                         Fetched::Absent
                     }
                 },
-                Reply::Error(_) if self.dump => {
+                Reply::Error(_) if dump => {
                     self.dump = false;
                     Fetched::Absent
                 }
@@ -98,9 +101,6 @@ impl Fetcher {
                 Reply::Error(text) => return Err(connection.refused(value_command, text)),
                 Reply::Integer(_) => return Err(connection.nonsense()),
             });
-        }
-        if refused.is_some() {
-            self.exact = false;
         }
         self.name_types(connection, keys, &mut fetched)?;
         Ok(fetched)
