@@ -58,9 +58,9 @@ fn set(bencher: Bencher<'_, '_>, store: &Store) {
     let order = shuffled(KEYS);
     bencher.bench(|| {
         let at = AT.replace(AT.get().wrapping_add(1)) % KEYS;
-        store.at(&store.keys[order[at]], START_MS, |partition, _, key| {
+        store.at(&store.keys[order[at]], START_MS, |partition, site, key| {
             let position = partition.find(key.hash, key.bytes);
-            position.map(|position| partition.set_value(position, &VALUE).is_some())
+            position.map(|position| partition.set_value(site, position, &VALUE))
         })
     });
 }

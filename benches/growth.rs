@@ -61,7 +61,7 @@ fn insert(store: &Store, key: &[u8]) -> (Duration, Option<Resize>) {
     let start = Instant::now();
     let slots = store.at(key, START_MS, |partition, site, key| {
         let position = partition.insert(site, key.hash, Entry::new(key.bytes, &[b'v'; VALUE_BYTES]));
-        partition.set_expire_at_ms(site, position, key.hash, Some(START_MS + TTL_MS));
+        partition.set_expire_at_ms(site, position, key.hash, Some(START_MS + TTL_MS), 0);
         partition.table().slots()
     });
     let wall = start.elapsed();

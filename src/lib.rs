@@ -4,9 +4,10 @@
 
 // rank 0: knows nothing of the rest
 pub mod base;
-// rank 1: the wire protocol, formats of files
+// rank 1: the wire protocol, and the files
 pub mod rdb;
 pub mod resp;
+pub mod storage;
 // rank 2: databases, shards, entries
 pub mod keyspace;
 // rank 3: services: state that is shared, no loops
@@ -15,6 +16,8 @@ pub mod config;
 pub mod observe;
 pub mod pubsub;
 pub mod services;
+pub mod snapshot;
+pub mod write_log;
 // rank 4: one file for each group of commands
 pub mod command;
 // rank 5: from a request to its effects

@@ -1,7 +1,7 @@
 //! The state that all event loops share: keyspace, configuration, clients, subscriptions, records. No loops, no sockets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -15,6 +15,8 @@ use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
 use crate::pubsub::PubSub;
+use crate::snapshot::{Running, SaveKind, Snapshots};
+use crate::write_log::WriteLog;
 
 /// The configuration in force. Event loops keep a copy and look at the generation before each request.
 pub struct Settings {
@@ -58,14 +60,39 @@ pub struct Pause {
     pub all: bool,
 }
 
+/// How the server ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shutdown {
+    /// SAVE or NOSAVE; without either the server saves if save points are configured.
+    pub save: Option<bool>,
+    /// End even if saving fails.
+    pub force: bool,
+}
+
+/// How far an end that was asked for has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ShutdownState {
+    /// Nobody asked.
+    None,
+    Underway,
+    /// Saving has failed, and the server goes on.
+    Failed,
+}
+
 /// What the server can do to itself only from outside the core; `server` installs it.
 pub trait Control: Send + Sync {
     /// Applies what a changed configuration needs done (listen on another port, log elsewhere). On an error nothing has
     /// changed, and the text goes into CONFIG SET's reply, with the name of the directive.
     fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)>;
     /// Begins an orderly end (SHUTDOWN).
-    fn shut_down(&self);
+    fn shut_down(&self, how: Shutdown);
+    /// Does a save in the background that [`Services::reserve_save`] has reserved.
+    fn start_save(&self, kind: SaveKind);
 }
+
+/// The error of Redis for a write after a failed save.
+const SAVE_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// See the module's text.
 pub struct Services {
@@ -87,6 +114,10 @@ pub struct Services {
     pub startup_bytes: usize,
     /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
     pub memory_exceeded_since_us: AtomicI64,
+    pub write_log: WriteLog,
+    pub snapshots: Snapshots,
+    /// A [`ShutdownState`].
+    pub shutdown: AtomicU8,
     pub control: Box<dyn Control>,
     pub identity: Identity,
     /// 40 hexadecimal digits that would name this server's data to replicas.
@@ -127,6 +158,9 @@ impl Services {
             active_expire: AtomicBool::new(true),
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
+            write_log: WriteLog::default(),
+            snapshots: Snapshots::default(),
+            shutdown: AtomicU8::new(ShutdownState::None as u8),
             control,
             replication_id: Mutex::new(identity.run_id.clone()),
             identity,
@@ -151,6 +185,53 @@ impl Services {
         let pause = &mut *self.pause.lock();
         *pause = Pause::default();
         self.set_gate(Gates::PAUSED, false);
+    }
+
+    /// Why writes are refused at present, as the error says it; `None` if they are not.
+    pub fn why_writes_are_refused(&self, config: &Config) -> Option<String> {
+        let saving_failed = !self.snapshots.state.lock().saves.last_ok;
+        if config.stop_writes_on_bgsave_error && !config.save.is_empty() && saving_failed {
+            return Some(String::from(SAVE_FAILED));
+        }
+        let failure = self.write_log.failure()?;
+        Some(format!("MISCONF Errors writing to the AOF file: {failure}"))
+    }
+
+    /// Refuses writes, or accepts them again, as saving and the write log have gone.
+    pub fn check_writes(&self) {
+        let refused = self.why_writes_are_refused(&self.settings.load()).is_some();
+        self.set_gate(Gates::WRITES_REFUSED, refused);
+    }
+
+    /// An end that was asked for has failed.
+    pub fn shutdown_failed(&self) -> bool {
+        self.shutdown.load(Ordering::Acquire) == ShutdownState::Failed as u8
+    }
+
+    /// Takes the right to save, and starts the save in the background. False if one is running.
+    pub fn start_save(&self, kind: SaveKind, now_ms: i64) -> bool {
+        let reserved = self.reserve_save(kind, now_ms);
+        if reserved {
+            self.control.start_save(kind);
+        }
+        reserved
+    }
+
+    /// Takes the right to save. False if a save is running.
+    pub fn reserve_save(&self, kind: SaveKind, now_ms: i64) -> bool {
+        let mut state = self.snapshots.state.lock();
+        if state.running.is_some() || self.snapshots.is_loading() {
+            return false;
+        }
+        state.running = Some(Running { kind, started_ms: now_ms });
+        state.last_try_ms = now_ms;
+        self.snapshots.keys_written.store(0, Ordering::Relaxed);
+        true
+    }
+
+    /// Changes of the keyspace since the start.
+    pub fn changes(&self) -> u64 {
+        self.statistics.loops().iter().map(|each| each.changes.get()).sum()
     }
 
     /// The gates that are in force for every client.

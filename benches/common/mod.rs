@@ -70,7 +70,7 @@ impl Store {
     pub fn expire(&self, key: &[u8], at_ms: i64) {
         self.at(key, START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                partition.set_expire_at_ms(site, position, key.hash, Some(at_ms));
+                partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), 0);
             }
         });
     }

@@ -14,8 +14,10 @@ pub enum Message {
     Kill { place: usize, id: u64 },
     /// CLIENT UNBLOCK: what the client waits in ends, as at its timeout or with an error.
     Unblock { place: usize, id: u64, error: bool },
-    /// CLIENT UNPAUSE, or a pause that got shorter: look at paused clients again.
-    Unpause,
+    /// Something that blocked clients wait for has happened: look at them again.
+    Look,
+    /// The write log has reached the disk: look at held replies.
+    Durable,
     /// SHUTDOWN: the loop ends.
     Stop,
 }

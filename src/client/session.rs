@@ -30,6 +30,12 @@ impl Gates {
     pub const PAUSED: Gates = Gates(1 << 9);
     /// Somebody monitors.
     pub const MONITORED: Gates = Gates(1 << 10);
+    /// The data is still being loaded.
+    pub const LOADING: Gates = Gates(1 << 11);
+    /// Too much of the write log is on its way to the disk: writes wait.
+    pub const LOG_FULL: Gates = Gates(1 << 12);
+    /// What is written could be lost: a save or the write log has failed.
+    pub const WRITES_REFUSED: Gates = Gates(1 << 13);
 
     #[inline]
     pub const fn and(self, other: Gates) -> Gates {
@@ -141,6 +147,15 @@ pub struct Sighting {
 pub enum Blocked {
     /// Until the pause ends (CLIENT PAUSE); the request then runs from its beginning.
     Paused,
+    /// Until the write log has room again; the request then runs from its beginning.
+    LogFull,
+    /// SAVE: until this many saves have ended; answers with how that one went.
+    Saving { saves: u64 },
+    /// SHUTDOWN: until the server ends, or says that it cannot.
+    ShuttingDown,
+    /// WAITAOF: answers when the write log is on disk up to `offset`, or the time (Unix milliseconds; 0: never) has come, with whether
+    /// the client's own writes, which end at `written`, are.
+    Durable { offset: u64, written: u64, until_ms: i64 },
     /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
     Waiting { until_ms: i64, answer: i64 },
     /// CLIENT UNBLOCK with ERROR has ended the waiting; the client hears so at the next look.
@@ -161,6 +176,8 @@ pub struct Client {
     pub channels: HashSet<Bytes>,
     pub patterns: HashSet<Bytes>,
     pub shard_channels: HashSet<Bytes>,
+    /// The write log's offset behind the client's last change.
+    pub log_offset: u64,
     /// CLIENT NO-TOUCH: reads leave the access history alone.
     pub no_touch: bool,
 }
@@ -182,6 +199,7 @@ impl Client {
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shard_channels: HashSet::new(),
+            log_offset: 0,
             no_touch: false,
         }
     }

@@ -8,18 +8,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::effects::{Effects, Event, Noted};
+use super::effects::{Deadline, Effects, Event, Noted, Record};
 use super::registry::Command;
 use crate::base::clock::Stopwatch;
 use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
-use crate::keyspace::{AccessRules, Entry, EntryRef, Key, Locked, Partition, Position, Site};
+use crate::keyspace::{AccessRules, Entry, EntryRef, Key, Locked, Partition, Position, Removed, Site};
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
 use crate::resp::{Args, Reply};
 use crate::services::Services;
+use crate::write_log::encode_request;
+
+/// What `expire-log-slack` is at least, however short the TTL.
+const LOG_SLACK_MS_MIN: u64 = 1000;
+/// An entry has 5 bits for the exponent of the slack.
+const LOG_SLACK_MS_MAX: u64 = (1 << 32) - 1;
 
 /// Why a command did not do what it was asked; the text is the error reply. It may hold bytes of the request, which are any.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -65,6 +71,9 @@ pub struct LoopState<'s> {
     pub now_ms: i64,
     /// Unix microseconds at the same moment.
     pub now_us: i64,
+    /// Deadlines up to this time have passed: the same as `now_ms`, but for the replay of the write log, in which nothing expires that
+    /// the log does not name.
+    pub expired_ms: i64,
 }
 
 impl<'s> LoopState<'s> {
@@ -86,6 +95,7 @@ impl<'s> LoopState<'s> {
             started_ticks: 0,
             now_ms: 0,
             now_us: 0,
+            expired_ms: 0,
         }
     }
 
@@ -93,6 +103,7 @@ impl<'s> LoopState<'s> {
     pub fn set_now_us(&mut self, now_us: i64) {
         self.now_us = now_us;
         self.now_ms = now_us.div_euclid(1000);
+        self.expired_ms = self.now_ms;
     }
 
     /// Takes over a changed configuration.
@@ -247,7 +258,7 @@ impl<'a, 's> Cx<'a, 's> {
         let (partition, _) = self.locked.partition(database, key, now_ms);
         if let Some(position) = partition.find(key.hash, key.bytes) {
             let mut entry = partition.entry_mut(position);
-            if !entry.view().is_expired(now_ms) {
+            if !entry.view().is_expired(self.state.expired_ms) {
                 if !self.client.no_touch {
                     let access = entry.view().access();
                     entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
@@ -299,10 +310,10 @@ impl<'a, 's> Cx<'a, 's> {
     /// [`Cx::find`] in any database.
     #[inline]
     pub fn find_in(&mut self, database: usize, key: Key<'_>) -> Option<Position> {
-        let now_ms = self.state.now_ms;
+        let expired_ms = self.state.expired_ms;
         let (partition, _) = self.partition_of(database, key);
         let position = partition.find(key.hash, key.bytes)?;
-        if partition.entry(position).is_expired(now_ms) {
+        if partition.entry(position).is_expired(expired_ms) {
             self.expire(database, key, position);
             return None;
         }
@@ -334,10 +345,14 @@ impl<'a, 's> Cx<'a, 's> {
             return;
         }
         let (partition, site) = self.partition_of(database, key);
-        let entry = partition.remove(site, position);
-        self.services().keyspace.reclaimer().free_entry(entry);
+        drop(partition.remove(site, position));
         self.state.count(Count::ExpiredKeys, 1);
-        self.note_change(database, key);
+        self.locked.shard(key.shard).watched.touch(database, key.bytes);
+        self.state.statistics.changes.add(1);
+        if self.services().write_log.is_on() {
+            // Before the request's own record: what that does depends on the key being gone.
+            self.state.effects.records.add(database, |out| encode_request(out, &[b"DEL", key.bytes]));
+        }
         self.state.note(Event::EXPIRED, database, key.bytes);
     }
 
@@ -348,14 +363,11 @@ impl<'a, 's> Cx<'a, 's> {
         let now_ms = self.state.now_ms;
         match found {
             Some(position) => {
-                let (partition, _) = self.locked.partition(self.client.database, key, now_ms);
-                let old = partition.set_value(position, value);
+                let (partition, site) = self.locked.partition(self.client.database, key, now_ms);
+                partition.set_value(site, position, value);
                 let mut entry = partition.entry_mut(position);
                 let access = entry.view().access();
                 entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
-                if let Some(old) = old {
-                    self.services().keyspace.reclaimer().free_entry(old);
-                }
                 position
             }
             None => {
@@ -374,21 +386,69 @@ impl<'a, 's> Cx<'a, 's> {
         position
     }
 
-    /// Sets or removes the deadline of the entry at `position`.
+    /// Sets or removes the deadline of the entry at `position`. The request's record must tell it exactly.
     #[inline]
     pub fn set_expire_at_ms(&mut self, key: Key<'_>, position: Position, at_ms: Option<i64>) {
         let (partition, site) = self.partition(key);
-        partition.set_expire_at_ms(site, position, key.hash, at_ms);
+        partition.set_expire_at_ms(site, position, key.hash, at_ms, 0);
+    }
+
+    /// Moves the deadline of the entry at `position`, and writes the record of that: none, if the log knows the new deadline well enough.
+    /// The log holds deadlines rounded up by at most `expire-log-slack`, so a session that slides its deadline is recorded once
+    /// in a while, and after a crash lives longer by less than the slack, never shorter.
+    pub fn slide_expire_at_ms(&mut self, key: Key<'_>, position: Position, at_ms: i64) {
+        let slack_ms = log_slack_ms(at_ms - self.state.now_ms, self.state.config.expire_log_slack);
+        let logging = self.services().write_log.is_on();
+        let (partition, site) = self.partition(key);
+        if !logging || slack_ms == 0 {
+            partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), 0);
+            let digits = &mut itoa::Buffer::new();
+            return self.log(&[b"PEXPIREAT", key.bytes, digits.format(at_ms).as_bytes()]);
+        }
+        let entry = partition.entry(position);
+        let known = entry.logged_coarseness();
+        let coarseness = slack_ms.ilog2();
+        let is_known = entry
+            .expire_at_ms()
+            .is_some_and(|before| known != 0 && rounded_up(before, known) == rounded_up(at_ms, known));
+        if is_known && known <= coarseness {
+            partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), known);
+            return self.log_nothing();
+        }
+        partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), coarseness);
+        let digits = &mut itoa::Buffer::new();
+        let logged_ms = rounded_up(at_ms, coarseness);
+        self.log(&[b"PEXPIREAT", key.bytes, digits.format(logged_ms).as_bytes()]);
+    }
+
+    /// The request's record is this one, not the request as it came; may be called several times.
+    pub fn log(&mut self, words: &[&[u8]]) {
+        if self.services().write_log.is_on() {
+            self.state.effects.records.form = Record::Written;
+            self.state.effects.records.add(self.client.database, |out| encode_request(out, words));
+        }
+    }
+
+    /// The request's record is `SET` of argument 1 to the argument at `value`.
+    #[inline]
+    pub fn log_set(&mut self, value: usize, deadline: Deadline) {
+        if self.services().write_log.is_on() {
+            self.state.effects.records.form = Record::Set { value, deadline };
+        }
+    }
+
+    /// The request has changed something that the log need not know.
+    fn log_nothing(&mut self) {
+        self.state.effects.records.form = Record::Written;
     }
 
     /// Removes the entry at `position` and frees it. The caller reports the change.
     pub fn remove(&mut self, database: usize, key: Key<'_>, position: Position) {
-        let entry = self.take(database, key, position);
-        self.services().keyspace.reclaimer().free_entry(entry);
+        drop(self.take(database, key, position));
     }
 
     /// Removes the entry at `position` and gives it back. The caller reports the change.
-    pub fn take(&mut self, database: usize, key: Key<'_>, position: Position) -> Entry {
+    pub fn take(&mut self, database: usize, key: Key<'_>, position: Position) -> Removed<'s> {
         let (partition, site) = self.partition_of(database, key);
         partition.remove(site, position)
     }
@@ -415,6 +475,29 @@ impl<'a, 's> Cx<'a, 's> {
     #[inline]
     fn note_change(&mut self, database: usize, key: Key<'_>) {
         self.locked.shard(key.shard).watched.touch(database, key.bytes);
-        self.state.statistics.changes.add(1);
+        self.changed_keyspace(1);
     }
+
+    /// The keyspace has changed, by so many changes; [`Cx::changed`] says this too.
+    #[inline]
+    pub fn changed_keyspace(&mut self, changes: u64) {
+        self.state.statistics.changes.add(changes);
+        if self.state.effects.records.form == Record::None && self.services().write_log.is_on() {
+            self.state.effects.records.form = Record::Verbatim;
+        }
+    }
+}
+
+/// How much longer than its TTL a key may live after a crash: `percent` of the TTL, but at least a second. 0 percent is not at all.
+fn log_slack_ms(ttl_ms: i64, percent: u32) -> u64 {
+    match percent {
+        0 => 0,
+        _ => (ttl_ms.max(0) as u64 / 100 * u64::from(percent)).clamp(LOG_SLACK_MS_MIN, LOG_SLACK_MS_MAX),
+    }
+}
+
+/// The next multiple of 2^`coarseness` milliseconds.
+fn rounded_up(at_ms: i64, coarseness: u32) -> i64 {
+    let unit = 1i64 << coarseness;
+    at_ms.saturating_add(unit - 1) & -unit
 }

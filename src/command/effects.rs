@@ -7,6 +7,10 @@ use bytes::Bytes;
 
 use crate::client::Message;
 use crate::config::NotifyFlags;
+use crate::write_log::encode_request;
+
+/// Room for records that is kept from request to request.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// A keyspace event: its class and its name in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +53,74 @@ pub struct Noted {
     pub key: Box<[u8]>,
 }
 
+/// What becomes of the deadline of a key that is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deadline {
+    /// The key loses the deadline it had.
+    Clear,
+    Keep,
+    /// Unix milliseconds; may have passed already, and then the key is invisible at once.
+    At(i64),
+}
+
+/// How the present request goes into the write log, besides what it has made expire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Record {
+    /// Not at all: it has changed nothing.
+    #[default]
+    None,
+    /// As it came: it does the same whenever it is done again.
+    Verbatim,
+    /// As `SET key value` with an absolute deadline; the key is argument 1, the value the one named here.
+    Set { value: usize, deadline: Deadline },
+    /// As other records, which are in [`Records::bytes`] already.
+    Written,
+}
+
+/// What the write log will hear of the present request.
+#[derive(Default)]
+pub struct Records {
+    pub form: Record,
+    /// Records that are ready, with the SELECTs between them.
+    pub bytes: Vec<u8>,
+    /// How many these are.
+    pub count: usize,
+    /// The databases that the first of them belongs to, and the last.
+    pub databases: (usize, usize),
+}
+
+impl Records {
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.form != Record::None || self.count != 0
+    }
+
+    /// Adds a ready record; `encode` writes it.
+    pub fn add(&mut self, database: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.count == 0 {
+            self.databases = (database, database);
+        } else if self.databases.1 != database {
+            encode_request(&mut self.bytes, &[b"SELECT", itoa::Buffer::new().format(database).as_bytes()]);
+            self.databases.1 = database;
+        }
+        self.count += 1;
+        encode(&mut self.bytes);
+    }
+
+    pub fn clear(&mut self) {
+        self.form = Record::None;
+        self.count = 0;
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+    }
+}
+
 /// What the present request has caused and others must hear of.
 #[derive(Default)]
 pub struct Effects {
+    pub records: Records,
     /// Keyspace events, in order.
     pub events: Vec<Noted>,
     /// Messages for clients of this loop, in order.

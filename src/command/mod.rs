@@ -14,6 +14,7 @@ mod introspection;
 mod markdown;
 mod memory;
 mod monitor;
+mod persistence;
 mod pubsub;
 mod records;
 mod registry;
@@ -24,7 +25,7 @@ mod transactions;
 
 pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LoopState, Outcome, deliver};
-pub use effects::{Effects, Event, Noted};
+pub use effects::{Deadline, Effects, Event, Noted, Record, Records};
 #[cfg(test)]
 pub use introspection::docs;
 pub use markdown::render_markdown;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, pubsub,
-    records, server, string, transactions,
+    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, persistence,
+    pubsub, records, server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -124,6 +124,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         monitor::ROWS,
         pubsub::ROWS,
         records::ROWS,
+        persistence::ROWS,
         server::ROWS,
         string::GET_ROWS,
         string::LCS_ROWS,

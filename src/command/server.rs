@@ -2,8 +2,12 @@
 
 use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
+use std::sync::atomic::Ordering;
+
 use crate::base::number::parse_i64;
-use crate::keyspace::{Garbage, Locked, Partition, SHARDS, ShardSet, Site};
+use crate::client::Blocked;
+use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
+use crate::services::{Shutdown, ShutdownState};
 
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -160,7 +164,7 @@ fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
     }
     lock_all(cx);
     let (keyspace, now_ms) = (&cx.services().keyspace, cx.now_ms());
-    let mut removed: Vec<Partition> = Vec::new();
+    let mut removed: Vec<(Site<'_>, Partition)> = Vec::new();
     for shard in 0..SHARDS {
         let held = cx.locked.shard(shard);
         for database in databases.clone() {
@@ -169,12 +173,14 @@ fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
                 continue;
             }
             watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
-            removed.push(partition.take(Site { keyspace, database, shard, now_ms }));
+            let site = Site { keyspace, database, shard, now_ms };
+            removed.push((site, partition.take(site)));
         }
     }
-    let keys: usize = removed.iter().map(Partition::len).sum();
-    cx.state.statistics.changes.add(keys as u64);
-    keyspace.reclaimer().free(Garbage::Partitions(removed));
+    let keys: usize = removed.iter().map(|(_, partition)| partition.len()).sum();
+    // Redis counts an empty flush as a change too, because it is one to a replica.
+    cx.changed_keyspace(keys.max(1) as u64);
+    keyspace.discard(removed);
     cx.reply.ok();
     Ok(())
 }
@@ -217,7 +223,8 @@ fn swap_databases(cx: &mut Cx<'_, '_>) -> Outcome {
                 held.partition(database).published(Site { keyspace, database, shard, now_ms });
             }
         }
-        cx.state.statistics.changes.add(1);
+        keyspace.note_swap(first, second);
+        cx.changed_keyspace(1);
     }
     cx.reply.ok();
     Ok(())
@@ -250,26 +257,30 @@ fn role(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// Ends the server without a reply: the connection closes when it is done.
+/// Ends the server without a reply, or answers with an error when saving has failed.
 fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (mut save, mut no_save, mut abort, mut others) = (false, false, false, false);
+    let (mut save, mut no_save, mut abort, mut now, mut force) = (false, false, false, false, false);
     for option in cx.args.iter_from(1) {
         match option.to_ascii_uppercase().as_slice() {
             b"SAVE" => save = true,
             b"NOSAVE" => no_save = true,
-            b"NOW" | b"FORCE" => others = true,
+            b"NOW" => now = true,
+            b"FORCE" => force = true,
             b"ABORT" => abort = true,
             _ => return Err(Failure::SYNTAX),
         }
     }
-    if save && no_save || abort && (save || no_save || others) {
+    if save && no_save || abort && (save || no_save || now || force) {
         return Err(Failure::SYNTAX);
     }
     if abort {
         // A shutdown never waits for replicas here, so there is never one to call off.
         return Err(Failure::text("ERR No shutdown in progress."));
     }
-    cx.services().control.shut_down();
+    cx.services().shutdown.store(ShutdownState::Underway as u8, Ordering::Release);
+    cx.client.blocked = Some(Blocked::ShuttingDown);
+    let save = if save { Some(true) } else { no_save.then_some(false) };
+    cx.services().control.shut_down(Shutdown { save, force });
     Ok(())
 }
 

@@ -220,6 +220,14 @@ impl CommandSpec {
         if !self.flags.has_any(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             gates = gates.and(Gates::MONITORED);
         }
+        if !self.flags.has(Flags::LOADING) {
+            gates = gates.and(Gates::LOADING);
+        }
+        // Redis refuses PING as well, so that a health check sees that the server cannot save.
+        if self.flags.has_any(Flags::WRITE.and(Flags::MAY_REPLICATE)) || matches!(self.name, "exec" | "ping")
+        {
+            gates = gates.and(Gates::WRITES_REFUSED).and(Gates::LOG_FULL);
+        }
         if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }

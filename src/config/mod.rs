@@ -141,14 +141,28 @@ config! {
     save: Vec<SavePoint>,
     /// refuse writes after a failed save
     stop_writes_on_bgsave_error: bool,
-    /// compress strings
-    rdbcompression: bool,
-    /// write and verify
-    rdbchecksum: bool,
     /// keep a write log
     appendonly: bool,
     /// flush the write log
     appendfsync: AppendFsync,
+    /// percent of the TTL
+    expire_log_slack: u32,
+    /// bytes
+    write_log_buffer_limit: u64,
+    /// percent of growth, 0 for never
+    auto_aof_rewrite_percentage: u32,
+    /// bytes
+    auto_aof_rewrite_min_size: u64,
+    /// cut a torn last record off
+    aof_load_truncated: bool,
+    /// compress blocks
+    snapshot_compression: bool,
+    /// path, empty for none
+    encryption_key_file: String,
+    /// name of a variable, empty for none
+    encryption_key_env: String,
+    /// shell command, empty for none
+    encryption_key_command: String,
     /// how much is logged
     loglevel: LogLevel,
     /// shape of a line

@@ -43,8 +43,12 @@ pub fn admit(
         Some(Cow::Borrowed(NO_AUTH))
     } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {
         Some(Cow::Borrowed(NO_MULTI))
+    } else if gates.has(Gates::WRITES_REFUSED) && is_write_or_ping(client, command) {
+        state.services.why_writes_are_refused(&state.config).map(Cow::Owned)
     } else if gates.has(Gates::SUBSCRIBED) {
         Some(Cow::Owned(while_subscribed(command)))
+    } else if gates.has(Gates::LOADING) && !command.has(Flags::LOADING) {
+        Some(Cow::Borrowed(LOADING))
     } else if gates.has(Gates::MONITORING) && does(client, command, USES_KEYSPACE) {
         Some(Cow::Borrowed(MONITOR_AND_KEYS))
     } else {
@@ -58,6 +62,14 @@ pub fn admit(
         client.blocked = Some(Blocked::Paused);
         return Admission::Wait;
     }
+    if gates.has(Gates::LOG_FULL) && does(client, command, MAY_WRITE) {
+        if state.services.write_log.is_full() {
+            client.blocked = Some(Blocked::LogFull);
+            return Admission::Wait;
+        }
+        // Who raised the gate may have been slower than the log's thread that made room.
+        state.services.set_gate(Gates::LOG_FULL, false);
+    }
     if gates.has(Gates::IN_TRANSACTION) {
         enqueue(state, client, command, args, reply);
         return Admission::Done;
@@ -69,6 +81,8 @@ const NO_AUTH: &str = "NOAUTH Authentication required.";
 const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
 /// A client that monitors counts as a replica in Redis, and the text says so.
 const MONITOR_AND_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 
 /// What CLIENT PAUSE WRITE stops.
 const MAY_WRITE: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
@@ -87,6 +101,10 @@ fn does(client: &Client, command: &Command, flags: Flags) -> bool {
     let queue = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
     let queued = queue.iter().filter_map(|queued| COMMANDS.by_id(queued.command));
     queued.into_iter().any(|command| command.spec.flags.has_any(flags))
+}
+
+fn is_write_or_ping(client: &Client, command: &Command) -> bool {
+    does(client, command, MAY_WRITE) || command.spec.name == "ping"
 }
 
 /// Whether CLIENT PAUSE holds this request back. Monitors are not paused, as in Redis.

@@ -11,7 +11,7 @@ use crate::observe::slow_log::is_slow;
 use crate::resp::{Args, Reply};
 
 use super::admit::{self, Admission};
-use super::transaction;
+use super::{record, transaction};
 
 /// What is known of a request before it runs; computed for a whole batch, so that memory can be prefetched.
 #[derive(Clone, Copy)]
@@ -128,6 +128,9 @@ fn run(
         }
     };
     call(state, client, command, first_key, args, &mut locked, out, false);
+    if state.effects.records.any() {
+        record::append_request(state, client, args);
+    }
     drop(locked);
     if !state.effects.events.is_empty() {
         super::after::publish_events(state);

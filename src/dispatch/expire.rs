@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::after::publish_events;
+use super::record;
 use crate::client::Gates;
 use crate::command::{Event, LoopState};
 use crate::keyspace::{SHARDS, expire_shard};
@@ -15,6 +16,9 @@ const ROUND_BUDGET: usize = 2000;
 /// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn.
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
+    if services.gates().has(Gates::LOADING) {
+        return false;
+    }
     let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.now_ms).is_some();
     if paused || !services.active_expire.load(Relaxed) {
         return false;
@@ -27,8 +31,9 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         }
         let more = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
             expired += 1;
+            record::append_removal(&services.write_log, database, entry.view().key());
             state.note(Event::EXPIRED, database, entry.view().key());
-            keyspace.reclaimer().free_entry(entry);
+            drop(entry);
         });
         if !state.effects.events.is_empty() {
             publish_events(state);

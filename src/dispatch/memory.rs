@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::after::publish_events;
+use super::record;
 use crate::base::allocator;
 use crate::base::clock::Stopwatch;
 use crate::base::random::Random;
@@ -65,7 +66,8 @@ fn needs_memory(client: &Client, command: &Command) -> bool {
 
 /// Memory that counts against the limit.
 fn counted_bytes(services: &Services) -> usize {
-    allocator::used_bytes().saturating_sub(services.keyspace.reclaimer().pending_bytes())
+    let leaving = services.keyspace.reclaimer().pending_bytes() + services.keyspace.captured_bytes();
+    allocator::used_bytes().saturating_sub(leaving)
 }
 
 fn excess_bytes(state: &LoopState<'_>) -> usize {
@@ -79,7 +81,7 @@ fn excess_bytes(state: &LoopState<'_>) -> usize {
 fn make_room(state: &mut LoopState<'_>) -> Room {
     let excess = excess_bytes(state);
     let services = state.services;
-    if excess == 0 || services.gates().has(Gates::PAUSED) {
+    if excess == 0 || services.gates().has(Gates::PAUSED.and(Gates::LOADING)) {
         note_room(state, true);
         return Room::Enough;
     }
@@ -129,8 +131,9 @@ fn evict(state: &mut LoopState<'_>) -> Option<usize> {
     let mut bytes = None;
     evict_one(keyspace, policy, samples, decay_minutes, now_ms, &mut random, |database, entry| {
         bytes = Some(allocator::size_class(entry.view().block_bytes()));
+        record::append_removal(&state.services.write_log, database, entry.view().key());
         state.note(Event::EVICTED, database, entry.view().key());
-        keyspace.reclaimer().free_entry(entry);
+        drop(entry);
     });
     if bytes.is_some() {
         state.count(Count::EvictedKeys, 1);

@@ -6,6 +6,8 @@ mod execute;
 mod expire;
 mod leave;
 mod memory;
+mod record;
+mod replay;
 mod transaction;
 mod wake;
 
@@ -16,4 +18,6 @@ pub use execute::{Prepared, execute, prepare};
 pub use expire::expire_round;
 pub use leave::forget_client;
 pub use memory::{evict_clients, relieve};
+pub use record::append_removal;
+pub use replay::{begin_replay, replay};
 pub use wake::wake;

@@ -9,7 +9,8 @@ use crate::config::{Config, NotifyFlags};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Reclaimer};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Protocol};
-use crate::services::{Control, Identity, Pause, Services, Settings};
+use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
+use crate::snapshot::SaveKind;
 
 use super::{execute, expire_round, forget_client, prepare};
 
@@ -22,7 +23,9 @@ impl Control for NoControl {
         Ok(())
     }
 
-    fn shut_down(&self) {}
+    fn shut_down(&self, _how: Shutdown) {}
+
+    fn start_save(&self, _kind: SaveKind) {}
 }
 
 const START_MS: i64 = 1_000_000;

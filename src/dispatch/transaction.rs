@@ -15,6 +15,7 @@ use crate::resp::Reply;
 
 use super::after::publish_events;
 use super::execute::{add_shards, call, record_call};
+use super::record;
 
 /// The reply to EXEC after a request that could not be queued.
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
@@ -73,11 +74,13 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: &[QueuedReq
             _ => None,
         };
         call(state, client, command, first_key, args, &mut locked, out, true);
+        record::gather(state, client, args);
         let gates = state.services.gates().common(command.concerns);
         if gates.has(Gates::MONITORED) {
             feed_monitors(state, client, command, args);
         }
     }
+    record::append_gathered(state, client);
 }
 
 /// Ends the client's watches; says whether no watched key was changed or has expired since.

@@ -8,12 +8,22 @@ use crate::resp::Reply;
 /// The answer to a client whose waiting CLIENT UNBLOCK has ended with ERROR.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
+/// The answer to SHUTDOWN when saving has failed.
+const NO_SHUTDOWN: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+
 /// Lets a blocked client go on if what it waits for has come, and answers the request that it waited in. Gives whether it goes on;
 /// a request that was held back by a pause is then run from its beginning.
 pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -> bool {
     let done = match client.blocked {
         None | Some(Blocked::Unblocked) => true,
         Some(Blocked::Paused) => state.services.pause_at(state.now_ms).is_none(),
+        Some(Blocked::LogFull) => !state.services.write_log.is_full(),
+        Some(Blocked::Saving { saves }) => state.services.snapshots.ended() >= saves,
+        Some(Blocked::ShuttingDown) => state.services.shutdown_failed(),
+        Some(Blocked::Durable { offset, until_ms, .. }) => {
+            let log = &state.services.write_log;
+            log.durable() >= offset || !log.is_on() || until_ms != 0 && until_ms <= state.now_ms
+        }
         Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.now_ms,
     };
     if !done {
@@ -23,11 +33,25 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
     match client.blocked.take() {
         Some(Blocked::Waiting { answer, .. }) => reply.integer(answer),
         Some(Blocked::Unblocked) => {
-            reply.error(UNBLOCKED);
-            state.services.statistics.record_error(UNBLOCKED.as_bytes());
-            state.count(Count::ErrorReplies, 1);
+            fail(state, &mut reply, UNBLOCKED);
         }
-        Some(Blocked::Paused) | None => {}
+        Some(Blocked::Saving { .. }) => match state.services.snapshots.state.lock().saves.last_ok {
+            true => reply.ok(),
+            false => fail(state, &mut reply, "ERR"),
+        },
+        Some(Blocked::ShuttingDown) => fail(state, &mut reply, NO_SHUTDOWN),
+        Some(Blocked::Durable { written, .. }) => {
+            reply.array(2);
+            reply.integer(i64::from(state.services.write_log.durable() >= written));
+            reply.integer(0);
+        }
+        Some(Blocked::Paused | Blocked::LogFull) | None => {}
     }
     true
+}
+
+fn fail(state: &LoopState<'_>, reply: &mut Reply<'_>, text: &str) {
+    reply.error(text);
+    state.services.statistics.record_error(text.as_bytes());
+    state.count(Count::ErrorReplies, 1);
 }

@@ -4,9 +4,9 @@
 //! 0        8            12            16       20         24        24+key_len
 //! | expire | filed_tick | access,kind | key_len | value_len | key ... | value ... | spare up to the size class
 //! ```
-//! `expire` has the absolute deadline in its upper 48 bits (0: none) and 16 bits for a snapshot stamp below. The size of
-//! the block is not stored: it is always the allocator's size class of what it holds, so a value that stays within the
-//! class is overwritten where it lies, and one that leaves it moves.
+//! `expire` has the absolute deadline in its upper 48 bits (0: none); below it 5 bits that say how coarsely the write log knows
+//! the deadline, and an 11-bit snapshot stamp. The size of the block is not stored: it is always the allocator's size class of
+//! what it holds, so a value that stays within the class is overwritten where it lies, and one that leaves it moves.
 //!
 //! All raw memory work of the keyspace is in this file; `Entry` owns its block, `EntryRef` and `EntryMut` borrow it.
 
@@ -20,10 +20,15 @@ use crate::base::allocator::size_class;
 pub const HEADER_BYTES: usize = size_of::<Header>();
 /// Blocks are aligned so that a table word can drop the low four bits of their address.
 pub const ALIGN: usize = 16;
+/// Width of an entry's snapshot stamp.
+pub const EPOCH_BITS: u32 = COARSE_SHIFT;
 /// The largest key or value: the length fields are 32 bits wide.
 pub const LENGTH_MAX: usize = u32::MAX as usize - 64;
 
-const STAMP_BITS: u32 = 16;
+const DEADLINE_SHIFT: u32 = 16;
+const COARSE_SHIFT: u32 = 11;
+const COARSE_MASK: u64 = 0x1f << COARSE_SHIFT;
+const STAMP_MASK: u64 = (1 << COARSE_SHIFT) - 1;
 const ACCESS_MASK: u32 = 0x00ff_ffff;
 const RAW_FLAG: u32 = 1 << 24;
 const TEXT_FLAG: u32 = 1 << 25;
@@ -205,7 +210,7 @@ impl<'a> EntryRef<'a> {
     /// The absolute deadline in Unix milliseconds, or `None` for an entry that never expires.
     #[inline]
     pub fn expire_at_ms(self) -> Option<i64> {
-        match (self.header().expire_and_stamp >> STAMP_BITS) as i64 {
+        match (self.header().expire_and_stamp >> DEADLINE_SHIFT) as i64 {
             0 => None,
             at => Some(at),
         }
@@ -214,8 +219,21 @@ impl<'a> EntryRef<'a> {
     /// Whether the deadline has passed: from this millisecond on the entry is invisible.
     #[inline]
     pub fn is_expired(self, now_ms: i64) -> bool {
-        let at = (self.header().expire_and_stamp >> STAMP_BITS) as i64;
+        let at = (self.header().expire_and_stamp >> DEADLINE_SHIFT) as i64;
         at != 0 && at <= now_ms
+    }
+
+    /// The snapshot epoch (its low [`EPOCH_BITS`]) in which the entry was made, or last captured by a snapshot.
+    #[inline]
+    pub fn stamp(self) -> u16 {
+        (self.header().expire_and_stamp & STAMP_MASK) as u16
+    }
+
+    /// How many low bits of the deadline the write log does not know exactly: it holds the deadline rounded up to a multiple of
+    /// 2^bits milliseconds. 0: it is known to the millisecond.
+    #[inline]
+    pub fn logged_coarseness(self) -> u32 {
+        ((self.header().expire_and_stamp & COARSE_MASK) >> COARSE_SHIFT) as u32
     }
 
     /// The wheel tick of the earliest record that is filed for this entry (0: none).
@@ -241,7 +259,19 @@ impl<'a> EntryRef<'a> {
 
     /// A copy under another key: value and its mark, deadline and access history.
     pub fn copy_as(self, key: &[u8]) -> Entry {
-        let mut copy = Entry::new(key, self.value());
+        self.copy_resized(key, self.value().len())
+    }
+
+    /// [`EntryRef::copy_as`] with another length of the value: its leading bytes are kept, new ones are zero.
+    pub(super) fn copy_resized(self, key: &[u8], value_len: usize) -> Entry {
+        let kept = value_len.min(self.value().len());
+        let mut copy = if kept == value_len {
+            Entry::new(key, &self.value()[..kept])
+        } else {
+            let mut copy = Entry::zeroed(key, value_len);
+            copy.view_mut().value_mut()[..kept].copy_from_slice(&self.value()[..kept]);
+            copy
+        };
         let mut view = copy.view_mut();
         view.copy_header(self);
         view.header().access_and_kind |= self.header().access_and_kind & (RAW_FLAG | TEXT_FLAG);
@@ -280,7 +310,22 @@ impl EntryMut<'_> {
     pub(super) fn set_expire_at_ms(&mut self, at: Option<i64>) {
         let at = at.map_or(0, |at| at.clamp(1, (1 << 48) - 1)) as u64;
         let header = self.header();
-        header.expire_and_stamp = at << STAMP_BITS | header.expire_and_stamp & ((1 << STAMP_BITS) - 1);
+        header.expire_and_stamp = at << DEADLINE_SHIFT | header.expire_and_stamp & (COARSE_MASK | STAMP_MASK);
+    }
+
+    /// Notes how coarsely the write log knows the deadline, see [`EntryRef::logged_coarseness`].
+    #[inline]
+    pub(super) fn set_logged_coarseness(&mut self, bits: u32) {
+        debug_assert!(bits < 32, "the coarseness has 5 bits");
+        let header = self.header();
+        header.expire_and_stamp = header.expire_and_stamp & !COARSE_MASK | u64::from(bits) << COARSE_SHIFT;
+    }
+
+    /// Notes the epoch in which the entry was made or captured, see [`EntryRef::stamp`].
+    #[inline]
+    pub(super) fn set_stamp(&mut self, stamp: u16) {
+        let header = self.header();
+        header.expire_and_stamp = header.expire_and_stamp & !STAMP_MASK | u64::from(stamp) & STAMP_MASK;
     }
 
     #[inline]
@@ -288,7 +333,7 @@ impl EntryMut<'_> {
         self.header().filed_tick = tick;
     }
 
-    /// Takes deadline, filed tick and access history over from another entry; the value's flags stay this entry's own.
+    /// Takes deadline, stamp, filed tick and access history over from another entry; the value's flags stay this entry's own.
     pub(super) fn copy_header(&mut self, from: EntryRef<'_>) {
         let (expire_and_stamp, filed_tick, access) =
             (from.header().expire_and_stamp, from.header().filed_tick, from.access());

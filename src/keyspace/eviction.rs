@@ -4,7 +4,7 @@
 //! an 8-bit logarithmic counter that decays with idle time. Names, sampling and the counter's rule are those that the Redis
 //! documentation of maxmemory-policy describes.
 
-use super::{Entry, EntryRef, Keyspace, SHARDS, Site};
+use super::{EntryRef, Keyspace, Removed, SHARDS, Site};
 use crate::base::random::Random;
 
 const ACCESS_MASK: u64 = 0x00ff_ffff;
@@ -126,7 +126,7 @@ pub fn evict_one(
     decay_minutes: u32,
     now_ms: i64,
     random: &mut Random,
-    mut evicted: impl FnMut(usize, Entry),
+    mut evicted: impl FnMut(usize, Removed<'_>),
 ) -> bool {
     if policy == Policy::NoEviction {
         return false;

@@ -1,7 +1,7 @@
 //! Active expiry: handling what the wheels of one shard find due.
 
 use super::partition::Due;
-use super::{Entry, Keyspace, Site};
+use super::{Keyspace, Removed, Site};
 
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits. Each expired entry is
 /// removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
@@ -11,7 +11,7 @@ pub fn expire_shard(
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
-    mut expired: impl FnMut(usize, Entry),
+    mut expired: impl FnMut(usize, Removed<'_>),
 ) -> bool {
     let mut guard = keyspace.lock_shard(shard);
     keyspace.clear_due(shard);
@@ -43,7 +43,7 @@ pub fn expire_shard(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{KeyHasher, Reclaimer, TICK_MS};
+    use crate::keyspace::{Entry, KeyHasher, Reclaimer, TICK_MS};
 
     #[test]
     fn a_wheel_that_waits_for_a_far_deadline_is_not_behind() {
@@ -54,7 +54,7 @@ mod tests {
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(0);
         let position = partition.insert(at(start_ms), key.hash, Entry::new(key.bytes, b"v"));
-        partition.set_expire_at_ms(at(start_ms), position, key.hash, Some(start_ms + 500));
+        partition.set_expire_at_ms(at(start_ms), position, key.hash, Some(start_ms + 500), 0);
         assert_eq!(partition.lag_ms(at(start_ms + 400)), 0);
         assert!(partition.lag_ms(at(start_ms + 5_000)) >= 4_000, "nobody looked since it came due");
         drop(shard);

@@ -8,6 +8,7 @@
 //! This module alone changes entries (invariant 5). It takes time as an argument and never logs or does I/O. A change is made
 //! through [`Locked`], which holds the locks of the shards it may touch; [`Partition`] has the operations.
 
+mod capture;
 mod entry;
 mod eviction;
 mod expire;
@@ -17,13 +18,15 @@ mod partition;
 mod prefetch;
 mod reclaim;
 mod table;
+mod visit;
 mod watch;
 mod wheel;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+pub use capture::Removed;
 pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
 pub use expire::expire_shard;
@@ -33,9 +36,11 @@ pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
 pub use table::{GRANULE_BITS, Position, Table, prefetch as prefetch_line};
+pub use visit::ShardVisit;
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
 
+use self::capture::{CapturedBytes, CapturedQueue};
 use crate::base::crc::key_slot;
 
 /// Shards of the keyspace: 16 cluster slots each.
@@ -72,7 +77,10 @@ impl Shard {
 
 /// A lock on cache lines of its own, so that neighbours do not disturb each other.
 #[repr(align(128))]
-struct Cell(Mutex<Shard>);
+struct Cell {
+    shard: Mutex<Shard>,
+    captured: CapturedQueue,
+}
 
 /// All databases.
 pub struct Keyspace {
@@ -88,6 +96,15 @@ pub struct Keyspace {
     /// For each shard, a tick before which none of its wheels has anything to do. Written under the shard's lock; read
     /// without it, so that a round of expiry touches only shards where something is due.
     next_due: Box<[AtomicU32]>,
+    /// Advanced by each cut; what is written under all shards' locks is read under any one of them. So are the next three.
+    epoch: AtomicU16,
+    /// A cut was made and its snapshot is not finished.
+    visiting: AtomicBool,
+    /// For each database, the number that it had at the last cut.
+    databases_at_cut: Box<[AtomicU16]>,
+    /// Exchanges of databases (SWAPDB) so far.
+    swaps: AtomicU32,
+    captured_bytes: CapturedBytes,
 }
 
 /// A key with what is computed from it once: the shard that holds it and its keyed hash.
@@ -111,6 +128,12 @@ impl Site<'_> {
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
         self.keyspace.hasher.hash(key)
+    }
+
+    /// The epoch that entries made now belong to.
+    #[inline]
+    fn epoch(&self) -> u16 {
+        self.keyspace.epoch()
     }
 
     /// The last tick that has been reached at the site's time.
@@ -142,9 +165,14 @@ impl Keyspace {
             partitions: (0..databases).map(|_| Partition::default()).collect(),
             watched: WatchTable::default(),
         };
-        let cells: Box<[Cell]> = (0..SHARDS).map(|_| Cell(Mutex::new(shard()))).collect();
+        let cells: Box<[Cell]> = (0..SHARDS)
+            .map(|_| Cell { shard: Mutex::new(shard()), captured: CapturedQueue::default() })
+            .collect();
         Keyspace {
-            partition_addresses: cells.iter().map(|cell| cell.0.lock().partitions.as_ptr().addr()).collect(),
+            partition_addresses: cells
+                .iter()
+                .map(|cell| cell.shard.lock().partitions.as_ptr().addr())
+                .collect(),
             cells,
             prefetcher: Prefetcher::new(databases, SHARDS, readers),
             hasher,
@@ -152,6 +180,11 @@ impl Keyspace {
             databases,
             base_ms: now_ms - TICK_MS,
             next_due: (0..SHARDS).map(|_| AtomicU32::new(u32::MAX)).collect(),
+            epoch: AtomicU16::new(0),
+            visiting: AtomicBool::new(false),
+            databases_at_cut: (0..databases).map(|database| AtomicU16::new(database as u16)).collect(),
+            swaps: AtomicU32::new(0),
+            captured_bytes: CapturedBytes::default(),
         }
     }
 
@@ -176,6 +209,24 @@ impl Keyspace {
         self.next_due[shard].store(u32::MAX, Ordering::Relaxed);
     }
 
+    #[inline]
+    fn epoch(&self) -> u16 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    fn captured_queue(&self, shard: usize) -> &CapturedQueue {
+        &self.cells[shard].captured
+    }
+
+    fn database_at_cut(&self, database: usize) -> usize {
+        usize::from(self.databases_at_cut[database].load(Ordering::Relaxed))
+    }
+
+    /// Bytes of entries that left the keyspace, but that a snapshot has yet to see.
+    pub fn captured_bytes(&self) -> usize {
+        self.captured_bytes.waiting()
+    }
+
     pub fn databases(&self) -> usize {
         self.databases
     }
@@ -197,7 +248,7 @@ impl Keyspace {
     /// Locks one shard.
     #[inline]
     pub fn lock_shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.cells[shard].0.lock()
+        self.cells[shard].shard.lock()
     }
 
     /// Brings a shard's lock and one of its partitions closer.

@@ -5,6 +5,7 @@
 //! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
 
 use super::Site;
+use super::capture::Removed;
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::table::{Position, Table};
 use super::wheel::{Record, TICK_MS, Wheel};
@@ -79,6 +80,7 @@ impl Partition {
 
     /// Adds an entry whose key is not there yet. Its deadline, if it has one, is filed.
     pub fn insert(&mut self, site: Site<'_>, hash: u64, mut entry: Entry) -> Position {
+        entry.view_mut().set_stamp(site.epoch());
         if self.table.is_full() {
             self.resize(site, self.table.fitting_slots());
         }
@@ -100,44 +102,72 @@ impl Partition {
         position
     }
 
+    /// Makes room for so many further entries, so that adding them does not grow the table step by step.
+    pub fn reserve(&mut self, site: Site<'_>, more: usize) {
+        let entries = self.table.len() + more;
+        let slots = entries + entries / 6;
+        if slots > self.table.slots() {
+            self.resize(site, slots);
+        }
+    }
+
     /// Removes the entry at `position`; its record in the wheel stays behind and is stale from now on.
-    pub fn remove(&mut self, site: Site<'_>, position: Position) -> Entry {
+    pub fn remove<'k>(&mut self, site: Site<'k>, position: Position) -> Removed<'k> {
         let entry = self.table.remove(position);
         self.volatile -= usize::from(entry.view().expire_at_ms().is_some());
         if self.table.is_sparse() {
             self.resize(site, self.table.fitting_slots());
         }
-        entry
+        Removed::new(site, entry)
     }
 
-    /// Replaces the value of the entry at `position`; deadline and access history stay. Gives back the old entry when
-    /// the value did not fit its block.
+    /// Replaces the value of the entry at `position`; deadline and access history stay.
     #[inline]
-    pub fn set_value(&mut self, position: Position, value: &[u8]) -> Option<Entry> {
+    pub fn set_value(&mut self, site: Site<'_>, position: Position, value: &[u8]) {
         let mut entry = self.table.entry_mut(position);
-        if entry.overwrite(value) {
+        if entry.view().stamp() == site.epoch() && entry.overwrite(value) {
             entry.set_raw(false);
-            return None;
+            return;
         }
-        let mut old = None;
-        self.table.replace(position, |entry| {
-            let mut fresh = Entry::new(entry.view().key(), value);
-            fresh.view_mut().copy_header(entry.view());
-            old = Some(entry);
+        self.replace(site, position, |old| {
+            let mut fresh = Entry::new(old.key(), value);
+            fresh.view_mut().copy_header(old);
             fresh
         });
-        old
     }
 
-    /// Changes the length of the value at `position`, keeping its leading bytes; new bytes are zero.
-    pub fn resize_value(&mut self, position: Position, value_len: usize) {
-        self.table.replace(position, |entry| entry.resize_value(value_len));
+    /// Changes the length of the value at `position`, keeping its leading bytes, and gives it for changing; new bytes are zero.
+    pub fn edit_value(&mut self, site: Site<'_>, position: Position, value_len: usize) -> EntryMut<'_> {
+        if self.entry(position).stamp() == site.epoch() {
+            self.table.replace(position, |entry| entry.resize_value(value_len));
+        } else {
+            self.replace(site, position, |old| old.copy_resized(old.key(), value_len));
+        }
+        self.table.entry_mut(position)
     }
 
-    /// Sets or removes the deadline of the entry at `position`.
+    fn replace(&mut self, site: Site<'_>, position: Position, fresh: impl FnOnce(EntryRef<'_>) -> Entry) {
+        self.table.replace(position, |old| {
+            let mut fresh = fresh(old.view());
+            fresh.view_mut().set_stamp(site.epoch());
+            drop(Removed::new(site, old));
+            fresh
+        });
+    }
+
+    /// Sets or removes the deadline of the entry at `position`. `coarseness` is what the write log then knows of it
+    /// ([`EntryRef::logged_coarseness`]).
     #[inline]
-    pub fn set_expire_at_ms(&mut self, site: Site<'_>, position: Position, hash: u64, at: Option<i64>) {
+    pub fn set_expire_at_ms(
+        &mut self,
+        site: Site<'_>,
+        position: Position,
+        hash: u64,
+        at: Option<i64>,
+        coarseness: u32,
+    ) {
         let mut entry = self.table.entry_mut(position);
+        entry.set_logged_coarseness(coarseness);
         let before = entry.view().expire_at_ms();
         if before == at {
             return;

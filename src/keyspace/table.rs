@@ -348,6 +348,36 @@ impl Table {
         homes: usize,
         mut visit: impl FnMut(EntryRef<'_>),
     ) -> Option<u64> {
+        self.walk_homes(granule, count, homes, &mut |position| visit(self.entry(position)))
+    }
+
+    /// [`Table::walk`] that only notes where the entries are.
+    pub fn gather(&self, granule: u64, count: usize, homes: usize, found: &mut Vec<Position>) -> Option<u64> {
+        self.walk_homes(granule, count, homes, &mut |position| found.push(position))
+    }
+
+    /// Shows every entry.
+    pub fn each(&self, mut see: impl FnMut(EntryRef<'_>)) {
+        for slot in 0..self.slots() {
+            if self.words()[slot].load(Relaxed) != 0 {
+                see(self.entry(Position(slot)));
+            }
+        }
+    }
+
+    /// The address of the entry at `position`, for prefetching.
+    #[inline]
+    pub fn address(&self, position: Position) -> usize {
+        entry_address(self.words()[position.0].load(Relaxed))
+    }
+
+    fn walk_homes(
+        &self,
+        granule: u64,
+        count: usize,
+        homes: usize,
+        visit: &mut impl FnMut(Position),
+    ) -> Option<u64> {
         let words = self.words();
         if self.len == 0 {
             return None;
@@ -365,8 +395,7 @@ impl Table {
                     break;
                 }
                 if word & DISTANCE_MASK == distance {
-                    // SAFETY: as in `find`.
-                    visit(unsafe { EntryRef::from_address(entry_address(word)) });
+                    visit(Position(slot));
                     seen += 1;
                 }
                 slot = next(slot, words.len());

@@ -29,6 +29,8 @@ pub struct Connection {
     pub polls_output: bool,
     /// The poller tells when there is input.
     pub polls_input: bool,
+    /// The output waits for the write log.
+    pub held: bool,
     /// Since when the output is above its class's soft limit (Unix milliseconds).
     pub soft_limit_since_ms: Option<i64>,
 }
@@ -55,6 +57,7 @@ impl Connection {
             sent: 0,
             polls_output: false,
             polls_input: true,
+            held: false,
             soft_limit_since_ms: None,
         }
     }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::listen::Listeners;
@@ -16,7 +15,8 @@ use super::system;
 use crate::base::allocator;
 use crate::client::Gates;
 use crate::config::{Config, Source, load, read_files};
-use crate::services::{Control, Services};
+use crate::services::{Control, Services, Shutdown};
+use crate::snapshot::SaveKind;
 
 /// A change that waits for the control thread.
 pub struct ChangeRequest {
@@ -29,15 +29,28 @@ pub struct ChangeRequest {
 /// What commands can ask of the running server; any thread but the control thread may call it.
 pub struct ServerControl {
     changes: UnboundedSender<ChangeRequest>,
-    stop: Arc<Notify>,
+    shutdowns: UnboundedSender<Shutdown>,
+    saves: UnboundedSender<SaveKind>,
+}
+
+/// What commands ask of the control thread.
+pub struct Orders {
+    pub changes: UnboundedReceiver<ChangeRequest>,
+    pub shutdowns: UnboundedReceiver<Shutdown>,
+    /// Saves that were reserved.
+    pub saves: UnboundedReceiver<SaveKind>,
 }
 
 impl ServerControl {
-    /// The requests arrive at the receiver; `stop` is notified by SHUTDOWN. At most one change for each event loop can wait, because
-    /// each loop waits for its answer.
-    pub fn new(stop: Arc<Notify>) -> (ServerControl, UnboundedReceiver<ChangeRequest>) {
-        let (changes, receiver) = unbounded_channel();
-        (ServerControl { changes, stop }, receiver)
+    /// Gives the control thread's end too. At most one change for each event loop can wait, because each loop waits for its answer, and at
+    /// most one save, because only one is reserved at a time; each client asks for the end at most once at a time.
+    pub fn new() -> (ServerControl, Orders) {
+        let (changes, changes_received) = unbounded_channel();
+        let (shutdowns, shutdowns_received) = unbounded_channel();
+        let (saves, saves_received) = unbounded_channel();
+        let orders =
+            Orders { changes: changes_received, shutdowns: shutdowns_received, saves: saves_received };
+        (ServerControl { changes, shutdowns, saves }, orders)
     }
 }
 
@@ -53,8 +66,14 @@ impl Control for ServerControl {
         answered.recv().unwrap_or_else(|_| stopping())
     }
 
-    fn shut_down(&self) {
-        self.stop.notify_one();
+    fn shut_down(&self, how: Shutdown) {
+        // Without a receiver the server is ending already.
+        let _ = self.shutdowns.send(how);
+    }
+
+    fn start_save(&self, kind: SaveKind) {
+        // As above; the save is then made, or not, by the end itself.
+        let _ = self.saves.send(kind);
     }
 }
 
@@ -76,11 +95,6 @@ impl Controller {
     /// Does what the difference of two configurations needs done, all or nothing: what can fail comes first.
     async fn apply(&mut self, old: &Config, new: &Config) -> Result<(), (String, String)> {
         let refuse = |name: &str, text: String| Err((name.to_owned(), text));
-        if new.dir != old.dir
-            && let Err(error) = system::check_directory(&new.dir)
-        {
-            return refuse("dir", system::error_text(&error));
-        }
         if new.maxclients > old.maxclients {
             let allowed = system::allow_clients(new.maxclients, self.services.identity.loops);
             if allowed < new.maxclients {
@@ -102,6 +116,10 @@ impl Controller {
             self.logging.set_level(new.loglevel);
         }
         self.services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
+        self.services.write_log.configure(new.appendfsync, new.write_log_buffer_limit);
+        if old.appendonly && !new.appendonly {
+            self.services.keyspace.while_locked(|| self.services.write_log.turn_off());
+        }
         let used = allocator::used_bytes() as u64;
         if new.maxmemory != old.maxmemory && new.maxmemory > 0 && new.maxmemory < used {
             tracing::warn!(

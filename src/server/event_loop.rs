@@ -118,14 +118,16 @@ enum Source {
 }
 
 pub struct EventLoop<'s> {
-    state: LoopState<'s>,
+    pub(super) state: LoopState<'s>,
     clock: Clock,
     door: Arc<Door>,
     poller: OwnedFd,
-    connections: Vec<Option<Box<Connection>>>,
+    pub(super) connections: Vec<Option<Box<Connection>>>,
     vacant: Vec<usize>,
     input: Box<[u8]>,
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    /// Places whose output waits for the write log.
+    pub(super) held: Vec<usize>,
     batch: Batch,
     turns: Vec<Turn>,
     /// Places of blocked clients.
@@ -161,6 +163,7 @@ impl<'s> EventLoop<'s> {
             vacant: Vec::new(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             output: Vec::new(),
+            held: Vec::new(),
             batch: Batch::default(),
             turns: Vec::new(),
             blocked: Vec::new(),
@@ -201,6 +204,9 @@ impl<'s> EventLoop<'s> {
             self.state.count(Count::EventLoopUs, elapsed_us);
             self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
         }
+        // What waits for the disk goes out like the rest.
+        self.state.services.write_log.sync_and_wait();
+        self.release_held();
         drain(&mut self.connections, &self.clock, i64::from(self.state.config.shutdown_timeout) * 1000);
         for place in 0..self.connections.len() {
             self.close(place);
@@ -536,6 +542,10 @@ impl<'s> EventLoop<'s> {
         if self.output.is_empty() {
             return;
         }
+        if self.holds(place) {
+            return self.hold_output(place);
+        }
+        let Some(connection) = self.connections[place].as_deref_mut() else { return };
         let (sent, bytes) = connection.send(&self.output);
         self.output.clear();
         self.state.count(Count::WritesProcessed, 1);
@@ -544,7 +554,10 @@ impl<'s> EventLoop<'s> {
     }
 
     /// Sends what waits in a connection's own buffer.
-    fn flush(&mut self, place: usize) {
+    pub(super) fn flush(&mut self, place: usize) {
+        if self.connections.get(place).and_then(Option::as_deref).is_none_or(|connection| connection.held) {
+            return;
+        }
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
         let (sent, bytes) = connection.flush();
         self.state.count(Count::NetOutputBytes, bytes as u64);
@@ -636,7 +649,8 @@ impl<'s> EventLoop<'s> {
                 }
             }
             // The look at blocked clients follows in any case.
-            Message::Unpause => {}
+            Message::Look => {}
+            Message::Durable => self.release_held(),
             Message::Stop => self.stopping = true,
         }
     }
@@ -667,7 +681,7 @@ impl<'s> EventLoop<'s> {
         }
     }
 
-    fn close_if_marked(&mut self, place: usize) {
+    pub(super) fn close_if_marked(&mut self, place: usize) {
         let marked = self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::Now);
         if marked {
             self.close(place);
@@ -848,7 +862,7 @@ impl<'s> EventLoop<'s> {
         }
     }
 
-    fn poll_output(&mut self, place: usize, on: bool) {
+    pub(super) fn poll_output(&mut self, place: usize, on: bool) {
         if let Some(connection) = self.connections[place].as_deref_mut() {
             connection.polls_output = on;
             self.poll(place);

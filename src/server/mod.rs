@@ -5,9 +5,15 @@ mod connection;
 mod control;
 mod drain;
 mod event_loop;
+mod hold;
 mod listen;
+mod load;
+mod log_writer;
 mod logging;
+mod persistence;
 mod run;
+mod save;
+mod store;
 mod system;
 
 pub(crate) use event_loop::limits;

@@ -2,29 +2,37 @@
 //! on the control thread, which is a tokio runtime.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 
-use super::control::{ChangeRequest, Controller, ServerControl, reload};
+use super::control::{Controller, Orders, ServerControl, reload};
 use super::event_loop::{Door, EventLoop};
 use super::listen::{self, ListenError, Listener, Listeners, remove_file};
+use super::load::LoadError as DataError;
 use super::logging::{LogError, Logging};
+use super::persistence::{Persistence, open_store};
+use super::store::{Store, StoreError};
 use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Clients, Mailbox, Message};
 use crate::command::COMMANDS;
-use crate::config::{self, Config, LoadError, Source, read_files};
+use crate::config::{self, Config, LoadError, ShutdownOptions, Source, read_files};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
 use crate::observe::statistics::Statistics;
-use crate::services::{Identity, Services, Settings};
+use crate::services::{Identity, Services, Settings, Shutdown, ShutdownState};
 
 /// The exit status of a server that was interrupted twice.
 const EXIT_INTERRUPTED: i32 = 1;
+
+/// How often the control thread looks whether a save is due.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a server starts from.
 pub struct Launch {
@@ -45,6 +53,13 @@ pub enum StartError {
         error: std::io::Error,
     },
     Listen(ListenError),
+    /// The data in the directory is another server's, or cannot be read.
+    Store {
+        path: String,
+        error: StoreError,
+    },
+    /// The data is damaged.
+    Data(DataError),
     /// Neither a port nor a Unix socket.
     Nowhere,
     /// The limit of open descriptors leaves no room for clients.
@@ -62,6 +77,10 @@ impl std::fmt::Display for StartError {
                 write!(f, "cannot use the data directory '{path}' (dir): {error}")
             }
             StartError::Listen(error) => error.fmt(f),
+            StartError::Store { path, error } => {
+                write!(f, "cannot use the data directory '{path}' (dir): {error}")
+            }
+            StartError::Data(error) => write!(f, "cannot load the data: {error}"),
             StartError::Nowhere => {
                 write!(
                     f,
@@ -120,6 +139,7 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anybody can connect, so that who knows the server to be there can also signal it.
     let signals = runtime.block_on(async { Signals::new() })?;
+    let store = open_store(&config).map_err(|error| StartError::Store { path: config.dir.clone(), error })?;
     let listeners = listen::open(&config).map_err(StartError::Listen)?;
     if listeners.is_empty() {
         return Err(StartError::Nowhere);
@@ -130,7 +150,7 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     let pinned = loops > 1 && loops <= processors.len();
     let processors = if pinned { processors } else { Vec::new() };
     let control = ControlThread { runtime, signals, logging, listeners };
-    let result = serve(config, &launch, control, loops, &processors);
+    let result = serve(config, &launch, control, store, loops, &processors);
     if let Some(path) = pidfile {
         remove_file(&path, "pidfile");
     }
@@ -161,6 +181,7 @@ fn serve(
     config: Config,
     launch: &Launch,
     control_thread: ControlThread,
+    store: Store,
     loops: usize,
     processors: &[usize],
 ) -> Result<(), StartError> {
@@ -169,17 +190,19 @@ fn serve(
         .collect::<Result<Vec<_>, _>>()
         .map_err(std::io::Error::from)?
         .into();
-    let stop = Arc::new(Notify::new());
-    let (control, changes) = ServerControl::new(Arc::clone(&stop));
+    let (control, orders) = ServerControl::new();
     let (services, reclaim_work) = services(config, launch.file.clone(), &doors, control);
     std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
+    let mut persistence = Persistence::new(&services, store, Clock::System);
     let threads = start_loops(&services, &doors, processors)?;
+    let loaded = persistence.load(random_seed())?;
     let local = tokio::task::LocalSet::new();
     let ControlThread { runtime, mut signals, logging, listeners } = control_thread;
-    local.block_on(&runtime, async {
+    let result = local.block_on(&runtime, async {
         let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
         let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
-        until_stopped(&mut controller, changes, &mut signals, &stop, &launch.sources).await;
+        let ending = Ending { persistence: &persistence, orders, loaded };
+        let result = ending.wait(&mut controller, &mut signals, &launch.sources).await;
         controller.listeners.close().await;
         for mailbox in services.clients.mailboxes() {
             mailbox.send(Message::Stop);
@@ -197,8 +220,10 @@ fn serve(
                 std::process::exit(EXIT_INTERRUPTED);
             }
         }
+        result
     });
-    Ok(())
+    persistence.end();
+    result
 }
 
 /// Puts the shared state together.
@@ -289,28 +314,92 @@ impl Signals {
     }
 }
 
-/// Works changes off until SIGTERM, SIGINT or SHUTDOWN comes. Changes that wait then fail, because their receiver is dropped.
-async fn until_stopped(
-    controller: &mut Controller,
-    mut changes: UnboundedReceiver<ChangeRequest>,
-    signals: &mut Signals,
-    stop: &Notify,
-    sources: &[Source],
-) {
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return tracing::info!("SIGTERM received, shutting down"),
-            _ = signals.interrupt.recv() => return tracing::info!("SIGINT received, shutting down"),
-            () = stop.notified() => return tracing::info!("SHUTDOWN received, shutting down"),
-            _ = signals.hangup.recv() => {
-                tracing::info!("SIGHUP received");
-                controller.logging.reopen();
-                let (services, sources) = (Arc::clone(&controller.services), sources.to_vec());
-                tokio::task::spawn_blocking(move || reload(&services, &sources));
+/// What the control thread listens to until the server ends.
+struct Ending<'p> {
+    persistence: &'p Persistence,
+    orders: Orders,
+    loaded: oneshot::Receiver<Result<(), DataError>>,
+}
+
+impl Ending<'_> {
+    /// Works off what commands and signals ask for, until the server is to end: because SIGTERM, SIGINT or SHUTDOWN came, or because its
+    /// data cannot be loaded. Changes that wait then fail, because their receiver is dropped.
+    async fn wait(
+        mut self,
+        controller: &mut Controller,
+        signals: &mut Signals,
+        sources: &[Source],
+    ) -> Result<(), StartError> {
+        let mut is_loading = true;
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let how = tokio::select! {
+                _ = signals.terminate.recv() => {
+                    tracing::info!("SIGTERM received, shutting down");
+                    as_shutdown(controller.services.settings.load().shutdown_on_sigterm)
+                }
+                _ = signals.interrupt.recv() => {
+                    tracing::info!("SIGINT received, shutting down");
+                    as_shutdown(controller.services.settings.load().shutdown_on_sigint)
+                }
+                Some(how) = self.orders.shutdowns.recv() => {
+                    tracing::info!("SHUTDOWN received, shutting down");
+                    how
+                }
+                _ = signals.hangup.recv() => {
+                    tracing::info!("SIGHUP received");
+                    controller.logging.reopen();
+                    let (services, sources) = (Arc::clone(&controller.services), sources.to_vec());
+                    tokio::task::spawn_blocking(move || reload(&services, &sources));
+                    continue;
+                }
+                Some(change) = self.orders.changes.recv() => {
+                    controller.answer(change).await;
+                    continue;
+                }
+                Some(kind) = self.orders.saves.recv() => {
+                    self.persistence.start_save(kind);
+                    continue;
+                }
+                loaded = &mut self.loaded, if is_loading => {
+                    is_loading = false;
+                    match loaded {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(error)) => return Err(StartError::Data(error)),
+                        Err(_) => return Err(StartError::System(std::io::Error::other("loading has panicked"))),
+                    }
+                }
+                _ = looks.tick() => {
+                    self.persistence.look();
+                    continue;
+                }
+            };
+            if self.is_ready(&controller.services, how).await {
+                return Ok(());
             }
-            Some(change) = changes.recv() => controller.answer(change).await,
         }
     }
+
+    /// Saves if the server's end asks for it; false if that has failed, and the server goes on.
+    async fn is_ready(&self, services: &Services, how: Shutdown) -> bool {
+        let save = how.save.unwrap_or_else(|| !services.settings.load().save.is_empty());
+        if !save || self.persistence.save_and_stop_writes().await {
+            return true;
+        }
+        if how.force {
+            tracing::warn!("saving has failed; the server ends all the same, because it was told to");
+            return true;
+        }
+        tracing::error!("saving has failed, so the server does not end");
+        services.shutdown.store(ShutdownState::Failed as u8, Ordering::Release);
+        false
+    }
+}
+
+fn as_shutdown(options: ShutdownOptions) -> Shutdown {
+    let save = if options.save { Some(true) } else { options.nosave.then_some(false) };
+    Shutdown { save, force: options.force }
 }
 
 fn random_seed() -> u64 {

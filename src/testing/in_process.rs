@@ -19,7 +19,8 @@ use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, ParseError, Parser, Reply, Step};
 use crate::server::limits;
-use crate::services::{Control, Identity, Services, Settings};
+use crate::services::{Control, Identity, Services, Settings, Shutdown};
+use crate::snapshot::SaveKind;
 
 /// What the clock shows at the start: a day of 2023, in Unix milliseconds.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -38,7 +39,9 @@ impl Control for NoControl {
         Ok(())
     }
 
-    fn shut_down(&self) {}
+    fn shut_down(&self, _how: Shutdown) {}
+
+    fn start_save(&self, _kind: SaveKind) {}
 }
 
 /// The shared state of a server with one event loop.
@@ -281,7 +284,7 @@ impl<'s> InProcess<'s> {
                     client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
                 }
             }
-            Message::Unpause | Message::Stop => {}
+            Message::Look | Message::Durable | Message::Stop => {}
         }
     }
 

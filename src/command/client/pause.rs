@@ -29,7 +29,7 @@ pub fn unpause(cx: &mut Cx<'_, '_>) -> Outcome {
     let services = cx.services();
     services.unpause_clients();
     for mailbox in services.clients.mailboxes() {
-        mailbox.send(Message::Unpause);
+        mailbox.send(Message::Look);
     }
     cx.reply.ok();
     Ok(())

@@ -188,9 +188,10 @@ fn set_deadline(cx: &mut Cx<'_, '_>, unit_ms: i64, base_ms: i64) -> Outcome {
     let allowed = conditions.allow(cx.entry(key, position).expire_at_ms(), at_ms);
     if allowed && at_ms <= cx.now_ms() {
         cx.remove(cx.client.database, key, position);
+        cx.log(&[b"DEL", key.bytes]);
         cx.changed(Event::DEL, key);
     } else if allowed {
-        cx.set_expire_at_ms(key, position, Some(at_ms));
+        cx.slide_expire_at_ms(key, position, at_ms);
         cx.changed(Event::EXPIRE, key);
     }
     cx.reply.integer(i64::from(allowed));

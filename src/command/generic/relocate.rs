@@ -101,7 +101,7 @@ fn rename_key(cx: &mut Cx<'_, '_>, if_absent: bool) -> Result<bool, Failure> {
     cx.touch(from, position);
     let entry = cx.take(database, from, position);
     cx.add(database, to, entry.view().copy_as(to.bytes));
-    cx.services().keyspace.reclaimer().free_entry(entry);
+    drop(entry);
     cx.changed(Event::RENAME_FROM, from);
     cx.changed(Event::RENAME_TO, to);
     Ok(true)
@@ -175,7 +175,7 @@ fn move_key(cx: &mut Cx<'_, '_>) -> Outcome {
     let moved = match found {
         Some(position) if cx.find_in(to, key).is_none() => {
             let entry = cx.take(from, key, position);
-            cx.add(to, key, entry);
+            cx.add(to, key, entry.into_entry());
             cx.changed_in(from, Event::MOVE_FROM, key);
             cx.changed_in(to, Event::MOVE_TO, key);
             true

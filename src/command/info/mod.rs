@@ -2,6 +2,7 @@
 //!
 //! The text of each section is in `sections.rs` and `statistics.rs`; `process.rs` asks the operating system and the allocator.
 
+mod persistence;
 pub mod process;
 pub mod sections;
 mod statistics;
@@ -47,7 +48,7 @@ const SECTIONS: &[Section] = &[
     section("server", Shown::Always, sections::server),
     section("clients", Shown::Always, sections::clients),
     section("memory", Shown::Always, sections::memory),
-    section("persistence", Shown::Always, sections::persistence),
+    section("persistence", Shown::Always, persistence::persistence),
     section("stats", Shown::Always, statistics::stats),
     section("replication", Shown::Always, sections::replication),
     section("cpu", Shown::Always, sections::cpu),

@@ -203,39 +203,6 @@ fn fragmentation(text: &mut Vec<u8>, facts: &MemoryFacts) {
     pair("mem_fragmentation", facts.resident, facts.used);
 }
 
-pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
-    let services = cx.services();
-    let changes: u64 = services.statistics.loops().iter().map(|each| each.changes.get()).sum();
-    for name in ["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"] {
-        line(text, name, 0);
-    }
-    line(text, "current_fork_perc", "0.00");
-    line(text, "current_save_keys_processed", 0);
-    line(text, "current_save_keys_total", 0);
-    line(text, "rdb_changes_since_last_save", changes);
-    line(text, "rdb_bgsave_in_progress", 0);
-    line(text, "rdb_last_save_time", services.identity.started_ms / 1000);
-    line(text, "rdb_last_bgsave_status", "ok");
-    line(text, "rdb_last_bgsave_time_sec", -1);
-    line(text, "rdb_current_bgsave_time_sec", -1);
-    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]
-    {
-        line(text, name, 0);
-    }
-    for name in ["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"] {
-        line(text, name, 0);
-    }
-    line(text, "aof_last_rewrite_time_sec", -1);
-    line(text, "aof_current_rewrite_time_sec", -1);
-    line(text, "aof_last_bgrewrite_status", "ok");
-    line(text, "aof_rewrites", 0);
-    line(text, "aof_rewrites_consecutive_failures", 0);
-    line(text, "aof_last_write_status", "ok");
-    for name in ["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"] {
-        line(text, name, 0);
-    }
-}
-
 pub fn replication(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "role", "master");
     line(text, "connected_slaves", 0);

@@ -88,14 +88,16 @@ fn getex(cx: &mut Cx<'_, '_>) -> Outcome {
     match deadline {
         Some(at_ms) if at_ms <= cx.now_ms() => {
             cx.remove(cx.client.database, key, position);
+            cx.log(&[b"DEL", key.bytes]);
             cx.changed(Event::DEL, key);
         }
         Some(at_ms) => {
-            cx.set_expire_at_ms(key, position, Some(at_ms));
+            cx.slide_expire_at_ms(key, position, at_ms);
             cx.changed(Event::EXPIRE, key);
         }
         None if expiry.timing.is_some() && cx.entry(key, position).expire_at_ms().is_some() => {
             cx.set_expire_at_ms(key, position, None);
+            cx.log(&[b"PERSIST", key.bytes]);
             cx.changed(Event::PERSIST, key);
         }
         None => {}

@@ -172,10 +172,9 @@ fn check_length(cx: &Cx<'_, '_>, length: usize, more: usize) -> Outcome {
 fn edit(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, offset: usize, part: &[u8]) -> usize {
     let end = offset + part.len();
     cx.touch(key, position);
-    let (partition, _) = cx.partition(key);
+    let (partition, site) = cx.partition(key);
     let length = partition.entry(position).value().len().max(end);
-    partition.resize_value(position, length);
-    let mut entry = partition.entry_mut(position);
+    let mut entry = partition.edit_value(site, position, length);
     entry.value_mut()[offset..end].copy_from_slice(part);
     entry.set_raw(true);
     length

@@ -1,7 +1,7 @@
 //! Commands that set one string whatever it was: SET, SETNX, SETEX, PSETEX, GETSET.
 
 use super::super::cx::{Cx, Failure, Outcome};
-use super::super::effects::Event;
+use super::super::effects::{Deadline, Event};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::UPDATE_KEY;
 use super::expiry::{Expiry, Timing};
@@ -82,16 +82,6 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
-/// What becomes of the deadline of a key that is set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Deadline {
-    /// The key loses the deadline it had.
-    Clear,
-    Keep,
-    /// Unix milliseconds; may have passed already, and then the key is invisible at once.
-    At(i64),
-}
-
 /// Stores a value and reports it: `set`, and `expire` if the key got a deadline. `found` as for [`Cx::store`].
 #[inline]
 pub fn put(cx: &mut Cx<'_, '_>, key: Key<'_>, found: Option<Position>, value: &[u8], deadline: Deadline) {
@@ -154,6 +144,7 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
     let refused = options.if_absent && found.is_some() || options.if_present && found.is_none();
     if !refused {
         put(cx, key, found, cx.args.at(2), options.deadline);
+        cx.log_set(2, options.deadline);
     }
     match (options.get, refused) {
         (true, _) => {}
@@ -195,6 +186,7 @@ fn set_with_ttl(cx: &mut Cx<'_, '_>, timing: Timing) -> Outcome {
     let key = cx.key(1);
     let found = cx.find(key);
     put(cx, key, found, cx.args.at(3), Deadline::At(at_ms));
+    cx.log_set(3, Deadline::At(at_ms));
     cx.reply.ok();
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Commands on several strings at once: MGET, MSET, MSETNX. The shards of all keys are locked, so nobody sees half of a change.
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::effects::Deadline;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::set::{Deadline, put};
+use super::set::put;
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {

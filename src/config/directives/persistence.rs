@@ -1,12 +1,10 @@
 //! Rows: snapshots and the write log.
 
-use super::{COUNT, Directive, Effect, Group, Kind, MEMORY, field};
+use super::{COUNT, Directive, Effect, Group, Kind, LARGE_MEMORY, MEMORY, field};
 use crate::config::choices::AppendFsync;
 
 /// The group.
 pub const GROUP: Group = Group { title: "Persistence", rows: ROWS };
-
-const NO_LOG_REWRITE: &str = "The write log is not rewritten yet.";
 
 const ROWS: &[Directive] = &[
     Directive::new(
@@ -16,12 +14,13 @@ const ROWS: &[Directive] = &[
         "Directory of everything that the server writes.",
         field!(dir),
     )
+    .immutable()
     .protected(),
     Directive::new(
         "dbfilename",
         Kind::FileName { is_path: "dbfilename can't be a path, just a filename", is_empty: None },
         "dump.rdb",
-        "Name of the snapshot in `dir`.",
+        "Name of an RDB file in `dir` that is imported at the start if there is nothing else in it.",
         field!(dbfilename),
     )
     .protected(),
@@ -39,28 +38,90 @@ const ROWS: &[Directive] = &[
         "Refuse writes after a save failed, until one succeeds.",
         field!(stop_writes_on_bgsave_error),
     ),
-    Directive::new(
+    Directive::accepted(
         "rdbcompression",
         Kind::Bool,
         "yes",
-        "Compress long strings of a snapshot.",
-        field!(rdbcompression),
+        "Snapshots have a format of their own, see snapshot-compression; what DUMP gives is always compressed.",
     ),
+    Directive::accepted("rdbchecksum", Kind::Bool, "yes", "Every block of a snapshot has a checksum that is always verified.")
+        .immutable(),
     Directive::new(
-        "rdbchecksum",
+        "snapshot-compression",
         Kind::Bool,
         "yes",
-        "End a snapshot with a checksum and verify it.",
-        field!(rdbchecksum),
+        "Compress the blocks of a snapshot with zstd.",
+        field!(snapshot_compression),
+    ),
+    Directive::new(
+        "encryption-key-file",
+        Kind::Text,
+        "",
+        "A file with the key that encrypts snapshots and the write log: 32 bytes as 64 hexadecimal digits or in base64. Empty: no encryption.",
+        field!(encryption_key_file),
     )
-    .immutable(),
-    Directive::new("appendonly", Kind::Bool, "no", "Keep a log of writes.", field!(appendonly)),
+    .immutable()
+    .protected(),
+    Directive::new(
+        "encryption-key-env",
+        Kind::Text,
+        "",
+        "The name of an environment variable that holds the key, instead of a file.",
+        field!(encryption_key_env),
+    )
+    .immutable()
+    .protected(),
+    Directive::new(
+        "encryption-key-command",
+        Kind::Text,
+        "",
+        "A command whose standard output is the key, instead of a file; it is run by /bin/sh when the server starts.",
+        field!(encryption_key_command),
+    )
+    .immutable()
+    .protected(),
+    Directive::new("appendonly", Kind::Bool, "yes", "Keep a log of writes.", field!(appendonly)),
     Directive::new(
         "appendfsync",
         Kind::Choice(AppendFsync::WORDS),
         "everysec",
         "When the write log is flushed to disk.",
         field!(appendfsync),
+    ),
+    Directive::new(
+        "expire-log-slack",
+        Kind::Integer { min: 0, max: 50 },
+        "2",
+        "How much longer than its TTL a key may live after a crash, in percent of the TTL but at least a second: moving a deadline by less than this is not logged. 0 logs every move.",
+        field!(expire_log_slack),
+    ),
+    Directive::new(
+        "write-log-buffer-limit",
+        LARGE_MEMORY,
+        "64mb",
+        "Writes wait while so many bytes of the write log are on their way to the disk.",
+        field!(write_log_buffer_limit),
+    ),
+    Directive::new(
+        "auto-aof-rewrite-percentage",
+        COUNT,
+        "100",
+        "Take a new snapshot as base of the write log when the log has grown by so many percent of the base; 0 never.",
+        field!(auto_aof_rewrite_percentage),
+    ),
+    Directive::new(
+        "auto-aof-rewrite-min-size",
+        MEMORY,
+        "64mb",
+        "But not before the log is as large as this.",
+        field!(auto_aof_rewrite_min_size),
+    ),
+    Directive::new(
+        "aof-load-truncated",
+        Kind::Bool,
+        "yes",
+        "Cut a record off that was torn when the machine stopped, and start; `no` refuses to start.",
+        field!(aof_load_truncated),
     ),
     Directive::accepted(
         "appendfilename",
@@ -82,12 +143,14 @@ const ROWS: &[Directive] = &[
         "The write log names its own files.",
     )
     .immutable(),
-    Directive::accepted("no-appendfsync-on-rewrite", Kind::Bool, "no", NO_LOG_REWRITE),
-    Directive::accepted("auto-aof-rewrite-percentage", COUNT, "100", NO_LOG_REWRITE),
-    Directive::accepted("auto-aof-rewrite-min-size", MEMORY, "64mb", NO_LOG_REWRITE),
-    Directive::accepted("aof-rewrite-incremental-fsync", Kind::Bool, "yes", NO_LOG_REWRITE),
-    Directive::accepted("aof-disable-auto-gc", Kind::Bool, "no", NO_LOG_REWRITE),
-    Directive::accepted("aof-load-truncated", Kind::Bool, "yes", "A torn last record is always cut off."),
+    Directive::accepted("no-appendfsync-on-rewrite", Kind::Bool, "no", "A snapshot does not disturb the log."),
+    Directive::accepted(
+        "aof-rewrite-incremental-fsync",
+        Kind::Bool,
+        "yes",
+        "Snapshots are always flushed in steps.",
+    ),
+    Directive::accepted("aof-disable-auto-gc", Kind::Bool, "no", "Files that no manifest names are always removed."),
     Directive::accepted(
         "aof-use-rdb-preamble",
         Kind::Bool,

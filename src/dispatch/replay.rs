@@ -1,0 +1,69 @@
+//! Doing again what the write log tells, when the server starts.
+//!
+//! A record is a request that was already accepted once: no gate, no statistics, no event, and no key expires but those that the log
+//! names. It runs through the same functions, so a command has one meaning.
+
+use crate::base::number::parse_i64;
+use crate::client::Client;
+use crate::command::{Cx, Failure, KeyPlan, LoopState};
+use crate::keyspace::{Key, Locked, ShardSet};
+use crate::resp::{Args, Reply};
+
+use super::execute::{Prepared, add_shards, prepare};
+
+/// Starts a replay: from here on `state` sees every key, whatever its deadline.
+pub fn begin_replay(state: &mut LoopState<'_>) {
+    state.expired_ms = i64::MIN;
+}
+
+/// Does one record again. `out` is used for the reply, which nobody reads.
+///
+/// # Errors
+/// With why the record cannot be one of ours: no such command, or the command refuses it.
+pub fn replay(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let name = || String::from_utf8_lossy(args.at(0)).into_owned();
+    if is(args, b"MULTI") || is(args, b"EXEC") {
+        // A group is in one block, and a block is there whole or not at all.
+        return Ok(());
+    }
+    if is(args, b"SELECT") {
+        let database = args.get(1).and_then(parse_i64).and_then(|number| usize::try_from(number).ok());
+        let known = database.filter(|database| *database < state.services.keyspace.databases());
+        client.database = known.ok_or("a database that this server does not have (see databases)")?;
+        return Ok(());
+    }
+    let keyspace = &state.services.keyspace;
+    let Prepared { command, key } = prepare(keyspace, args);
+    let command = command.ok_or_else(|| format!("the unknown command '{}'", name()))?;
+    if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
+        return Err(format!("'{}' with a wrong number of arguments", name()));
+    }
+    let first_key = key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
+    let mut locked = match (command.plan, first_key) {
+        (KeyPlan::None, _) => Locked::none(keyspace),
+        (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+        (KeyPlan::Queue, _) => return Err(format!("'{}', which is never logged", name())),
+        _ => {
+            let mut shards = ShardSet::default();
+            add_shards(keyspace, command, args, &mut shards);
+            Locked::many(keyspace, shards)
+        }
+    };
+    out.clear();
+    let reply = Reply::new(out, client.protocol);
+    let mut cx = Cx { args, command, reply, client, state, locked: &mut locked, first_key, in_exec: false };
+    let outcome = (command.spec.run)(&mut cx);
+    drop(locked);
+    state.effects.events.clear();
+    state.effects.records.clear();
+    outcome.map_err(|Failure(text)| format!("'{}' fails: {}", name(), String::from_utf8_lossy(&text)))
+}
+
+fn is(args: Args<'_>, name: &[u8]) -> bool {
+    args.at(0).eq_ignore_ascii_case(name)
+}

@@ -1,0 +1,286 @@
+//! Loading at the start: the base snapshot on all processors, then the increments of the write log in order.
+//!
+//! Clients are answered with LOADING meanwhile. Damage stops the server and is reported with the file, the offset and what can be done;
+//! only a last record that was torn when the machine stopped is cut off. Keys that expired while the server was down are removed at the end,
+//! not before: until the log has been replayed, a record may still depend on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::store::Store;
+use super::system;
+use crate::base::clock::{Clock, Stopwatch};
+use crate::client::{Client, ClientFlags, ClientInfo};
+use crate::command::LoopState;
+use crate::dispatch::{append_removal, begin_replay, replay};
+use crate::keyspace::{Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
+use crate::resp::{ArgRange, Args, Limits, Parser, Step};
+use crate::services::Services;
+use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Mark, Opener, SnapshotReader, cut_tail};
+
+/// Why the data could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    Damage(Damage),
+    /// The disk did not do what repairing or beginning a log needs.
+    System(std::io::Error),
+    /// `dump.rdb` cannot be imported.
+    Import(String),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoadError::Damage(damage) => damage.fmt(f),
+            LoadError::System(error) => error.fmt(f),
+            LoadError::Import(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<Damage> for LoadError {
+    fn from(damage: Damage) -> LoadError {
+        LoadError::Damage(damage)
+    }
+}
+
+impl From<std::io::Error> for LoadError {
+    fn from(error: std::io::Error) -> LoadError {
+        LoadError::System(error)
+    }
+}
+
+/// Loads what the manifest names. Gives the write log's offset behind the last record.
+///
+/// # Errors
+/// See [`LoadError`]; part of the data may be in memory then.
+pub fn load(services: &Services, store: &Store, clock: &Clock, seed: u64) -> Result<u64, LoadError> {
+    let manifest = store.manifest();
+    let progress = &services.snapshots.progress;
+    let mut offset = 0;
+    let started_ms = clock.now_ms();
+    if let Some(facts) = &manifest.snapshot {
+        progress.total_bytes.store(facts.bytes, Ordering::Relaxed);
+        let reader = SnapshotReader::open(&**store.disk(), &facts.name(), store.key())?;
+        load_snapshot(services, &reader, clock.now_ms())?;
+        offset = facts.log_offset;
+        let mut state = services.snapshots.state.lock();
+        state.base_bytes = facts.bytes;
+        state.base_offset = facts.log_offset;
+        state.last_save_ms = facts.created_ms as i64;
+    }
+    let mut replayer = Replayer::new(services, clock.now_us(), seed);
+    for (index, log) in manifest.logs.iter().enumerate() {
+        let is_last = index + 1 == manifest.logs.len();
+        offset = replay_log(&mut replayer, store, log.number, is_last)?;
+    }
+    let milliseconds = clock.now_ms() - started_ms;
+    if !store.is_new() {
+        let keys = progress.loaded_keys.load(Ordering::Relaxed);
+        tracing::info!(keys, records = replayer.records, milliseconds, "data loaded");
+    }
+    Ok(offset)
+}
+
+/// Loads a snapshot's blocks, on one thread for each processor.
+fn load_snapshot(services: &Services, reader: &SnapshotReader, now_ms: i64) -> Result<(), Damage> {
+    if let Some(count) =
+        reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
+    {
+        let text = format!(
+            "it has keys in database {}, which this server does not have (see databases)",
+            count.database
+        );
+        return Err(reader.damage(text));
+    }
+    reserve(services, reader, now_ms);
+    let next_block = AtomicUsize::new(0);
+    let work = || load_blocks(services, reader, &next_block, now_ms);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..system::processors().len().max(1)).map(|_| scope.spawn(work)).collect();
+        let mut result = work();
+        for thread in threads {
+            let other =
+                thread.join().unwrap_or_else(|_| Err(reader.damage("a thread that loaded it has panicked")));
+            result = result.and(other);
+        }
+        result
+    })
+}
+
+/// Makes the tables as large as they will be, so that none grows step by step.
+fn reserve(services: &Services, reader: &SnapshotReader, now_ms: i64) {
+    let keyspace = &services.keyspace;
+    for count in reader.counts() {
+        let (database, shard) = (count.database as usize, usize::from(count.shard));
+        if shard < SHARDS {
+            let site = Site { keyspace, database, shard, now_ms };
+            keyspace.lock_shard(shard).partition_mut(database).reserve(site, count.entries as usize);
+        }
+    }
+}
+
+fn load_blocks(
+    services: &Services,
+    reader: &SnapshotReader,
+    next_block: &AtomicUsize,
+    now_ms: i64,
+) -> Result<(), Damage> {
+    let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
+    let same_access = reader.header().lfu == services.settings.load().maxmemory_policy.is_lfu();
+    let progress = &services.snapshots.progress;
+    loop {
+        let block = next_block.fetch_add(1, Ordering::Relaxed);
+        let Some(facts) = reader.blocks().get(block) else { return Ok(()) };
+        let entries = reader.read_block(block, &mut opener).inspect_err(|_| {
+            // The other threads need not go on.
+            next_block.store(reader.blocks().len(), Ordering::Relaxed);
+        })?;
+        for record in entries {
+            insert(services, reader, &record?, same_access, now_ms)?;
+        }
+        progress.loaded_keys.fetch_add(u64::from(facts.entries), Ordering::Relaxed);
+        progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
+    }
+}
+
+fn insert(
+    services: &Services,
+    reader: &SnapshotReader,
+    record: &EntryRecord<'_>,
+    same_access: bool,
+    now_ms: i64,
+) -> Result<(), Damage> {
+    let (keyspace, database) = (&services.keyspace, record.database as usize);
+    if database >= keyspace.databases() || record.key.len() > LENGTH_MAX || record.value.len() > LENGTH_MAX {
+        return Err(reader.damage("an entry is in no database of this server, or longer than any may be"));
+    }
+    let key = keyspace.key(record.key);
+    let site = Site { keyspace, database, shard: key.shard, now_ms };
+    let mut entry = Entry::new(record.key, record.value);
+    let mut view = entry.view_mut();
+    if same_access {
+        view.set_access(record.access);
+    }
+    match record.mark {
+        Mark::None => {}
+        Mark::Raw => view.set_raw(true),
+        Mark::Text => view.set_text(),
+    }
+    let mut shard = keyspace.lock_shard(key.shard);
+    let partition = shard.partition_mut(database);
+    if partition.find(key.hash, key.bytes).is_some() {
+        return Err(reader.damage("a key is in it twice"));
+    }
+    let position = partition.insert(site, key.hash, entry);
+    let at_ms = record.expire_at_ms.and_then(|at| i64::try_from(at).ok());
+    partition.set_expire_at_ms(site, position, key.hash, at_ms, 0);
+    Ok(())
+}
+
+/// What replays records: a client that nobody sees.
+struct Replayer<'s> {
+    state: LoopState<'s>,
+    client: Client,
+    limits: Limits,
+    ranges: Vec<ArgRange>,
+    reply: Vec<u8>,
+    records: u64,
+}
+
+impl<'s> Replayer<'s> {
+    fn new(services: &'s Services, now_us: i64, seed: u64) -> Replayer<'s> {
+        // The statistics of the control thread: no event loop's numbers change by loading.
+        let loops = services.identity.loops;
+        let mut state = LoopState::new(services, loops, seed, Stopwatch::calibrated());
+        state.set_now_us(now_us);
+        begin_replay(&mut state);
+        let address = String::from("replay");
+        let flags = ClientFlags::default();
+        let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now_us / 1000, flags);
+        let limits = Limits {
+            bulk_len_max: LENGTH_MAX as u64,
+            multibulk_len_max: i32::MAX as u64,
+            inline_max: 0,
+            unauthenticated: false,
+        };
+        let client = Client::new(Arc::new(info), false);
+        Replayer { state, client, limits, ranges: Vec::new(), reply: Vec::new(), records: 0 }
+    }
+
+    /// Does the records of one block again.
+    fn block(&mut self, records: &[u8]) -> Result<(), String> {
+        let mut parser = Parser::default();
+        while parser.at < records.len() {
+            self.ranges.clear();
+            match parser.advance(records, &self.limits, &mut self.ranges) {
+                Ok(Step::Request) if !self.ranges.is_empty() => {
+                    let args = Args::new(records, &self.ranges);
+                    replay(&mut self.state, &mut self.client, args, &mut self.reply)?;
+                    self.records += 1;
+                }
+                Ok(Step::Request) => {}
+                Ok(Step::Inline(_) | Step::Incomplete) => {
+                    return Err(String::from("a record that ends early"));
+                }
+                Err(error) => return Err(format!("a record that cannot be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replays one increment; gives the offset behind it.
+fn replay_log(
+    replayer: &mut Replayer<'_>,
+    store: &Store,
+    number: u64,
+    is_last: bool,
+) -> Result<u64, LoadError> {
+    let disk = &**store.disk();
+    let mut reader = LogReader::open(disk, number, store.key())?;
+    let mut offset = reader.header().start_offset;
+    // Each increment names its databases anew.
+    replayer.client.database = 0;
+    let progress = &replayer.state.services.snapshots.progress;
+    progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
+    loop {
+        let place = reader.end().offset;
+        match reader.next_block() {
+            Ok(Some(records)) => {
+                offset += records.len() as u64;
+                let done = replayer.block(records);
+                done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
+                progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
+            }
+            Ok(None) => return Ok(offset),
+            Err(damage) if damage.is_torn_tail() && is_last => {
+                if !replayer.state.config.aof_load_truncated {
+                    return Err(damage.into());
+                }
+                tracing::warn!(%damage, "the last record of the write log was torn and is cut off");
+                cut_tail(disk, &LogFacts::name_of(number), place)?;
+                return Ok(offset);
+            }
+            Err(damage) => return Err(damage.into()),
+        }
+    }
+}
+
+/// Removes the keys whose time passed while the server was down, and those whose time passed during the load. The write log hears of it.
+pub fn remove_expired(services: &Services, now_ms: i64) {
+    let mut expired = 0;
+    for shard in 0..SHARDS {
+        loop {
+            let mut budget = usize::MAX;
+            let more = expire_shard(&services.keyspace, shard, now_ms, &mut budget, |database, entry| {
+                expired += 1;
+                append_removal(&services.write_log, database, entry.view().key());
+            });
+            if !more {
+                break;
+            }
+        }
+    }
+    services.snapshots.progress.expired_keys.store(expired, Ordering::Relaxed);
+}

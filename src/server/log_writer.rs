@@ -1,0 +1,198 @@
+//! The thread that takes the write log to disk.
+//!
+//! It takes all records that have gathered, writes them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
+//! that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
+//! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::store::Store;
+use crate::base::clock::Clock;
+use crate::client::{Gates, Message};
+use crate::config::AppendFsync;
+use crate::services::Services;
+use crate::storage::LogWriter;
+use crate::write_log::{Taken, WriteLog};
+
+/// `appendfsync everysec`.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
+/// Zeros that are kept ready behind the log's end when every group of writes is flushed: flushing into them is cheaper.
+const PREPARED_BYTES: u64 = 8 << 20;
+
+/// The state of the thread.
+pub struct LogThread {
+    services: Arc<Services>,
+    store: Arc<Store>,
+    clock: Clock,
+    writer: Option<LogWriter>,
+    last_sync: Instant,
+    /// There is something that is not flushed.
+    unsynced: bool,
+}
+
+/// The log cannot go on.
+struct Failed;
+
+impl LogThread {
+    pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> LogThread {
+        LogThread { services, store, clock, writer: None, last_sync: Instant::now(), unsynced: false }
+    }
+
+    /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
+    pub fn run(mut self) {
+        let mut spare = Vec::new();
+        loop {
+            let every_second = self.log().policy() == AppendFsync::Everysec;
+            let deadline = (self.unsynced && every_second).then(|| self.last_sync + SYNC_EVERY);
+            let taken = self.log().take(spare, deadline);
+            let Ok(()) = self.work(&taken) else { return };
+            if taken.end {
+                self.close();
+                return;
+            }
+            spare = WriteLog::recycled(taken.bytes);
+        }
+    }
+
+    fn log(&self) -> &WriteLog {
+        &self.services.write_log
+    }
+
+    fn work(&mut self, taken: &Taken) -> Result<(), Failed> {
+        let first_offset = taken.end_offset - taken.bytes.len() as u64;
+        let mut done = 0;
+        for cut in &taken.cuts {
+            self.append(taken, done, *cut)?;
+            self.begin(first_offset + *cut as u64)?;
+            done = *cut;
+        }
+        self.append(taken, done, taken.bytes.len())?;
+        self.log().note_written(taken.end_offset);
+        if self.services.gates().has(Gates::LOG_FULL) {
+            self.services.set_gate(Gates::LOG_FULL, false);
+            self.tell(&Message::Look);
+        }
+        let due = match self.log().policy() {
+            AppendFsync::Always => true,
+            AppendFsync::Everysec => self.last_sync.elapsed() >= SYNC_EVERY,
+            AppendFsync::No => false,
+        };
+        if due && self.unsynced || taken.sync {
+            self.sync(taken.end_offset)?;
+        }
+        Ok(())
+    }
+
+    /// Appends part of what was taken, as one block or several.
+    fn append(&mut self, taken: &Taken, from: usize, to: usize) -> Result<(), Failed> {
+        let mut done = from;
+        for split in taken.splits.iter().filter(|split| (from + 1..to).contains(*split)) {
+            self.append_block(&taken.bytes[done..*split])?;
+            done = *split;
+        }
+        self.append_block(&taken.bytes[done..to])
+    }
+
+    fn append_block(&mut self, records: &[u8]) -> Result<(), Failed> {
+        if records.is_empty() || self.writer.is_none() {
+            return Ok(());
+        }
+        self.unsynced = true;
+        self.until_it_works(|this| match &mut this.writer {
+            Some(writer) => writer.append(records),
+            None => Ok(()),
+        })
+    }
+
+    /// Ends the present increment and begins one at `offset`.
+    fn begin(&mut self, offset: u64) -> Result<(), Failed> {
+        if let Some(writer) = self.writer.take()
+            && let Err(error) = writer.close()
+        {
+            return self.fail(&error);
+        }
+        self.log().note_durable(offset);
+        self.unsynced = false;
+        self.until_it_works(|this| {
+            this.writer = Some(this.store.begin_log(offset, this.clock.now_ms())?);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self, offset: u64) -> Result<(), Failed> {
+        self.last_sync = Instant::now();
+        if let Some(writer) = &mut self.writer
+            && self.unsynced
+            && let Err(error) = writer.sync()
+        {
+            return self.fail(&error);
+        }
+        self.unsynced = false;
+        if self.log().note_durable(offset) {
+            self.tell(&Message::Durable);
+            self.tell(&Message::Look);
+        }
+        if self.log().policy() == AppendFsync::Always
+            && let Some(writer) = &mut self.writer
+        {
+            // Only for speed: without space for zeros the log goes on as it is.
+            let _ = writer.prepare(PREPARED_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Tries something on the disk until it succeeds, refusing writes meanwhile.
+    fn until_it_works(
+        &mut self,
+        mut act: impl FnMut(&mut LogThread) -> std::io::Result<()>,
+    ) -> Result<(), Failed> {
+        let mut troubled = false;
+        while let Err(error) = act(self) {
+            if self.writer.as_ref().is_some_and(LogWriter::is_lost) {
+                return self.fail(&error);
+            }
+            if !troubled {
+                tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
+                self.log().note_trouble(Some(error.to_string()));
+                self.services.check_writes();
+                troubled = true;
+            }
+            if self.log().rest(RETRY) {
+                // The server ends, and the disk does not take what is left.
+                tracing::error!(%error, "the end of the write log is lost");
+                return Err(Failed);
+            }
+        }
+        if troubled {
+            tracing::info!("the write log can be written again");
+            self.log().note_trouble(None);
+            self.services.check_writes();
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &std::io::Error) -> Result<(), Failed> {
+        tracing::error!(%error, "flushing the write log has failed; no more writes are accepted");
+        self.log().note_failure(error.to_string());
+        self.services.check_writes();
+        self.tell(&Message::Durable);
+        self.tell(&Message::Look);
+        Err(Failed)
+    }
+
+    fn tell(&self, message: &Message) {
+        for mailbox in self.services.clients.mailboxes() {
+            mailbox.send(message.clone());
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(writer) = self.writer.take()
+            && let Err(error) = writer.close()
+        {
+            tracing::error!(%error, "the end of the write log could not be flushed");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Bringing the parts of persistence together: loading before anybody is served, the write log's thread, and when a save is due.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::load::{LoadError, load, remove_expired};
+use super::log_writer::LogThread;
+use super::save::Saver;
+use super::store::{Store, StoreError};
+use crate::base::clock::Clock;
+use crate::client::{Gates, Message};
+use crate::config::Config;
+use crate::services::Services;
+use crate::snapshot::SaveKind;
+use crate::storage::KeySource;
+
+/// After a failed save the next one that nobody asked for comes no sooner, as in Redis.
+const RETRY_MS: i64 = 5000;
+
+/// The threads and state of a running server's persistence.
+pub struct Persistence {
+    services: Arc<Services>,
+    saver: Arc<Saver>,
+    store: Arc<Store>,
+    clock: Clock,
+    log_thread: Option<JoinHandle<()>>,
+}
+
+/// Opens the data directory with the configured key.
+///
+/// # Errors
+/// When the key cannot be had, or the directory is another server's or damaged.
+pub fn open_store(config: &Config) -> Result<Store, StoreError> {
+    let source = KeySource::choose(
+        &config.encryption_key_file,
+        &config.encryption_key_env,
+        &config.encryption_key_command,
+    );
+    let key = source.and_then(|source| source.load()).map_err(StoreError::Key)?;
+    Store::open(Path::new(&config.dir), key)
+}
+
+impl Persistence {
+    /// From here on clients hear LOADING, until [`Persistence::load`] is done.
+    pub fn new(services: &Arc<Services>, store: Store, clock: Clock) -> Persistence {
+        let store = Arc::new(store);
+        let now_ms = clock.now_ms();
+        let snapshots = &services.snapshots;
+        snapshots.progress.started_ms.store(now_ms, Ordering::Relaxed);
+        snapshots.progress.loading.store(true, Ordering::Release);
+        snapshots.state.lock().last_save_ms = now_ms;
+        services.set_gate(Gates::LOADING, true);
+        let saver = Arc::new(Saver::new(Arc::clone(services), Arc::clone(&store), clock.clone()));
+        Persistence { services: Arc::clone(services), saver, store, clock, log_thread: None }
+    }
+
+    /// Loads on a thread of its own, and begins the write log behind what was loaded. The receiver hears how it went.
+    pub fn load(&mut self, seed: u64) -> std::io::Result<oneshot::Receiver<Result<(), LoadError>>> {
+        let (done, loaded) = oneshot::channel();
+        let (services, store, clock) =
+            (Arc::clone(&self.services), Arc::clone(&self.store), self.clock.clone());
+        let log_thread = LogThread::new(Arc::clone(&services), Arc::clone(&store), clock.clone());
+        self.log_thread =
+            Some(std::thread::Builder::new().name("log".into()).spawn(move || log_thread.run())?);
+        std::thread::Builder::new().name("load".into()).spawn(move || {
+            let result = load(&services, &store, &clock, seed).map(|offset| {
+                begin(&services, offset, &clock);
+            });
+            // Nobody listens any more when the server ends meanwhile.
+            let _ = done.send(result);
+        })?;
+        Ok(loaded)
+    }
+
+    /// Does a save in the background that was reserved.
+    pub fn start_save(&self, kind: SaveKind) {
+        let saver = Arc::clone(&self.saver);
+        let started = std::thread::Builder::new().name("save".into()).spawn(move || saver.save(kind));
+        if let Err(error) = started {
+            tracing::error!(%error, "a save could not be started");
+            self.saver.give_up(kind);
+        }
+    }
+
+    /// Starts a save if one is due; called several times a second.
+    pub fn look(&self) {
+        let now_ms = self.clock.now_ms();
+        if let Some(kind) = due(&self.services, now_ms)
+            && self.services.reserve_save(kind, now_ms)
+        {
+            self.start_save(kind);
+        }
+    }
+
+    /// Saves before the server ends, with writes held back meanwhile and from then on. False if that has failed; then the server serves
+    /// as before.
+    pub async fn save_and_stop_writes(&self) -> bool {
+        if self.services.snapshots.is_loading() {
+            // What is on disk is better than the part of it that was loaded.
+            return true;
+        }
+        self.services.pause_clients(i64::MAX, false, self.clock.now_ms());
+        while !self.services.reserve_save(SaveKind::Save, self.clock.now_ms()) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let saver = Arc::clone(&self.saver);
+        let saved = tokio::task::spawn_blocking(move || saver.save(SaveKind::Save)).await.unwrap_or(false);
+        if !saved {
+            self.services.unpause_clients();
+        }
+        saved
+    }
+
+    /// Writes the end of the log. After the event loops have ended.
+    pub fn end(&mut self) {
+        self.services.write_log.end();
+        if let Some(thread) = self.log_thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Begins to serve what was loaded.
+fn begin(services: &Services, offset: u64, clock: &Clock) {
+    let config = services.settings.load();
+    services.write_log.start_at(offset);
+    services.write_log.configure(config.appendfsync, config.write_log_buffer_limit);
+    if config.appendonly {
+        services.write_log.begin_increment();
+    }
+    remove_expired(services, clock.now_ms());
+    services.snapshots.state.lock().saved_changes = services.changes();
+    services.snapshots.progress.loading.store(false, Ordering::Release);
+    services.set_gate(Gates::LOADING, false);
+    for mailbox in services.clients.mailboxes() {
+        mailbox.send(Message::Look);
+    }
+}
+
+/// The save that is due at `now_ms`: one that was scheduled, or that a save point or the growth of the write log asks for.
+fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
+    if services.snapshots.is_loading() {
+        return None;
+    }
+    let config = services.settings.load();
+    let changes = services.changes();
+    let log = &services.write_log;
+    let state = &mut *services.snapshots.state.lock();
+    if state.running.is_some() {
+        return None;
+    }
+    if let Some(kind) = state.scheduled.take() {
+        return Some(kind);
+    }
+    let waited_ms = now_ms - state.last_try_ms;
+    let unsaved = changes.saturating_sub(state.saved_changes);
+    let since_save_ms = now_ms - state.last_save_ms;
+    let point = config
+        .save
+        .iter()
+        .any(|point| unsaved >= u64::from(point.changes) && since_save_ms > i64::from(point.seconds) * 1000);
+    if point && (state.saves.last_ok || waited_ms > RETRY_MS) {
+        return Some(SaveKind::Save);
+    }
+    // Turned on while a save ran that did not know of it yet.
+    let log_missing = config.appendonly && !log.is_on() && !log.has_failed();
+    let log_bytes = log.appended().saturating_sub(state.base_offset);
+    let percentage = u64::from(config.auto_aof_rewrite_percentage);
+    let grown = log.is_on()
+        && percentage > 0
+        && state.base_bytes + log_bytes >= config.auto_aof_rewrite_min_size
+        && log_bytes.saturating_mul(100) >= state.base_bytes.saturating_mul(percentage);
+    let may_rewrite = state.rewrites.last_ok || waited_ms > RETRY_MS;
+    ((log_missing || grown) && may_rewrite).then_some(SaveKind::Rewrite)
+}

@@ -1,0 +1,109 @@
+//! What is known about saving and loading: which save runs, how the last one went, how far loading has come.
+//!
+//! State only, shared by commands, INFO and the threads that do the work (`server/save.rs`, `server/load.rs`). With the write log on a save and a
+//! rewrite of the log are the same work, a new snapshot that becomes the log's base; they differ in what INFO says about them.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// Why a snapshot is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SaveKind {
+    /// SAVE, BGSAVE, a save point, the server's end.
+    Save,
+    /// BGREWRITEAOF, or the log has grown, or was turned on.
+    Rewrite,
+}
+
+/// A save that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    pub kind: SaveKind,
+    /// Unix milliseconds.
+    pub started_ms: i64,
+}
+
+/// How saves of one kind went.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    pub last_ok: bool,
+    /// Seconds that the last one took; -1 before the first.
+    pub last_seconds: i64,
+    pub completed: u64,
+    /// Failures since the last success.
+    pub failures: u64,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { last_ok: true, last_seconds: -1, completed: 0, failures: 0 }
+    }
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct SaveState {
+    pub running: Option<Running>,
+    /// BGSAVE SCHEDULE found another save running.
+    pub scheduled: Option<SaveKind>,
+    pub saves: History,
+    pub rewrites: History,
+    /// Saves and rewrites that have ended, well or not.
+    pub ended: u64,
+    /// Unix milliseconds of the last good save (LASTSAVE).
+    pub last_save_ms: i64,
+    /// Unix milliseconds of the last attempt of any kind.
+    pub last_try_ms: i64,
+    /// Changes that the last good save has.
+    pub saved_changes: u64,
+    /// Captured bytes at most during the last save, in the order of [`SaveKind`].
+    pub captured_bytes_peak: [u64; 2],
+    /// Size of the log's base, the newest snapshot, and the log's offset at its cut.
+    pub base_bytes: u64,
+    pub base_offset: u64,
+}
+
+impl SaveState {
+    pub fn history(&mut self, kind: SaveKind) -> &mut History {
+        match kind {
+            SaveKind::Save => &mut self.saves,
+            SaveKind::Rewrite => &mut self.rewrites,
+        }
+    }
+
+    pub fn is_running(&self, kind: SaveKind) -> bool {
+        self.running.is_some_and(|running| running.kind == kind)
+    }
+}
+
+/// How far loading has come (INFO persistence).
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub loading: AtomicBool,
+    pub started_ms: AtomicI64,
+    pub total_bytes: AtomicU64,
+    pub loaded_bytes: AtomicU64,
+    pub loaded_keys: AtomicU64,
+    pub expired_keys: AtomicU64,
+}
+
+/// The shared state of saving and loading.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    pub state: Mutex<SaveState>,
+    pub progress: Progress,
+    /// Keys that the running save has written.
+    pub keys_written: AtomicU64,
+}
+
+impl Snapshots {
+    /// Saves that have ended; who waits for one compares.
+    pub fn ended(&self) -> u64 {
+        self.state.lock().ended
+    }
+
+    pub fn is_loading(&self) -> bool {
+        self.progress.loading.load(Ordering::Acquire)
+    }
+}

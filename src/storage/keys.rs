@@ -1,0 +1,365 @@
+//! The key that encrypts snapshots and logs: where it comes from, what its public name is, and the keys of single files that follow from it.
+//!
+//! The configured key never encrypts anything itself. Each file has a random salt, and its own key is HKDF-SHA256 (RFC 5869) of the configured
+//! key, that salt, and a digest of the file's header. So no two files share a key, a block's number can be its nonce, and a header that was
+//! exchanged makes every block of the file unreadable. Key material is wiped when it is dropped and never appears in a message.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of a key.
+pub const KEY_LEN: usize = 32;
+/// Bytes of a file's salt.
+pub const SALT_LEN: usize = 32;
+/// Bytes that encryption adds to a block.
+pub const TAG_LEN: usize = 16;
+/// No file or command has a longer key to say.
+const KEY_TEXT_MAX: usize = 4096;
+/// What a key's id is a hash of, before the key; it ties the id to this use.
+const KEY_ID_CONTEXT: &[u8] = b"cloakroom key id";
+/// The purpose of a file's key, as HKDF wants it; the number is the version of the derivation.
+const FILE_KEY_CONTEXT: &[u8] = b"cloakroom file key 1";
+
+/// The public name of a key: it tells keys apart and says nothing about them.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyId(pub [u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyId({self})")
+    }
+}
+
+/// Where the configuration says that the key is; at most one of three places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Files are not encrypted.
+    None,
+    /// A file that holds the key as text.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// A command, run by `sh -c`, that prints the key: the way to a key store.
+    Command(String),
+}
+
+impl KeySource {
+    /// The source that three directives name; empty means not set.
+    ///
+    /// # Errors
+    /// If more than one is set.
+    pub fn choose(file: &str, environment: &str, command: &str) -> Result<KeySource, KeyError> {
+        match (file, environment, command) {
+            ("", "", "") => Ok(KeySource::None),
+            (file, "", "") => Ok(KeySource::File(file.into())),
+            ("", environment, "") => Ok(KeySource::Environment(environment.to_owned())),
+            ("", "", command) => Ok(KeySource::Command(command.to_owned())),
+            _ => Err(KeyError::SeveralSources),
+        }
+    }
+
+    /// Fetches the key; `None` if no source is configured. A command is waited for.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or what it says is no key.
+    pub fn load(&self) -> Result<Option<EncryptionKey>, KeyError> {
+        let text = match self {
+            KeySource::None => return Ok(None),
+            KeySource::File(path) => {
+                std::fs::read(path).map_err(|error| KeyError::File { path: path.clone(), error })?
+            }
+            KeySource::Environment(name) => std::env::var(name)
+                .map_err(|error| KeyError::Environment { name: name.clone(), problem: error.to_string() })?
+                .into_bytes(),
+            KeySource::Command(command) => output_of(command)?,
+        };
+        EncryptionKey::parse(&Zeroizing::new(text)).map(Some)
+    }
+}
+
+/// What a command prints.
+fn output_of(command: &str) -> Result<Vec<u8>, KeyError> {
+    let failed = |problem: String| KeyError::Command { problem };
+    // Its complaints go to our own standard error, where the operator looks.
+    let output =
+        Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(output.status.to_string())) }
+}
+
+/// Why there is no key.
+#[derive(Debug)]
+pub enum KeyError {
+    /// More than one directive names a source.
+    SeveralSources,
+    /// The key file cannot be read.
+    File { path: PathBuf, error: io::Error },
+    /// The environment variable is not there or no text.
+    Environment { name: String, problem: String },
+    /// The command did not run or did not succeed.
+    Command { problem: String },
+    /// What was found is not 32 bytes in one of the two spellings.
+    NotAKey,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyError::SeveralSources => {
+                write!(
+                    formatter,
+                    "the encryption key may come from a file, an environment variable or a command, but only from one of them"
+                )
+            }
+            KeyError::File { path, error } => {
+                write!(formatter, "the encryption key cannot be read from {}: {error}", path.display())
+            }
+            KeyError::Environment { name, problem } => {
+                write!(
+                    formatter,
+                    "the encryption key cannot be read from the environment variable {name}: {problem}"
+                )
+            }
+            KeyError::Command { problem } => {
+                write!(formatter, "the command that prints the encryption key failed: {problem}")
+            }
+            KeyError::NotAKey => {
+                write!(
+                    formatter,
+                    "an encryption key is 32 bytes, written as 64 hexadecimal digits or as base64"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// The configured key.
+#[derive(Clone)]
+pub struct EncryptionKey {
+    bytes: Zeroizing<[u8; KEY_LEN]>,
+    id: KeyId,
+}
+
+impl EncryptionKey {
+    /// A key of these bytes.
+    pub fn new(bytes: [u8; KEY_LEN]) -> EncryptionKey {
+        let bytes = Zeroizing::new(bytes);
+        let mut named = Zeroizing::new(KEY_ID_CONTEXT.to_vec());
+        named.extend_from_slice(&*bytes);
+        let hash = digest(&SHA256, &named);
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash.as_ref()[..8]);
+        EncryptionKey { bytes, id: KeyId(id) }
+    }
+
+    /// Reads 64 hexadecimal digits or the base64 of 32 bytes (RFC 4648, the alphabet of `+/` or of `-_`, with or without `=`); white space
+    /// around them does not count.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAKey`].
+    pub fn parse(text: &[u8]) -> Result<EncryptionKey, KeyError> {
+        if text.len() > KEY_TEXT_MAX {
+            return Err(KeyError::NotAKey);
+        }
+        let text = text.trim_ascii();
+        let mut bytes = match text.len() {
+            64 => from_hex(text),
+            43 => from_base64(text),
+            44 => text.strip_suffix(b"=").and_then(from_base64),
+            _ => None,
+        }
+        .ok_or(KeyError::NotAKey)?;
+        let key = EncryptionKey::new(bytes);
+        bytes.zeroize();
+        Ok(key)
+    }
+
+    /// Its public name: the first 8 bytes of SHA-256 of "cloakroom key id" and the key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key of one file, or of the part of a log behind a resume block.
+    ///
+    /// # Errors
+    /// If the library refuses, which it has no reason to.
+    pub fn for_file(&self, salt: &[u8; SALT_LEN], header: &[u8]) -> io::Result<FileKey> {
+        let refused = |_| io::Error::other("the key of a file could not be derived");
+        let header = digest(&SHA256, header);
+        let extracted = Salt::new(HKDF_SHA256, salt).extract(&*self.bytes);
+        let info = [FILE_KEY_CONTEXT, header.as_ref()];
+        let expanded = extracted.expand(&info, &AES_256_GCM).map_err(refused)?;
+        Ok(FileKey { cipher: LessSafeKey::new(UnboundKey::from(expanded)) })
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "EncryptionKey({})", self.id)
+    }
+}
+
+fn from_hex(text: &[u8]) -> Option<[u8; KEY_LEN]> {
+    let mut bytes = [0; KEY_LEN];
+    for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |letter: u8| char::from(letter).to_digit(16);
+        *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+/// 43 letters are 258 bits: 32 bytes and two zero bits.
+fn from_base64(text: &[u8]) -> Option<[u8; KEY_LEN]> {
+    let (mut bytes, mut filled) = ([0; KEY_LEN], 0);
+    let (mut bits, mut count) = (0u32, 0);
+    for letter in text {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            *bytes.get_mut(filled)? = (bits >> count) as u8;
+            filled += 1;
+            bits &= (1 << count) - 1;
+        }
+    }
+    (filled == KEY_LEN && bits == 0).then_some(bytes)
+}
+
+/// A salt for a new file, from the operating system's generator.
+///
+/// # Errors
+/// If there is none. (It is taken here and not passed in, because a salt that repeats would repeat nonces.)
+pub fn new_salt() -> io::Result<[u8; SALT_LEN]> {
+    let mut salt = [0; SALT_LEN];
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no random numbers for a salt"))?;
+    Ok(salt)
+}
+
+/// The key of one file: seals and opens its blocks. The caller never seals two blocks with the same number.
+pub struct FileKey {
+    cipher: LessSafeKey,
+}
+
+impl FileKey {
+    /// Encrypts `body` in place; the tag is to be appended. `header` is authenticated along with it.
+    ///
+    /// # Errors
+    /// If the library refuses, for example because the body is too long.
+    pub fn seal(&self, sequence: u64, header: &[u8], body: &mut [u8]) -> io::Result<[u8; TAG_LEN]> {
+        let tag = self.cipher.seal_in_place_separate_tag(nonce(sequence), Aad::from(header), body);
+        let tag = tag.map_err(|_| io::Error::other("a block could not be encrypted"))?;
+        tag.as_ref().try_into().map_err(|_| io::Error::other("a tag has an unexpected length"))
+    }
+
+    /// Decrypts `body`, tag included, in place; `None` if it is not what was sealed under this number and header.
+    pub fn open<'a>(&self, sequence: u64, header: &[u8], body: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.cipher.open_in_place(nonce(sequence), Aad::from(header), body).ok().map(|body| &*body)
+    }
+}
+
+fn nonce(sequence: u64) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - 8..].copy_from_slice(&sequence.to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; KEY_LEN] = *b"0123456789abcdef0123456789ABCDE\xff";
+
+    #[test]
+    fn a_key_has_two_spellings() {
+        let id = EncryptionKey::new(KEY).id();
+        for text in [
+            "303132333435363738396162636465663031323334353637383941424344 45ff".replace(' ', ""),
+            " 303132333435363738396162636465663031323334353637383941424344 45FF\n".replacen(" 45", "45", 1),
+            "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERf8=\n".to_owned(),
+            "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERf8".to_owned(),
+            "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERf8=".replace('/', "_"),
+        ] {
+            assert_eq!(EncryptionKey::parse(text.as_bytes()).expect(&text).id(), id, "{text}");
+        }
+        for wrong in ["", "secret", &"0".repeat(63), &"g".repeat(64), &"=".repeat(44), &"0".repeat(5000)] {
+            assert!(matches!(EncryptionKey::parse(wrong.as_bytes()), Err(KeyError::NotAKey)), "{wrong}");
+        }
+        // The last letter of base64 has two bits too many; they must be zero.
+        assert!(EncryptionKey::parse(b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERf9").is_err());
+    }
+
+    #[test]
+    fn nothing_prints_a_key() {
+        let key = EncryptionKey::new(KEY);
+        assert_eq!(format!("{key:?}"), format!("EncryptionKey({})", key.id()));
+        assert_eq!(key.id().to_string().len(), 16);
+    }
+
+    #[test]
+    fn a_key_comes_from_one_of_three_sources() {
+        let path = std::env::temp_dir().join(format!("cloakroom-key-{}", std::process::id()));
+        std::fs::write(&path, "ab".repeat(32)).expect("writes");
+        let name = path.display().to_string();
+        let id = EncryptionKey::new([0xab; KEY_LEN]).id();
+        let file = KeySource::choose(&name, "", "").expect("one source");
+        assert_eq!(file.load().expect("loads").expect("a key").id(), id);
+        let command = KeySource::choose("", "", &format!("cat {name}")).expect("one source");
+        assert_eq!(command.load().expect("loads").expect("a key").id(), id);
+        std::fs::remove_file(path).expect("removes");
+        assert!(KeySource::choose("", "", "").expect("none").load().expect("none").is_none());
+        assert!(matches!(KeySource::choose("a", "b", ""), Err(KeyError::SeveralSources)));
+        for (source, message) in [
+            (file, "cannot be read from /"),
+            (KeySource::Environment("CLOAKROOM_NO_SUCH_KEY".to_owned()), "CLOAKROOM_NO_SUCH_KEY"),
+            (KeySource::Command("exit 3".to_owned()), "exit status: 3"),
+            (KeySource::Command("echo x".to_owned()), "64 hexadecimal digits"),
+        ] {
+            let error = source.load().expect_err("no key").to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_with_other_salts_or_headers_have_other_keys() {
+        let key = EncryptionKey::new(KEY);
+        let (salt, other) = (new_salt().expect("random"), new_salt().expect("random"));
+        assert_ne!(salt, other);
+        let sealer = key.for_file(&salt, b"header").expect("derives");
+        let mut sealed = b"body".to_vec();
+        let tag = sealer.seal(7, b"block", &mut sealed).expect("seals");
+        sealed.extend_from_slice(&tag);
+        let open = |key: FileKey, sequence, block: &[u8]| {
+            key.open(sequence, block, &mut sealed.clone()).map(<[u8]>::to_vec)
+        };
+        let derive = |salt, header| key.for_file(salt, header).expect("derives");
+        assert_eq!(open(derive(&salt, b"header"), 7, b"block").expect("opens"), b"body");
+        assert_eq!(open(derive(&other, b"header"), 7, b"block"), None);
+        assert_eq!(open(derive(&salt, b"reader"), 7, b"block"), None);
+        assert_eq!(open(derive(&salt, b"header"), 8, b"block"), None);
+        assert_eq!(open(derive(&salt, b"header"), 7, b"clock"), None);
+    }
+}

@@ -1,0 +1,313 @@
+//! The log file: records appended in blocks, synced when the caller says so, and read back up to the last whole block.
+//!
+//! ```text
+//!   header block    version, LogHeader         number 0, never encrypted
+//!   record blocks   whole records              numbers 1, 2, ... without gaps
+//!   resume blocks   a fresh salt               among them, only in encrypted logs
+//!   zeros           prepared for what comes    optional
+//! ```
+//!
+//! **Nonces.** In an encrypted log a block's number is its nonce, and a number must never encrypt two different bodies with one key. After a
+//! failed append, or when a file is taken up again, the next number may already have been on the disk once. So a resume block with a fresh salt
+//! comes first, and what follows has another key.
+//!
+//! **Prepared zeros.** Syncing bytes that overwrite zeros which are already on the disk is cheaper than syncing a file that grows, because
+//! no file size and no extents have to be written with them. Zeros behind the last block are the end of the log.
+//!
+//! `log_reader.rs` says how a torn tail is told from damage.
+
+use std::io;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::{BlockKind, Compression, Sealer};
+use super::damage::Damage;
+use super::disk::{Disk, DiskFile};
+use super::file_header::{Encryption, FileHeader, file_key, header_body, read_header, write_header};
+use super::keys::{EncryptionKey, FileKey, new_salt};
+use super::manifest::LogFacts;
+
+/// Zeros are written in pieces of this size.
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// What a log says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHeader {
+    /// The file's number, which its name has, too.
+    pub number: u64,
+    /// The offset of the first record in the whole log.
+    pub start_offset: u64,
+    /// When the file was created, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// The version of the program that created it.
+    pub cloakroom_version: String,
+    /// How the records are encrypted, if they are.
+    pub encryption: Option<Encryption>,
+}
+
+/// What a new log says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct LogStart {
+    /// Its number; the name follows from it.
+    pub number: u64,
+    /// The offset of the first record in the whole log.
+    pub start_offset: u64,
+    /// When it is created, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions<'a> {
+    /// Whether blocks are compressed.
+    pub compression: Compression,
+    /// The configured key.
+    pub key: Option<&'a EncryptionKey>,
+}
+
+/// Where a log ends: what a reader has found and a writer goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The byte behind the last block.
+    pub offset: u64,
+    /// The number that the next block has.
+    pub sequence: u64,
+}
+
+/// What a writer can still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// The file ends where the writer thinks it does.
+    Good,
+    /// An append failed: there may be part of a block behind the end. It must go before anything else is written.
+    Torn,
+    /// A sync failed: what of the last blocks is on the disk cannot be known any more.
+    Lost,
+}
+
+/// A log that is being written, by one thread.
+pub struct LogWriter {
+    file: Box<dyn DiskFile>,
+    sealer: Sealer,
+    /// What further keys of the file follow from: the configured key and the header's bytes.
+    rekey: Option<(EncryptionKey, Vec<u8>)>,
+    end: LogEnd,
+    /// Bytes of the file; from the end on they are zeros.
+    size: u64,
+    /// Blocks since the last sync.
+    unsynced: u16,
+    health: Health,
+}
+
+impl LogWriter {
+    /// Creates a log; its header and its name are durable when this returns.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn create(disk: &dyn Disk, start: &LogStart, options: &LogOptions<'_>) -> io::Result<LogWriter> {
+        let header = LogHeader {
+            number: start.number,
+            start_offset: start.start_offset,
+            created_ms: start.created_ms,
+            cloakroom_version: env!("CARGO_PKG_VERSION").to_owned(),
+            encryption: Encryption::new(options.key)?,
+        };
+        let body = header_body(&header)?;
+        let key = match (options.key, &header.encryption) {
+            (Some(key), Some(encryption)) => Some(key.for_file(&encryption.salt, &body)?),
+            _ => None,
+        };
+        let name = LogFacts::name_of(start.number);
+        let created = disk.create(&name).and_then(|file| {
+            let offset = write_header(&*file, BlockKind::LogHeader, &body)?;
+            file.sync_data()?;
+            disk.sync_directory()?;
+            Ok((file, offset))
+        });
+        let (file, offset) = created.inspect_err(|_| {
+            // Nothing refers to the file yet; if it stays, its number will not be used again.
+            let _ = disk.remove(&name);
+        })?;
+        LogWriter::new(file, body, key, options, LogEnd { offset, sequence: 1 })
+    }
+
+    /// Takes up a log where a reader found its end. What is behind the end is cut off, and what is before it is durable when this returns.
+    ///
+    /// # Errors
+    /// Damage of the header, another key, or what the disk says.
+    pub fn reopen(
+        disk: &dyn Disk,
+        number: u64,
+        options: &LogOptions<'_>,
+        end: LogEnd,
+    ) -> Result<LogWriter, Damage> {
+        let name = LogFacts::name_of(number);
+        let path = disk.describe(&name);
+        let unreadable = |error| Damage::unreadable(&path, end.offset, error);
+        let file = disk.open(&name).map_err(unreadable)?;
+        let size = file.size().map_err(unreadable)?;
+        let FileHeader { facts, body, end: header_end } =
+            read_header::<LogHeader>(&*file, &path, size, BlockKind::LogHeader)?;
+        if end.offset < header_end || end.offset > size {
+            return Err(Damage::wrong(&path, size, "the log does not reach to the end that was found"));
+        }
+        let key = file_key(&path, facts.encryption.as_ref(), &body, options.key)?;
+        // A log that was begun without a key goes on without one; the next log has it.
+        let options = LogOptions { key: options.key.filter(|_| key.is_some()), ..*options };
+        file.set_size(end.offset).and_then(|()| file.sync_data()).map_err(unreadable)?;
+        let mut writer = LogWriter::new(file, body, key, &options, end).map_err(unreadable)?;
+        writer.resume().map_err(unreadable)?;
+        Ok(writer)
+    }
+
+    fn new(
+        file: Box<dyn DiskFile>,
+        header_body: Vec<u8>,
+        key: Option<FileKey>,
+        options: &LogOptions<'_>,
+        end: LogEnd,
+    ) -> io::Result<LogWriter> {
+        let sealer = Sealer::new(options.compression, key.map(Arc::new))?;
+        let rekey = options.key.map(|key| (key.clone(), header_body));
+        Ok(LogWriter { file, sealer, rekey, end, size: end.offset, unsynced: 0, health: Health::Good })
+    }
+
+    /// Appends one block of whole records. It is durable after the next [`LogWriter::sync`].
+    ///
+    /// # Errors
+    /// What the disk says: nothing of the block is in the log then, and a later append may succeed, for instance when there is space again. After
+    /// a sync has failed, every append fails.
+    pub fn append(&mut self, raw: &[u8]) -> io::Result<()> {
+        self.recover()?;
+        self.write(BlockKind::LogRecords, raw)
+    }
+
+    fn write(&mut self, kind: BlockKind, raw: &[u8]) -> io::Result<()> {
+        let block = self.sealer.seal(kind, self.end.sequence, self.unsynced, raw)?;
+        let written = self.file.write_all_at(self.end.offset, block);
+        let len = block.len() as u64;
+        if let Err(error) = written {
+            self.health = Health::Torn;
+            // If this fails, too, the next append tries it again; the error that matters is the first one.
+            let _ = self.recover();
+            return Err(error);
+        }
+        self.end = LogEnd { offset: self.end.offset + len, sequence: self.end.sequence + 1 };
+        self.size = self.size.max(self.end.offset);
+        self.unsynced = self.unsynced.saturating_add(1);
+        Ok(())
+    }
+
+    /// Cuts off what a failed append has left. The cut is synced before anything is written in its place.
+    fn recover(&mut self) -> io::Result<()> {
+        match self.health {
+            Health::Good => return Ok(()),
+            Health::Lost => return Err(lost()),
+            Health::Torn => {}
+        }
+        self.file.set_size(self.end.offset)?;
+        self.size = self.end.offset;
+        self.sync_file()?;
+        self.resume()
+    }
+
+    /// Writes a fresh salt, if the log is encrypted, and uses the key that follows from it.
+    fn resume(&mut self) -> io::Result<()> {
+        let Some((key, header_body)) = &self.rekey else {
+            self.health = Health::Good;
+            return Ok(());
+        };
+        let salt = new_salt()?;
+        let key = key.for_file(&salt, header_body)?;
+        let block = self.sealer.seal(BlockKind::LogResume, self.end.sequence, self.unsynced, &salt)?;
+        let len = block.len() as u64;
+        self.health = Health::Torn;
+        self.file.write_all_at(self.end.offset, block)?;
+        self.sealer.set_key(Some(Arc::new(key)));
+        self.end = LogEnd { offset: self.end.offset + len, sequence: self.end.sequence + 1 };
+        self.size = self.size.max(self.end.offset);
+        self.unsynced = self.unsynced.saturating_add(1);
+        self.health = Health::Good;
+        Ok(())
+    }
+
+    /// Makes all appended blocks durable.
+    ///
+    /// # Errors
+    /// What the disk says. What is on the disk then is unknown, so the writer refuses everything from now on; a new file has to be begun, from a
+    /// snapshot.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.health == Health::Lost {
+            return Err(lost());
+        }
+        self.sync_file()
+    }
+
+    fn sync_file(&mut self) -> io::Result<()> {
+        if let Err(error) = self.file.sync_data() {
+            self.health = Health::Lost;
+            return Err(error);
+        }
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    /// Makes sure that at least half of `ahead` bytes of zeros are behind the end, by writing zeros up to `ahead`. For idle moments: the next sync
+    /// writes them, the ones after it are cheaper.
+    ///
+    /// # Errors
+    /// What the disk says; the log is as good as before.
+    pub fn prepare(&mut self, ahead: u64) -> io::Result<()> {
+        if self.health != Health::Good || self.size - self.end.offset > ahead / 2 {
+            return Ok(());
+        }
+        let target = self.end.offset + ahead;
+        while self.size < target {
+            let len = (target - self.size).min(ZEROS.len() as u64);
+            self.file.write_all_at(self.size, &ZEROS[..len as usize])?;
+            self.size += len;
+        }
+        Ok(())
+    }
+
+    /// A sync has failed: the writer refuses everything from now on.
+    pub fn is_lost(&self) -> bool {
+        self.health == Health::Lost
+    }
+
+    /// Where the log ends.
+    pub fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Cuts off what was prepared and makes all durable.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn close(mut self) -> io::Result<()> {
+        if self.health == Health::Lost {
+            return Err(lost());
+        }
+        if self.size > self.end.offset || self.health == Health::Torn {
+            self.file.set_size(self.end.offset)?;
+        }
+        self.sync_file()
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("an earlier sync of the log failed; what is on the disk is not known")
+}
+
+/// Cuts a log at the offset of a torn tail, durably.
+///
+/// # Errors
+/// What the disk says.
+pub fn cut_tail(disk: &dyn Disk, name: &str, offset: u64) -> io::Result<()> {
+    let file = disk.open(name)?;
+    if file.size()? > offset {
+        file.set_size(offset)?;
+    }
+    file.sync_data()
+}

@@ -1,0 +1,184 @@
+//! The manifest: which files of the directory are the data. Whatever it does not name is rubbish or the future.
+//!
+//! It is replaced whole, by rename, so there is an old one or a new one at any time. That makes every larger step atomic: a snapshot or a log is
+//! written and synced first, then the manifest names it, then what it no longer names is removed.
+//!
+//! ```text
+//!   byte 0    version
+//!   bytes     Manifest, encoded
+//!   4 bytes   CRC-32C of all before
+//! ```
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::damage::{Damage, Problem};
+use super::disk::{Disk, replace_file};
+use super::encoding::{crc32c, decode, encode};
+
+/// The file's name.
+pub const MANIFEST_NAME: &str = "manifest";
+/// The version that this program writes.
+const VERSION: u8 = 1;
+/// A manifest names a snapshot and a handful of logs; it is never longer.
+const MANIFEST_MAX: u64 = 1 << 20;
+const CHECKSUM_LEN: usize = 4;
+
+/// What the data consists of: the snapshot, and then the logs in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The number that the next file takes, snapshot or log. Numbers are never used twice.
+    pub next_number: u64,
+    /// When this manifest was written, in milliseconds since 1970.
+    pub written_ms: u64,
+    /// The base; `None` if the logs begin with an empty server.
+    pub snapshot: Option<SnapshotFacts>,
+    /// The increments, in order; the last one is being written.
+    pub logs: Vec<LogFacts>,
+}
+
+/// A snapshot, as the manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotFacts {
+    /// Its number.
+    pub number: u64,
+    /// When the cut was, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// The offset of the log at the cut.
+    pub log_offset: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+impl SnapshotFacts {
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        SnapshotFacts::name_of(self.number)
+    }
+
+    /// The name of the snapshot of a number.
+    pub fn name_of(number: u64) -> String {
+        format!("snapshot-{number}.cloakroom")
+    }
+}
+
+/// A log, as the manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFacts {
+    /// Its number.
+    pub number: u64,
+    /// The offset of its first record in the whole log.
+    pub start_offset: u64,
+}
+
+impl LogFacts {
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        LogFacts::name_of(self.number)
+    }
+
+    /// The name of the log of a number.
+    pub fn name_of(number: u64) -> String {
+        format!("log-{number}.cloakroom")
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest; `None` if there is none, which is a directory without data.
+    ///
+    /// # Errors
+    /// Damage, a version that this program does not know, or what the disk says.
+    pub fn read(disk: &dyn Disk) -> Result<Option<Manifest>, Damage> {
+        let path = disk.describe(MANIFEST_NAME);
+        let unreadable = |error| Damage::unreadable(&path, 0, error);
+        let file = match disk.open_read(MANIFEST_NAME) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let size = file.size().map_err(unreadable)?;
+        if size > MANIFEST_MAX {
+            return Err(Damage::wrong(&path, 0, "the manifest is longer than any manifest may be"));
+        }
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(0, &mut bytes).map_err(unreadable)?;
+        Manifest::from_bytes(&bytes).map(Some).map_err(|problem| Damage::new(&path, 0, problem))
+    }
+
+    /// Replaces the manifest. When this returns, the new one is durable.
+    ///
+    /// # Errors
+    /// What the disk says. It is not known then which one a power cut would leave; the next successful call settles it.
+    pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        replace_file(disk, MANIFEST_NAME, &self.to_bytes().map_err(io::Error::other)?)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = vec![VERSION];
+        encode(self, &mut bytes)?;
+        let checksum = crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        if bytes.len() as u64 > MANIFEST_MAX { Err("the manifest is too long".to_owned()) } else { Ok(bytes) }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Manifest, Problem> {
+        let wrong = |what: &str| Problem::Wrong(what.to_owned());
+        let (body, checksum) =
+            bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(|| wrong("the manifest is cut off"))?;
+        if crc32c(body) != u32::from_le_bytes(*checksum) {
+            return Err(wrong("the checksum of the manifest does not match"));
+        }
+        let (&version, body) = body.split_first().ok_or_else(|| wrong("the manifest is empty"))?;
+        if version != VERSION {
+            return Err(Problem::UnknownVersion { what: "the manifest", found: u32::from(version) });
+        }
+        decode(body).map_err(|what| Problem::Wrong(format!("the manifest cannot be read: {what}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Manifest {
+        let snapshot = SnapshotFacts { number: 7, created_ms: 1, log_offset: 2, entries: 3, bytes: 4 };
+        let logs = vec![LogFacts { number: 8, start_offset: 2 }, LogFacts { number: 9, start_offset: 5 }];
+        Manifest { next_number: 10, written_ms: 6, snapshot: Some(snapshot), logs }
+    }
+
+    #[test]
+    fn a_manifest_comes_back() {
+        for manifest in [Manifest::default(), example()] {
+            let bytes = manifest.to_bytes().expect("encodes");
+            assert_eq!(Manifest::from_bytes(&bytes).expect("decodes"), manifest);
+        }
+        assert_eq!(example().logs[1].name(), "log-9.cloakroom");
+        assert_eq!(example().snapshot.expect("has one").name(), "snapshot-7.cloakroom");
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_damage() {
+        let bytes = example().to_bytes().expect("encodes");
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::from_bytes(&flipped).is_err(), "bit {bit}");
+        }
+        for cut in 0..bytes.len() {
+            assert!(Manifest::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let mut bytes = example().to_bytes().expect("encodes");
+        bytes[0] = VERSION + 1;
+        let body = bytes.len() - CHECKSUM_LEN;
+        let checksum = crc32c(&bytes[..body]);
+        bytes[body..].copy_from_slice(&checksum.to_le_bytes());
+        assert!(matches!(Manifest::from_bytes(&bytes), Err(Problem::UnknownVersion { found: 2, .. })));
+    }
+}

@@ -1,0 +1,407 @@
+//! The write log's near end: where records gather until the log's thread takes them to disk.
+//!
+//! A record is appended under the locks of the change that it tells of, so the log's order is the order of the changes (invariant 3). Records
+//! lie in one buffer; the writing thread takes all of it at once, writes it as one block and, as `appendfsync` says, flushes it. An
+//! offset counts the bytes of records since the server started; three of them only grow: `appended` >= `written` >= `durable`.
+//!
+//! This module owns the buffer and the offsets. It knows neither files (`server/log_writer.rs`) nor what a command does
+//! (`dispatch/record.rs`). The buffer has a limit: above it [`WriteLog::is_full`] holds new writes back before they take locks.
+
+mod record;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+pub use record::{encode_head, encode_request, encode_word};
+
+use crate::config::AppendFsync;
+
+/// Records that make the writing thread take them before it would look by itself.
+const TAKE_SOON_BYTES: usize = 256 * 1024;
+/// A buffer that grew above this is given back after use.
+const KEPT_BYTES: usize = 4 << 20;
+/// A block of the log is not larger than this, but for one request's records.
+const BLOCK_BYTES: usize = 64 << 20;
+/// How long records gather at most, unless somebody waits for them.
+const GATHER: Duration = Duration::from_millis(5);
+/// No database was selected yet in the present increment.
+const NO_DATABASE: usize = usize::MAX;
+
+/// See the module's text.
+pub struct WriteLog {
+    on: AtomicBool,
+    buffer: Mutex<Buffer>,
+    /// There is something for the writing thread.
+    filled: Condvar,
+    /// An offset has advanced, or the log has failed.
+    advanced: Condvar,
+    appended: AtomicU64,
+    written: AtomicU64,
+    durable: AtomicU64,
+    policy: AtomicU8,
+    limit_bytes: AtomicUsize,
+    full: AtomicBool,
+    failed: AtomicBool,
+    /// Somebody wants to hear when `durable` advances.
+    awaited: AtomicBool,
+}
+
+/// Where an increment of the log begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Increment {
+    /// 1 for the first since the server started.
+    pub index: u64,
+    pub start_offset: u64,
+}
+
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The database that the last record leaves selected.
+    database: usize,
+    /// Where in `bytes` new increments begin.
+    cuts: Vec<usize>,
+    /// Where in `bytes` a block should end although no increment does.
+    splits: Vec<usize>,
+    /// Increments that were begun since the server started.
+    increments: u64,
+    /// The writing thread waits, with nothing to do.
+    idle: bool,
+    /// The writing thread lets records gather.
+    gathering: bool,
+    /// Flush at the next opportunity, whatever the policy.
+    sync: bool,
+    end: bool,
+    failure: Option<String>,
+}
+
+/// What the writing thread has to do next.
+pub struct Taken {
+    /// Whole records.
+    pub bytes: Vec<u8>,
+    /// Where in `bytes` new increments begin.
+    pub cuts: Vec<usize>,
+    /// Where in `bytes` a block should end although no increment does.
+    pub splits: Vec<usize>,
+    /// The offset behind the last record.
+    pub end_offset: u64,
+    /// Somebody asked for a flush.
+    pub sync: bool,
+    /// There is no more to come.
+    pub end: bool,
+}
+
+impl Default for WriteLog {
+    fn default() -> WriteLog {
+        WriteLog {
+            on: AtomicBool::new(false),
+            buffer: Mutex::new(Buffer {
+                bytes: Vec::new(),
+                database: NO_DATABASE,
+                cuts: Vec::new(),
+                splits: Vec::new(),
+                increments: 0,
+                idle: false,
+                gathering: false,
+                sync: false,
+                end: false,
+                failure: None,
+            }),
+            filled: Condvar::new(),
+            advanced: Condvar::new(),
+            appended: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            policy: AtomicU8::new(0),
+            limit_bytes: AtomicUsize::new(usize::MAX),
+            full: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+        }
+    }
+}
+
+impl WriteLog {
+    /// Whether changes are recorded. Read under a shard's lock, written under all of them.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Begins a new increment, and recording if that was off. Called while all shards are locked.
+    pub fn begin_increment(&self) -> Increment {
+        let mut buffer = self.buffer.lock();
+        let at = buffer.bytes.len();
+        buffer.cuts.push(at);
+        buffer.increments += 1;
+        buffer.database = NO_DATABASE;
+        self.on.store(true, Ordering::Relaxed);
+        self.wake(&mut buffer);
+        Increment { index: buffer.increments, start_offset: self.appended.load(Ordering::Relaxed) }
+    }
+
+    /// Ends recording. Called while all shards are locked.
+    pub fn turn_off(&self) {
+        self.on.store(false, Ordering::Relaxed);
+    }
+
+    /// Goes on where the log of an earlier start ended. Before the first record.
+    pub fn start_at(&self, offset: u64) {
+        for each in [&self.appended, &self.written, &self.durable] {
+            each.store(offset, Ordering::Release);
+        }
+    }
+
+    /// Takes the policy and the limit over from the configuration.
+    pub fn configure(&self, policy: AppendFsync, limit_bytes: u64) {
+        self.policy.store(policy as u8, Ordering::Relaxed);
+        self.limit_bytes.store(usize::try_from(limit_bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.wake(&mut self.buffer.lock());
+    }
+
+    /// `appendfsync always`: a write is acknowledged when it is on disk.
+    #[inline]
+    pub fn is_synchronous(&self) -> bool {
+        self.is_on() && self.policy.load(Ordering::Relaxed) == AppendFsync::Always as u8
+    }
+
+    pub fn policy(&self) -> AppendFsync {
+        match self.policy.load(Ordering::Relaxed) {
+            policy if policy == AppendFsync::Always as u8 => AppendFsync::Always,
+            policy if policy == AppendFsync::No as u8 => AppendFsync::No,
+            _ => AppendFsync::Everysec,
+        }
+    }
+
+    /// Appends records of one database; `fill` writes whole records. Called under the locks of the change. Gives the offset behind them.
+    #[inline]
+    pub fn append(&self, database: usize, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        self.append_ending_in(database, database, fill)
+    }
+
+    /// [`WriteLog::append`] for records that leave another database selected than the one they begin in.
+    pub fn append_ending_in(&self, first: usize, last: usize, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let mut buffer = self.buffer.lock();
+        let before = buffer.bytes.len();
+        if before - buffer.splits.last().copied().unwrap_or(0) >= BLOCK_BYTES {
+            buffer.splits.push(before);
+        }
+        if buffer.database != first {
+            record::encode_select(&mut buffer.bytes, first);
+        }
+        buffer.database = last;
+        fill(&mut buffer.bytes);
+        let length = buffer.bytes.len();
+        // Only ever changed under the buffer's lock.
+        let offset = self.appended.load(Ordering::Relaxed) + (length - before) as u64;
+        self.appended.store(offset, Ordering::Relaxed);
+        if buffer.idle || buffer.gathering && length >= TAKE_SOON_BYTES {
+            self.wake(&mut buffer);
+        }
+        if length > self.limit_bytes.load(Ordering::Relaxed) {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        offset
+    }
+
+    fn wake(&self, buffer: &mut Buffer) {
+        buffer.idle = false;
+        buffer.gathering = false;
+        self.filled.notify_one();
+    }
+
+    /// The buffer is above its limit: writes wait.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// The log could not be written; nothing is acknowledged any more.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Why records cannot be written at present, or any more.
+    pub fn failure(&self) -> Option<String> {
+        self.buffer.lock().failure.clone()
+    }
+
+    pub fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait for the writing thread.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.lock().bytes.len()
+    }
+
+    /// Asks for a flush soon, and to hear of it when `durable` advances.
+    pub fn request_sync(&self) {
+        self.awaited.store(true, Ordering::Release);
+        let mut buffer = self.buffer.lock();
+        buffer.sync = true;
+        self.wake(&mut buffer);
+    }
+
+    /// Wants to hear when `durable` advances.
+    #[inline]
+    pub fn await_durable(&self) {
+        self.awaited.store(true, Ordering::Release);
+    }
+
+    /// Flushes, and waits for that; false if the log has failed. Not for event loops.
+    pub fn sync_and_wait(&self) -> bool {
+        self.request_sync();
+        let target = self.appended();
+        let mut buffer = self.buffer.lock();
+        while self.is_on() && self.durable() < target && !self.has_failed() {
+            self.advanced.wait(&mut buffer);
+        }
+        !self.has_failed()
+    }
+
+    /// No more records will come: the writing thread ends when it has written what there is.
+    pub fn end(&self) {
+        let mut buffer = self.buffer.lock();
+        buffer.end = true;
+        buffer.sync = true;
+        self.wake(&mut buffer);
+    }
+}
+
+/// The writing thread's side.
+impl WriteLog {
+    /// Waits for records, at most until `deadline`, lets them gather for a moment, and takes them. `spare` is the buffer that the next
+    /// ones go to.
+    pub fn take(&self, spare: Vec<u8>, deadline: Option<Instant>) -> Taken {
+        let mut buffer = self.buffer.lock();
+        let nothing = |buffer: &Buffer| {
+            buffer.bytes.is_empty() && buffer.cuts.is_empty() && !buffer.sync && !buffer.end
+        };
+        while nothing(&buffer) {
+            buffer.idle = true;
+            match deadline {
+                None => self.filled.wait(&mut buffer),
+                Some(deadline) if self.filled.wait_until(&mut buffer, deadline).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        buffer.idle = false;
+        let urgent = buffer.sync || buffer.end || !buffer.cuts.is_empty() || self.is_synchronous();
+        if !urgent && !buffer.bytes.is_empty() && buffer.bytes.len() < TAKE_SOON_BYTES {
+            buffer.gathering = true;
+            self.filled.wait_until(&mut buffer, Instant::now() + GATHER);
+            buffer.gathering = false;
+        }
+        let bytes = std::mem::replace(&mut buffer.bytes, spare);
+        self.full.store(false, Ordering::Relaxed);
+        Taken {
+            bytes,
+            cuts: std::mem::take(&mut buffer.cuts),
+            splits: std::mem::take(&mut buffer.splits),
+            end_offset: self.appended.load(Ordering::Relaxed),
+            sync: std::mem::take(&mut buffer.sync),
+            end: buffer.end,
+        }
+    }
+
+    /// Waits before something is tried again. True if the log is to end.
+    pub fn rest(&self, time: Duration) -> bool {
+        let mut buffer = self.buffer.lock();
+        if !buffer.end {
+            self.filled.wait_until(&mut buffer, Instant::now() + time);
+        }
+        buffer.end
+    }
+
+    /// Makes a taken buffer a spare one.
+    pub fn recycled(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.clear();
+        if bytes.capacity() > KEPT_BYTES { Vec::new() } else { bytes }
+    }
+
+    pub fn note_written(&self, offset: u64) {
+        self.written.store(offset, Ordering::Release);
+    }
+
+    /// Everything before `offset` is on disk. Says whether somebody waits to hear that.
+    pub fn note_durable(&self, offset: u64) -> bool {
+        self.durable.store(offset, Ordering::Release);
+        drop(self.buffer.lock());
+        self.advanced.notify_all();
+        self.awaited.swap(false, Ordering::AcqRel)
+    }
+
+    /// The log cannot be written at present; the thread keeps what it has taken and tries again. `None`: it can.
+    pub fn note_trouble(&self, why: Option<String>) {
+        self.buffer.lock().failure = why;
+    }
+
+    /// The log cannot be written any more. What was appended and is not durable stays unacknowledged.
+    pub fn note_failure(&self, why: String) {
+        let mut buffer = self.buffer.lock();
+        buffer.failure = Some(why);
+        self.failed.store(true, Ordering::Release);
+        self.on.store(false, Ordering::Relaxed);
+        buffer.bytes = Vec::new();
+        self.full.store(false, Ordering::Relaxed);
+        self.advanced.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> WriteLog {
+        let log = WriteLog::default();
+        log.configure(AppendFsync::Always, u64::MAX);
+        log.begin_increment();
+        log
+    }
+
+    #[test]
+    fn records_name_their_database_once() {
+        let log = log();
+        log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
+        log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
+        let end = log.append(3, |out| encode_request(out, &[b"DEL", b"c"]));
+        let taken = log.take(Vec::new(), None);
+        let text = String::from_utf8(taken.bytes).expect("text");
+        assert_eq!(text.matches("SELECT").count(), 2);
+        assert!(text.starts_with("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"));
+        assert_eq!((taken.end_offset, taken.cuts), (end, vec![0]));
+    }
+
+    #[test]
+    fn a_new_increment_selects_its_database_again() {
+        let log = log();
+        let first = log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
+        assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first });
+        log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
+        let taken = log.take(Vec::new(), None);
+        let second = &taken.bytes[taken.cuts[1]..];
+        assert!(second.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+    }
+
+    #[test]
+    fn a_buffer_above_its_limit_is_full_until_it_is_taken() {
+        let log = log();
+        log.configure(AppendFsync::Always, 10);
+        log.append(0, |out| out.extend_from_slice(&[0; 100]));
+        assert!(log.is_full());
+        log.take(Vec::new(), None);
+        assert!(!log.is_full());
+    }
+}

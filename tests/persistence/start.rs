@@ -1,0 +1,177 @@
+//! The start: loading in front of clients, one server a directory, and an RDB file that lies in an empty one.
+
+use std::process::{Command, Stdio};
+
+use crate::support::client::Reply;
+use crate::support::process::{Folder, Server, is_redis, wait_until};
+use crate::{BARE, LOGGED, copy, files, with};
+
+#[test]
+fn while_loading_data_commands_are_refused_and_info_tells_the_progress() {
+    let folder = Folder::new("persistence");
+    let server = Server::start(&folder, BARE);
+    let mut client = server.connect();
+    assert_eq!(client.text("DEBUG POPULATE 400000 key 100"), "OK");
+    assert_eq!(client.text("SAVE"), "OK");
+    server.kill();
+    let arguments = with(BARE, &["--loading-process-events-interval-bytes", "65536"]);
+    let mut server = Server::launch(&folder, &arguments);
+    let refusal = Reply::Error("LOADING Redis is loading the dataset in memory".into());
+    let mut seen = false;
+    server.wait_until_loaded(|client| {
+        // Loading may end between any two of these.
+        let mut replies = Vec::new();
+        for line in [
+            "GET key:7",
+            "EXISTS key:7",
+            "GETEX key:7 PERSIST",
+            "DBSIZE",
+            "PING",
+            "MULTI",
+            "GET key:7",
+            "EXEC",
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            match client.try_ask(&words) {
+                Ok(reply) => replies.push((line, reply)),
+                Err(_) => return,
+            }
+        }
+        let Ok(Reply::Bulk(info)) = client.try_ask(&["INFO", "persistence"]) else { return };
+        let info = String::from_utf8_lossy(&info).into_owned();
+        if !info.contains("loading:1") {
+            return;
+        }
+        seen = true;
+        let aborted = "EXECABORT Transaction discarded because of previous errors.";
+        for (line, reply) in replies {
+            match line {
+                "MULTI" => assert_eq!(reply, Reply::Simple("OK".into())),
+                "EXEC" => assert_eq!(reply, Reply::Error(aborted.into())),
+                _ => assert_eq!(reply, refusal, "{line}"),
+            }
+        }
+        for name in [
+            "loading_start_time",
+            "loading_total_bytes",
+            "loading_rdb_used_mem",
+            "loading_loaded_bytes",
+            "loading_loaded_perc",
+            "loading_eta_seconds",
+        ] {
+            assert!(info.contains(&format!("\n{name}:")), "{name} is missing:\n{info}");
+        }
+    });
+    assert!(seen, "loading was over before anybody could look");
+    let mut client = server.connect();
+    assert_eq!(client.text("DBSIZE"), "400000");
+    assert!(client.text("INFO persistence").contains("loading:0"));
+    assert!(!client.text("INFO persistence").contains("loading_start_time"));
+    assert_eq!(client.text("STRLEN key:7"), "100");
+    let info = client.text("INFO persistence");
+    assert!(info.contains("rdb_last_load_keys_loaded:400000\r"), "{info}");
+}
+
+#[test]
+fn a_second_server_on_the_same_directory_is_refused() {
+    if is_redis() {
+        return;
+    }
+    for arguments in [BARE, LOGGED] {
+        let folder = Folder::new("persistence");
+        let server = Server::start(&folder, arguments);
+        let mut second = Server::launch(&folder, arguments);
+        assert_eq!(second.exit().code(), Some(1));
+        let log = second.log();
+        assert!(log.contains(&folder.data().display().to_string()), "names the directory: {log}");
+        assert!(log.contains("another") || log.contains("in use"), "{log}");
+        assert_eq!(server.connect().text("SET key value"), "OK");
+        // The lock goes with its holder, however that ends.
+        server.kill();
+        assert_eq!(Server::start(&folder, arguments).connect().text("PING"), "PONG");
+    }
+}
+
+/// Writes a dump.rdb with Debian's redis-server.
+fn dump_of_redis(folder: &Folder, lines: &[&str]) {
+    let socket = folder.0.join("s");
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).arg("--dir").arg(folder.data());
+    let mut child = command.stdout(Stdio::null()).spawn().expect("redis-server runs");
+    let cli = |line: &str| {
+        let output = Command::new("redis-cli").arg("-s").arg(&socket).args(line.split(' ')).output();
+        String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()
+    };
+    assert!(wait_until(|| cli("PING") == "PONG\n"));
+    lines.iter().for_each(|line| drop(cli(line)));
+    cli("SHUTDOWN SAVE");
+    assert!(child.wait().expect("a child").success());
+}
+
+#[test]
+fn a_dump_of_redis_in_an_empty_directory_is_imported() {
+    for arguments in [BARE, LOGGED] {
+        if is_redis() && arguments == LOGGED {
+            // redis-server looks for its log only.
+            continue;
+        }
+        let redis = Folder::new("persistence");
+        let long = format!("SET long {}", "abc".repeat(1000));
+        let lines = [
+            "SET text value",
+            "SET number 12345",
+            "SET late 1 PXAT 33177117420123",
+            "-n 3 SET other 1",
+            &long,
+        ];
+        dump_of_redis(&redis, &lines);
+        let folder = Folder::new("persistence");
+        let dumps = files(&redis.data(), "dump.rdb");
+        std::fs::copy(dumps.first().expect("a dump"), folder.data().join("dump.rdb")).expect("a copy");
+        let server = Server::start(&folder, arguments);
+        let check = |server: &Server| {
+            let mut client = server.connect();
+            assert_eq!(client.text("MGET text number"), "[value 12345]");
+            assert_eq!(client.text("STRLEN long"), "3000");
+            assert_eq!(client.text("PEXPIRETIME late"), "33177117420123");
+            assert_eq!(client.text("DBSIZE"), "4");
+            client.text("SELECT 3");
+            assert_eq!(client.text("GET other"), "1");
+        };
+        check(&server);
+        if is_redis() {
+            continue;
+        }
+        let log = server.log();
+        assert_eq!(log.lines().filter(|line| line.contains("dump.rdb")).count(), 1, "{log}");
+        server.wait_for_line(&["import", "dump.rdb"]);
+        // From now on it is our own data: it is there without the file, and with the file it is not imported again.
+        assert_eq!(server.connect().text("SET text changed"), "OK");
+        assert_eq!(server.connect().text("SAVE"), "OK");
+        server.kill();
+        let server = Server::start(&folder, arguments);
+        assert_eq!(server.connect().text("GET text"), "changed");
+        server.kill();
+        let without = Folder::new("persistence");
+        copy(&folder.data(), &without.data());
+        std::fs::remove_file(without.data().join("dump.rdb")).ok();
+        let server = Server::start(&without, arguments);
+        assert_eq!(server.connect().text("GET text"), "changed");
+        assert_eq!(server.connect().text("DBSIZE"), "4");
+    }
+}
+
+#[test]
+fn a_damaged_dump_refuses_the_start() {
+    let redis = Folder::new("persistence");
+    dump_of_redis(&redis, &["SET text value", "SET number 12345"]);
+    let folder = Folder::new("persistence");
+    let mut bytes = std::fs::read(redis.data().join("dump.rdb")).expect("a dump");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(folder.data().join("dump.rdb"), &bytes).expect("a file");
+    let mut server = Server::launch(&folder, BARE);
+    assert!(!server.exit().success());
+    assert!(server.log().contains("dump.rdb") || is_redis(), "{}", server.log());
+    assert!(std::fs::read(folder.data().join("dump.rdb")).expect("a file") == bytes);
+}
