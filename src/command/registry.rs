@@ -114,6 +114,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         generic::ROWS,
         generic::DUMP_ROWS,
         generic::EXPIRE_ROWS,
+        generic::MIGRATE_ROWS,
         generic::OBJECT_ROWS,
         generic::RELOCATE_ROWS,
         generic::SCAN_ROWS,

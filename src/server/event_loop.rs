@@ -648,6 +648,11 @@ impl<'s> EventLoop<'s> {
                     connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
                 }
             }
+            Message::Migrated { place, id, result } => {
+                if let Some(connection) = self.connection_of(place, id) {
+                    connection.client.migration = Some(result);
+                }
+            }
             // The look at blocked clients follows in any case.
             Message::Look => {}
             Message::Durable => self.release_held(),

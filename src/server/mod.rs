@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod log_writer;
 mod logging;
+mod migrate;
 mod persistence;
 mod run;
 mod save;

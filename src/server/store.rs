@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::write_log::Increment;
 use crate::storage::{Compression, KeyError};
 use crate::storage::{
     Damage, Disk, EncryptionKey, LogFacts, LogOptions, LogStart, LogWriter, Manifest, RealDisk, SnapshotFacts,
 };
+use crate::write_log::Increment;
 
 /// The file that a running server holds locked.
 const LOCK_NAME: &str = "lock";

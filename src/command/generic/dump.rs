@@ -124,6 +124,7 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         // The key would be gone at once; it is not even made.
         if found.is_some() {
+            cx.log(&[b"DEL", key.bytes]);
             cx.changed(Event::DEL, key);
         }
         cx.reply.ok();
@@ -139,6 +140,14 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     entry.view_mut().set_access(access);
     let position = cx.add(database, key, entry);
     cx.set_expire_at_ms(key, position, expire_at_ms);
+    // The record is a plain SET: it neither depends on the time nor is unpacked again.
+    match expire_at_ms {
+        Some(at_ms) => {
+            let digits = &mut itoa::Buffer::new();
+            cx.log(&[b"SET", key.bytes, &value, b"PXAT", digits.format(at_ms).as_bytes()]);
+        }
+        None => cx.log(&[b"SET", key.bytes, &value]),
+    }
     cx.changed(Event::RESTORE, key);
     cx.reply.ok();
     Ok(())

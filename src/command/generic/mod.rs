@@ -2,6 +2,7 @@
 
 mod dump;
 mod expire;
+mod migrate;
 mod object;
 mod relocate;
 mod scan;
@@ -9,6 +10,7 @@ mod wait;
 
 pub use dump::ROWS as DUMP_ROWS;
 pub use expire::ROWS as EXPIRE_ROWS;
+pub use migrate::ROWS as MIGRATE_ROWS;
 pub use object::{ROWS as OBJECT_ROWS, encoding_name};
 pub use relocate::ROWS as RELOCATE_ROWS;
 pub use scan::ROWS as SCAN_ROWS;
