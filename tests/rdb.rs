@@ -46,7 +46,10 @@ impl Server {
         let mut child = child.expect("the server starts");
         let stream = connect(port, &mut child);
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-        Server { child, folder, port, stream, input: Vec::new() }
+        let mut server = Server { child, folder, port, stream, input: Vec::new() };
+        // It listens before its data is loaded.
+        while matches!(server.ask(&[b"DBSIZE"]), Frame::Error(text) if text.starts_with("LOADING")) {}
+        server
     }
 
     fn address(&self) -> String {
@@ -446,4 +449,93 @@ fn a_data_directory_gets_a_file_for_the_next_start() {
         "{told}"
     );
     let _ = fs::remove_dir_all(folder);
+}
+
+/// Moves keys with MIGRATE from one server to the other, and looks what is where.
+fn migrate_between(from: &mut Server, to: &mut Server) {
+    let now_ms = cloakroom::base::clock::Clock::System.now_ms();
+    let port = to.port;
+    let say = |from: &mut Server, line: &str| {
+        let line = line.replace("TO", &format!("127.0.0.1 {port}"));
+        let words: Vec<&[u8]> = line.split(' ').map(|word| word.trim_matches('"').as_bytes()).collect();
+        match from.ask(&words) {
+            Frame::SimpleString(text) => String::from_utf8_lossy(&text).into_owned(),
+            Frame::Error(text) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    };
+    from.run(&format!("SET a 1 PXAT {}", now_ms + 500_000));
+    from.run(&format!("SET b {}", "long".repeat(100)));
+    from.run("SET c 3");
+    assert_eq!(say(from, "MIGRATE TO a 0 1000 COPY"), "OK");
+    assert!(from.look(b"a").is_some());
+    let (value, at_ms) = to.look(b"a").expect("the copy");
+    assert!(value == b"1" && at_ms.unwrap_or(0).abs_diff(now_ms + 500_000) < 5000, "{at_ms:?}");
+    let busy = "ERR Target instance replied with error: BUSYKEY Target key name already exists.";
+    assert_eq!(say(from, "MIGRATE TO a 0 1000"), busy);
+    assert!(from.look(b"a").is_some());
+    // What arrives goes, what is refused stays, what is not there does not matter.
+    assert_eq!(say(from, "MIGRATE TO \"\" 0 1000 KEYS c a missing b"), busy);
+    assert!(from.look(b"a").is_some() && from.look(b"b").is_none() && from.look(b"c").is_none());
+    assert_eq!(to.look(b"b"), Some(("long".repeat(100).into_bytes(), None)));
+    assert_eq!(say(from, "MIGRATE TO a 0 1000 REPLACE"), "OK");
+    assert_eq!(from.run("DBSIZE"), Frame::Integer(0));
+    assert_eq!(to.run("DBSIZE"), Frame::Integer(3));
+    from.run("SET d 4");
+    let answer = say(from, "MIGRATE TO d 99 1000");
+    assert_eq!(answer, "ERR Target instance replied with error: ERR DB index is out of range");
+    let answer = say(from, "MIGRATE TO d 0 1000 AUTH2 nobody wrong");
+    assert!(answer.starts_with("ERR Target instance replied with error: WRONGPASS "), "{answer}");
+    assert!(from.look(b"d").is_some());
+    assert_eq!(say(from, "MIGRATE TO missing 0 1000"), "NOKEY");
+}
+
+#[test]
+fn migrate_moves_keys_as_redis_server_does() {
+    let start = || (Server::start("redis-server", &[]), Server::start(CLOAKROOM, &[]));
+    // The first line shows that the expectations are those of redis-server.
+    let (mut redis, mut server) = start();
+    let mut other_redis = Server::start("redis-server", &[]);
+    migrate_between(&mut redis, &mut other_redis);
+    redis.run("FLUSHALL");
+    migrate_between(&mut redis, &mut server);
+    let (mut redis, mut server) = start();
+    migrate_between(&mut server, &mut redis);
+    assert!(redis.look(b"d").is_none(), "nothing goes to a database that was refused");
+}
+
+#[test]
+fn migrate_gives_up_on_a_silent_server_and_blocks_nobody_else() {
+    let mut server = Server::start(CLOAKROOM, &["--threads", "1"]);
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = silent.local_addr().expect("an address").port();
+    server.run("SET k v");
+    let mut waiting = server.stream.try_clone().expect("a socket");
+    let mut neighbour = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).expect("the server");
+    waiting.write_all(format!("MIGRATE 127.0.0.1 {port} k 0 500\r\nPING\r\n").as_bytes()).expect("a request");
+    let mut reached = silent.accept().expect("MIGRATE connects").0;
+    let mut first = [0; 4];
+    reached.read_exact(&mut first).expect("MIGRATE writes");
+    // While it waits, the key is in use by others; it has changed when the answer comes.
+    neighbour.write_all(b"SET k w\r\n").expect("a request");
+    let mut reply = [0; 5];
+    neighbour.read_exact(&mut reply).expect("an answer at once");
+    assert_eq!(&reply, b"+OK\r\n");
+    assert_eq!(
+        server.receive(),
+        Frame::Error(String::from("IOERR error or timeout reading to target instance"))
+    );
+    assert_eq!(server.receive(), Frame::SimpleString(b"PONG".to_vec()));
+    // Now it arrives, but is no longer what is here.
+    waiting.write_all(format!("MIGRATE 127.0.0.1 {port} k 0 20000\r\n").as_bytes()).expect("a request");
+    let mut reached = silent.accept().expect("MIGRATE connects").0;
+    reached.read_exact(&mut first).expect("MIGRATE writes");
+    neighbour.write_all(b"SET k x\r\n").expect("a request");
+    neighbour.read_exact(&mut reply).expect("an answer at once");
+    for _ in 0..2 {
+        reached.write_all(b"+OK\r\n").expect("MIGRATE reads");
+    }
+    let changed = "ERR 1 keys were changed here while they were copied, and stay";
+    assert_eq!(server.receive(), Frame::Error(String::from(changed)));
+    assert_eq!(server.look(b"k"), Some((b"x".to_vec(), None)));
 }

@@ -44,15 +44,24 @@ async fn transfer(order: &mut MigrationOrder, result: &mut MigrationResult) -> R
         Ok(Err(_)) | Err(_) => return Err(CANNOT_CONNECT),
     };
     let mut target = Target { stream, patience, input: Vec::new() };
-    let mut output = Vec::new();
-    let mut first_replies = 1;
+    let (mut output, mut replies) = (Vec::new(), 1);
     if !order.credentials.is_empty() {
         let words: Vec<&[u8]> =
             std::iter::once(&b"AUTH"[..]).chain(order.credentials.iter().map(Vec::as_slice)).collect();
         encode_request(&mut output, &words);
-        first_replies += 1;
+        replies += 1;
     }
     encode_request(&mut output, &[b"SELECT", order.database.to_string().as_bytes()]);
+    target.write(&output).await.map_err(|_| CANNOT_WRITE)?;
+    let mut refused = false;
+    for _ in 0..replies {
+        refused |= target.is_refused(result).await?;
+    }
+    // Redis sends everything at once, and so restores keys into whatever database the connection is in.
+    if refused {
+        return Ok(());
+    }
+    output.clear();
     for moved in &order.keys {
         // A key whose time is just over must not become one that never expires.
         let ttl_ms = moved.expire_at_ms.map_or(0, |at_ms| (at_ms - order.now_ms).max(1));
@@ -61,13 +70,8 @@ async fn transfer(order: &mut MigrationOrder, result: &mut MigrationResult) -> R
         encode_request(&mut output, if order.replace { words } else { &words[..4] });
     }
     target.write(&output).await.map_err(|_| CANNOT_WRITE)?;
-    let mut refused = false;
-    for _ in 0..first_replies {
-        refused |= target.is_refused(result).await?;
-    }
     for moved in std::mem::take(&mut order.keys) {
-        // What was restored without the right database or user has not arrived where it should.
-        if !target.is_refused(result).await? && !refused {
+        if !target.is_refused(result).await? {
             result.arrived.push(moved);
         }
     }
