@@ -26,7 +26,7 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
     complexity: "O(N) where N is the length of all values, here and there.",
     summary: "Moves keys to another server, or copies them, and waits until they have arrived.",
-    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI),
+    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI).and(Flags::MOVABLE_KEYS),
     keys: &[
         Keys::one(3, Access::ReadWrite, MOVED),
         // Where KEYS begins depends on the options; the words before it lock a shard too many, nothing else.
