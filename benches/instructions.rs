@@ -18,7 +18,8 @@ use cloakroom::dispatch::{Prepared, execute, prepare};
 use cloakroom::keyspace::{Ahead, KeyHasher, Keyspace, Reclaimer};
 use cloakroom::observe::statistics::Statistics;
 use cloakroom::resp::{ArgRange, Args, Limits, Parser, Step};
-use cloakroom::services::{Control, Identity, Services, Settings};
+use cloakroom::services::{Control, Identity, Services, Settings, Shutdown};
+use cloakroom::snapshot::SaveKind;
 use common::{KEYS, START_MS, VALUE, encode, session_key, shuffled};
 
 #[global_allocator]
@@ -70,7 +71,9 @@ impl Control for NoControl {
         Ok(())
     }
 
-    fn shut_down(&self) {}
+    fn shut_down(&self, _how: Shutdown) {}
+
+    fn start_save(&self, _kind: SaveKind) {}
 }
 
 fn services() -> Services {

@@ -76,9 +76,9 @@ fn get_of_a_batch(bencher: Bencher<'_, '_>) {
 fn set_over_a_value_of_the_same_class(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
     bencher.bench_local(|| {
-        store.at(&store.keys[cycle.next()], START_MS, |partition, _, key| {
+        store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(position, &VALUE));
+                divan::black_box(partition.set_value(site, position, &VALUE));
             }
         });
     });
@@ -91,9 +91,9 @@ fn set_over_a_value_of_another_class(bencher: Bencher<'_, '_>) {
     let mut turn = 0;
     bencher.bench_local(|| {
         turn += 1;
-        store.at(&store.keys[cycle.next()], START_MS, |partition, _, key| {
+        store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(position, values[turn / KEYS % 2]));
+                divan::black_box(partition.set_value(site, position, values[turn / KEYS % 2]));
             }
         });
     });
@@ -138,7 +138,7 @@ fn delete(bencher: Bencher<'_, '_>) {
     };
     bencher.with_inputs(present).bench_local_values(|key| {
         store.at(key, START_MS, |partition, site, key| {
-            partition.find(key.hash, key.bytes).map(|position| partition.remove(site, position))
+            partition.find(key.hash, key.bytes).map(|position| partition.remove(site, position).into_entry())
         })
     });
 }

@@ -29,7 +29,7 @@ use super::keys::{EncryptionKey, FileKey, new_salt};
 use super::manifest::LogFacts;
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a log says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,6 +279,11 @@ impl LogWriter {
     /// Where the log ends.
     pub fn end(&self) -> LogEnd {
         self.end
+    }
+
+    /// Bytes of the file, with what is prepared.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Cuts off what was prepared and makes all durable.

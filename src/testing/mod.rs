@@ -7,4 +7,5 @@ pub mod fuzz;
 pub mod fuzz_rdb;
 pub mod in_process;
 pub mod model;
+pub mod power_cut_disk;
 pub mod transcript;
