@@ -15,18 +15,17 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
-use super::connection::{Connection, Sent};
+use super::connection::{Connection, Sent, limits};
 use super::drain::drain;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
-use crate::config::Config;
 use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve, wake};
-use crate::keyspace::{LENGTH_MAX, TICK_MS};
+use crate::keyspace::TICK_MS;
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::rates::SAMPLE_MS;
-use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
+use crate::resp::{ArgRange, ParseError, Parser, Reply, Step};
 use crate::services::Services;
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
@@ -883,21 +882,5 @@ impl<'s> EventLoop<'s> {
         if epoll::modify(&self.poller, &connection.socket, token, flags).is_err() {
             connection.client.closing = Closing::Now;
         }
-    }
-}
-
-/// What a client may send at present.
-pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
-    let unauthenticated = client.gates.has(Gates::UNAUTHENTICATED);
-    let (bulk_len_max, multibulk_len_max) = if unauthenticated {
-        (config.unauthenticated_max_bulk_len, config.unauthenticated_max_multibulk_len)
-    } else {
-        (config.proto_max_bulk_len, config.proto_max_multibulk_len)
-    };
-    Limits {
-        bulk_len_max: bulk_len_max.min(LENGTH_MAX as u64),
-        multibulk_len_max: u64::from(multibulk_len_max),
-        inline_max: config.proto_inline_max_size as usize,
-        unauthenticated,
     }
 }

@@ -17,6 +17,6 @@ mod save;
 mod store;
 mod system;
 
-pub(crate) use event_loop::limits;
+pub(crate) use connection::limits;
 pub use logging::{LogError, Logging};
 pub use run::{Launch, StartError, run};
