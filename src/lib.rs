@@ -5,6 +5,7 @@
 // rank 0: knows nothing of the rest
 pub mod base;
 // rank 1: the wire protocol, and the files
+pub mod rdb;
 pub mod resp;
 pub mod storage;
 // rank 2: databases, shards, entries
@@ -23,5 +24,6 @@ pub mod command;
 pub mod dispatch;
 // rank 6: sockets, threads, timers
 pub mod server;
+pub mod transfer;
 // beside the ranks: bodies of tests and fuzz targets
 pub mod testing;

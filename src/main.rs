@@ -8,6 +8,9 @@ use clap::{ArgAction, Parser, Subcommand};
 use cloakroom::base::allocator::Counting;
 use cloakroom::config::{ConfigFile, Source, load, read_files};
 use cloakroom::server::{Launch, run};
+use cloakroom::transfer::{
+    Address, Destination, ExportOptions, ImportOptions, Source as Origin, export, import,
+};
 
 /// Larger slabs for the size classes of session entries (320 to 1,024 bytes): fewer slabs mean fewer of jemalloc's own records, which
 /// saves about 6 bytes a session. jemalloc reads this symbol when it starts; it is its documented way of compiling options in.
@@ -35,7 +38,7 @@ const STDIN_BYTES_MAX: u64 = 16 << 20;
     disable_version_flag = true,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
-    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...",
+    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom import FILE.rdb|redis://HOST [--to redis://HOST | --dir DIR]\n       cloakroom export FILE.rdb [--from redis://HOST]",
     after_help = "Examples:\n  cloakroom\n  cloakroom /etc/cloakroom.conf --port 7000\n  cloakroom --port 7000 --save '' --loglevel warning\n  echo 'maxmemory 1gb' | cloakroom -\n\n\
         Directives are those of redis.conf. Each one, with its default: docs/config.md"
 )]
@@ -60,12 +63,63 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONFIGURATION")]
         configuration: Vec<String>,
     },
+    /// Bring sessions from an RDB file or a running Redis into a running server; what is interrupted goes on when it is called again
+    Import(ImportArguments),
+    /// Write the sessions of a running server into an RDB file that Redis and Valkey load
+    Export(ExportArguments),
+}
+
+#[derive(clap::Args)]
+struct ImportArguments {
+    /// An RDB file, or redis://[[user]:password@]host[:port][/database]
+    source: Origin,
+    /// The server that receives; a database in the address takes everything
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    to: Address,
+    /// Put it into an empty data directory instead, for a server that starts later
+    #[arg(long, conflicts_with = "to")]
+    dir: Option<PathBuf>,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+    /// Where the progress is kept until the end [default: next to the file, or in the working directory]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Do not compare everything at the end
+    #[arg(long)]
+    no_check: bool,
+}
+
+#[derive(clap::Args)]
+struct ExportArguments {
+    /// The RDB file to write; it appears when it is complete
+    file: PathBuf,
+    /// The server to read from
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    from: Address,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+}
+
+const DEFAULT_SERVER: &str = "redis://127.0.0.1:6379";
+
+impl From<ImportArguments> for ImportOptions {
+    fn from(arguments: ImportArguments) -> ImportOptions {
+        let into = arguments.dir.map_or(Destination::Server(arguments.to), Destination::Directory);
+        let ImportArguments { source, rate, state, no_check, .. } = arguments;
+        ImportOptions { source, into, rate, state, check: !no_check }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::CheckConfig { configuration }) => check_config(configuration),
+        Some(Command::Import(arguments)) => import(&arguments.into()).map_err(|error| error.to_string()),
+        Some(Command::Export(ExportArguments { file, from, rate })) => {
+            export(&ExportOptions { file, from, rate }).map_err(|error| error.to_string())
+        }
         None => {
             launch(arguments.configuration).and_then(|launch| run(launch).map_err(|error| error.to_string()))
         }
