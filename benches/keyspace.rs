@@ -6,7 +6,7 @@
 mod common;
 
 use cloakroom::keyspace::{Ahead, Entry, prefetch_line};
-use common::{Cycle, KEYS, START_MS, Store, TTL_MS, VALUE};
+use common::{Cycle, KEYS, START_MS, Store, VALUE};
 use divan::{Bencher, counter::ItemsCount};
 
 #[global_allocator]
@@ -76,9 +76,9 @@ fn get_of_a_batch(bencher: Bencher<'_, '_>) {
 fn set_over_a_value_of_the_same_class(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
     bencher.bench_local(|| {
-        store.at(&store.keys[cycle.next()], START_MS, |partition, _, key| {
+        store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(position, &VALUE));
+                divan::black_box(partition.set_value(site, position, &VALUE));
             }
         });
     });
@@ -91,9 +91,9 @@ fn set_over_a_value_of_another_class(bencher: Bencher<'_, '_>) {
     let mut turn = 0;
     bencher.bench_local(|| {
         turn += 1;
-        store.at(&store.keys[cycle.next()], START_MS, |partition, _, key| {
+        store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(position, values[turn / KEYS % 2]));
+                divan::black_box(partition.set_value(site, position, values[turn / KEYS % 2]));
             }
         });
     });
@@ -115,30 +115,11 @@ fn set_a_new_key(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_size = 2000)]
-fn touch_ttl(bencher: Bencher<'_, '_>) {
-    let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
-    let mut at_ms = START_MS + TTL_MS;
-    for key in &store.keys {
-        store.expire(key, at_ms);
-    }
-    bencher.bench_local(|| {
-        at_ms += 1;
-        store.expire(&store.keys[cycle.next()], at_ms);
-    });
-}
-
-#[divan::bench(sample_size = 2000)]
 fn delete(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
-    let present = || {
-        let key = &store.keys[cycle.next()];
-        store.delete(key);
-        store.insert(key);
-        key
-    };
-    bencher.with_inputs(present).bench_local_values(|key| {
+    bencher.with_inputs(|| store.fresh(&cycle)).bench_local_values(|key| {
         store.at(key, START_MS, |partition, site, key| {
-            partition.find(key.hash, key.bytes).map(|position| partition.remove(site, position))
+            partition.find(key.hash, key.bytes).map(|position| partition.remove(site, position).into_entry())
         })
     });
 }

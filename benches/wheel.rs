@@ -35,14 +35,8 @@ fn find_alone(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_size = 2000)]
 fn file_a_first_deadline(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
-    let without_deadline = || {
-        let key = &store.keys[cycle.next()];
-        store.delete(key);
-        store.insert(key);
-        key
-    };
     let mut at_ms = START_MS + TTL_MS;
-    bencher.with_inputs(without_deadline).bench_local_values(|key| {
+    bencher.with_inputs(|| store.fresh(&cycle)).bench_local_values(|key| {
         at_ms += 1;
         store.expire(key, at_ms);
     });
@@ -50,11 +44,8 @@ fn file_a_first_deadline(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_size = 2000)]
 fn slide_a_deadline(bencher: Bencher<'_, '_>) {
-    let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
     let mut at_ms = START_MS + TTL_MS;
-    for key in &store.keys {
-        store.expire(key, at_ms);
-    }
+    let (store, cycle) = (Store::sessions_until(at_ms), Cycle::over(KEYS));
     bencher.bench_local(|| {
         at_ms += 1;
         store.expire(&store.keys[cycle.next()], at_ms);
@@ -63,11 +54,8 @@ fn slide_a_deadline(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_size = 2000)]
 fn bring_a_deadline_nearer(bencher: Bencher<'_, '_>) {
-    let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
     let mut at_ms = START_MS + 1_000 * TTL_MS;
-    for key in &store.keys {
-        store.expire(key, at_ms);
-    }
+    let (store, cycle) = (Store::sessions_until(at_ms), Cycle::over(KEYS));
     let mut step = 0;
     bencher.bench_local(|| {
         step += 1;

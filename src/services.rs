@@ -119,6 +119,8 @@ pub struct Services {
     /// A [`ShutdownState`].
     pub shutdown: AtomicU8,
     pub control: Box<dyn Control>,
+    /// An event loop has failed: the server ends, and says so with its exit status.
+    pub failed: AtomicBool,
     pub identity: Identity,
     /// 40 hexadecimal digits that would name this server's data to replicas.
     pub replication_id: Mutex<String>,
@@ -162,6 +164,7 @@ impl Services {
             snapshots: Snapshots::default(),
             shutdown: AtomicU8::new(ShutdownState::None as u8),
             control,
+            failed: AtomicBool::new(false),
             replication_id: Mutex::new(identity.run_id.clone()),
             identity,
         };

@@ -436,7 +436,7 @@ fn large_values_and_keys_are_kept() {
     peer.ask(b"\r\nDEL k\r\n", b"\r\n:1\r\n");
     peer.ask(&request(&[b"SET", b"", b"nothing"]), b"+OK\r\n");
     peer.ask(&request(&[b"GET", b""]), b"$7\r\nnothing\r\n");
-    let key = &large[..size / 4];
+    let key = if long() { &large } else { &large[..size / 4] };
     peer.ask(&request(&[b"SET", key, b"v"]), b"+OK\r\n");
     peer.ask(&request(&[b"GET", key]), b"$1\r\nv\r\n");
     peer.ask(&request(&[b"DEL", key]), b":1\r\n");

@@ -535,3 +535,19 @@ fn the_largest_client_goes_when_clients_take_too_much() {
     assert!(sent.is_err() || large.is_closed());
     assert_eq!(small.ask(&["PING"]), "+PONG");
 }
+
+#[test]
+fn memory_purge_gives_back_what_deleted_keys_took() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--enable-debug-command", "local"]);
+    let mut client = server.connect();
+    let before = server.resident_bytes();
+    assert_eq!(client.ask(&["DEBUG", "POPULATE", "100000", "key", "1000"]), "+OK");
+    let full = server.resident_bytes();
+    assert!(full - before > 100_000_000, "{before} bytes resident before, {full} with keys");
+    assert_eq!(client.ask(&["FLUSHALL"]), "+OK");
+    client.ask_until(&["INFO", "memory"], |text| text.contains("lazyfree_pending_objects:0"));
+    assert_eq!(client.ask(&["MEMORY", "PURGE"]), "+OK");
+    let purged = server.resident_bytes();
+    assert!(purged < before + (full - before) / 4, "{purged} of {full} bytes are still resident");
+}

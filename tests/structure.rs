@@ -1,17 +1,19 @@
-//! The shape of the source tree: which module may use which, where `unsafe` may be, what each file says at its top, and that each command
-//! has a transcript.
+//! The shape of the source tree: which module may use which, where `unsafe` may be, what each file says at its top, that each command
+//! has a transcript, and that dependencies keep to deny.toml.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cloakroom::command::COMMANDS;
+use serde_json::Value;
 
 /// Longer files are to be split by idea.
 const FILE_LINES_MAX: usize = 900;
 /// The only files with `unsafe` code; the tests of those in the keyspace run under AddressSanitizer (tests/run).
-const UNSAFE_FILES: [&str; 6] = [
+const UNSAFE_FILES: [&str; 7] = [
     "src/base/allocator.rs",
     "src/base/clock.rs",
+    "src/base/crc.rs",
     "src/keyspace/entry.rs",
     "src/keyspace/prefetch.rs",
     "src/keyspace/table.rs",
@@ -156,4 +158,102 @@ fn each_command_has_a_transcript() {
         !lines.iter().any(|line| sends(line, &words))
     });
     fail_if_any(missing.map(|command| format!("no transcript sends {}", command.full_name)).collect());
+}
+
+/// The strings in quotes of a list or table of deny.toml, from the line that begins with `name` to the one that ends it.
+fn quoted(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml");
+    let from = text.find(&format!("\n{name} = [")).expect("a list of deny.toml");
+    let list = text[from..].split(']').next().unwrap_or_default();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Every package that a build for Linux would take in, as cargo knows it.
+fn packages() -> Vec<Value> {
+    let arguments =
+        ["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let used: Vec<Value> = metadata["resolve"]["nodes"].as_array().into_iter().flatten().cloned().collect();
+    let packages = metadata["packages"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let is_used = |package: &Value| used.iter().any(|node| node["id"] == package["id"]);
+    packages.into_iter().filter(is_used).collect()
+}
+
+/// Whether an SPDX expression can be fulfilled with licences of a list. Reads one side of `OR` at a time, from `words` on.
+fn either(words: &mut std::iter::Peekable<std::vec::IntoIter<String>>, allowed: &[String]) -> bool {
+    let mut fulfilled = false;
+    loop {
+        let mut all = true;
+        loop {
+            let licence = words.next().unwrap_or_default();
+            all &= if licence == "(" {
+                let inner = either(words, allowed);
+                words.next();
+                inner
+            } else if words.next_if_eq("WITH").is_some() {
+                allowed.contains(&format!("{licence} WITH {}", words.next().unwrap_or_default()))
+            } else {
+                allowed.contains(&licence)
+            };
+            if words.next_if_eq("AND").is_none() {
+                break;
+            }
+        }
+        fulfilled |= all;
+        if words.next_if_eq("OR").is_none() {
+            return fulfilled;
+        }
+    }
+}
+
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let words: Vec<String> = spaced.split_whitespace().map(str::to_owned).collect();
+    either(&mut words.into_iter().peekable(), allowed)
+}
+
+#[test]
+fn licences_are_read_as_expressions() {
+    let allowed = ["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned);
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0/MIT", true),
+        ("GPL-3.0 AND MIT", false),
+        ("ISC AND (GPL-3.0 OR MIT)", true),
+        ("(GPL-3.0 OR BSD-3-Clause) AND MIT", false),
+        ("Apache-2.0 WITH LLVM-exception", true),
+        ("Apache-2.0", false),
+        ("", false),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
+    }
+}
+
+#[test]
+fn dependencies_keep_to_the_lists_of_deny_toml() {
+    let (allowed, registries) = (quoted("allow"), quoted("allow-registry"));
+    let denied = quoted("deny");
+    let mut problems = Vec::new();
+    for package in packages() {
+        let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
+        let (name, licence, source) = (text("name"), text("license"), text("source"));
+        if !is_allowed(&licence, &allowed) {
+            problems.push(format!("{name}: the licence {licence:?} is not allowed"));
+        }
+        // Our own package has no source.
+        if !source.is_empty() && !registries.iter().any(|registry| source == format!("registry+{registry}")) {
+            problems.push(format!("{name}: the source {source:?} is not allowed"));
+        }
+        if denied.contains(&name) {
+            problems.push(format!("{name}: denied by name"));
+        }
+    }
+    fail_if_any(problems);
 }

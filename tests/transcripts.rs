@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL_PAUSE: Duration = Duration::from_millis(5);
 const POLLS_MAX: u32 = 2000;
 
+/// What both servers are started with besides their port and directory.
+const ARGUMENTS: [&str; 8] =
+    ["--save", "", "--appendonly", "no", "--loglevel", "warning", "--enable-debug-command", "yes"];
+
 #[test]
 fn redis_server_answers_as_the_transcripts_say() {
     let program = find_in_path("redis-server")
@@ -32,16 +36,7 @@ fn redis_server_answers_as_the_transcripts_say() {
     let command = |port: u16, dir: &Path| {
         let mut command = Command::new(&program);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(dir);
-        command.args([
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--loglevel",
-            "warning",
-            "--enable-debug-command",
-            "yes",
-        ]);
+        command.args(ARGUMENTS);
         command
     };
     run_all("redis-server", place, &|| Box::new(Server::start(&command)));
@@ -52,16 +47,7 @@ fn cloakroom_answers_as_the_transcripts_say() {
     let command = |port: u16, dir: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
         command.args(["--port", &port.to_string(), "--dir"]).arg(dir);
-        command.args([
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--loglevel",
-            "warning",
-            "--enable-debug-command",
-            "yes",
-        ]);
+        command.args(ARGUMENTS);
         command
     };
     run_all("cloakroom", Place::Cloakroom, &|| Box::new(Server::start(&command)));

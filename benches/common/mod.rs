@@ -35,6 +35,23 @@ impl Store {
         store
     }
 
+    /// [`Store::sessions`], each with this deadline.
+    pub fn sessions_until(at_ms: i64) -> Store {
+        let store = Store::sessions();
+        for key in &store.keys {
+            store.expire(key, at_ms);
+        }
+        store
+    }
+
+    /// A key that was just added, without a deadline: the next of `cycle`.
+    pub fn fresh(&self, cycle: &Cycle) -> &[u8] {
+        let key = &self.keys[cycle.next()];
+        self.delete(key);
+        self.insert(key);
+        key
+    }
+
     /// Runs `act` on a key's partition, under the shard's lock, as a command does.
     #[inline]
     pub fn at<T>(

@@ -51,6 +51,18 @@ pub const fn size_class(size: usize) -> usize {
     (size + step - 1) & !(step - 1)
 }
 
+/// Gives all pages in which nothing is allocated back to the operating system; says whether jemalloc could. Takes time in proportion to
+/// what it gives back.
+pub fn purge() -> bool {
+    // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
+    let entry = c"arena.4096.purge";
+    let nothing = std::ptr::null_mut();
+    // SAFETY: the name ends with a zero byte, and this entry takes no value and gives none, which is what null pointers say.
+    let status =
+        unsafe { tikv_jemalloc_sys::mallctl(entry.as_ptr(), nothing, std::ptr::null_mut(), nothing, 0) };
+    status == 0
+}
+
 #[inline]
 fn account(delta: i64) {
     // A thread that is being torn down has no slot any more; it counts straight into the total.

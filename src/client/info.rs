@@ -1,6 +1,7 @@
 //! What other threads may know about a client (CLIENT LIST, CLIENT KILL, PUBLISH). The owning event loop writes it with relaxed
 //! stores; a reader sees each field at some recent moment.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -20,9 +21,8 @@ impl ClientFlags {
     pub const NO_EVICT: ClientFlags = ClientFlags(1 << 5);
     pub const NO_TOUCH: ClientFlags = ClientFlags(1 << 6);
     pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
-    pub const DIRTY_TRANSACTION: ClientFlags = ClientFlags(1 << 8);
     /// The peer is on this machine.
-    pub const LOCAL: ClientFlags = ClientFlags(1 << 9);
+    pub const LOCAL: ClientFlags = ClientFlags(1 << 8);
 }
 
 /// Texts that a client says about itself.
@@ -56,6 +56,11 @@ pub struct ClientInfo {
     pub queued: AtomicI64,
     pub queued_bytes: AtomicUsize,
     pub watched: AtomicUsize,
+    /// Memory of the watched keys and of the subscriptions, on both sides of their registries.
+    pub watched_bytes: AtomicUsize,
+    pub subscribed_bytes: AtomicUsize,
+    /// A watched key was changed: EXEC will refuse. Set by whoever changes the key.
+    pub watch_broken: Arc<AtomicBool>,
     pub input_bytes: AtomicUsize,
     pub input_capacity: AtomicUsize,
     pub output_bytes: AtomicUsize,
@@ -107,6 +112,9 @@ impl ClientInfo {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicUsize::new(0),
+            watched_bytes: AtomicUsize::new(0),
+            subscribed_bytes: AtomicUsize::new(0),
+            watch_broken: Arc::default(),
             input_bytes: AtomicUsize::new(0),
             input_capacity: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
@@ -143,16 +151,13 @@ impl ClientInfo {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Memory that the client takes: what every connection has, its buffers, queued requests, watches and names.
+    /// Memory that the client takes: what every connection has, its buffers, queued requests, watches, subscriptions and
+    /// names.
     pub fn memory_bytes(&self) -> usize {
         /// A connection without anything in its buffers, a registry entry included.
         const FIXED_BYTES: usize = size_of::<super::Client>() + size_of::<ClientInfo>() + 256;
-        /// A subscription or a watch, on both sides of the registry.
-        const REGISTRATION_BYTES: usize = 128;
         let load = |field: &AtomicUsize| field.load(Ordering::Relaxed);
         let names = self.names.lock();
-        let registrations =
-            load(&self.channels) + load(&self.patterns) + load(&self.shard_channels) + load(&self.watched);
         FIXED_BYTES
             + self.address.capacity()
             + self.local_address.capacity()
@@ -162,7 +167,8 @@ impl ClientInfo {
             + load(&self.input_capacity)
             + load(&self.output_capacity)
             + load(&self.queued_bytes)
-            + registrations * REGISTRATION_BYTES
+            + load(&self.watched_bytes)
+            + load(&self.subscribed_bytes)
     }
 
     pub fn has(&self, flag: ClientFlags) -> bool {

@@ -18,12 +18,15 @@ pub enum Message {
     Look,
     /// The write log has reached the disk: look at held replies.
     Durable,
+    /// DEBUG SLEEP: the loop does nothing until this time, in Unix microseconds.
+    Sleep { until_us: i64 },
     /// SHUTDOWN: the loop ends.
     Stop,
 }
 
 /// The queue of one event loop. What can pile up in it is bounded by the clients' output limits, which the loop applies when it
-/// empties the queue, as it does between any two batches.
+/// empties the queue, as it does between any two batches. On cache lines of its own, because its loop looks at it in every sweep.
+#[repr(align(128))]
 pub struct Mailbox {
     queue: Mutex<Vec<Message>>,
     signalled: AtomicBool,

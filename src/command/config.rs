@@ -11,7 +11,7 @@ use super::cx::{Cx, Failure, Outcome};
 use super::help;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::client::{ClientFlags, Gates};
-use crate::config::{Rejection, SetError, rewrite};
+use crate::config::{Rejection, SetError, UNKNOWN_OPTION, rewrite};
 
 const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
@@ -113,7 +113,11 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
             Ok(()) => Ok(new),
             Err((name, text)) => Err(SetError::Rejected { name, rejection: Rejection::NotApplied(text) }),
         })
-        .map_err(|error| Failure::owned(error.to_string()))?;
+        .map_err(|error| match error {
+            // The name may be any bytes, and the client gets them back.
+            SetError::Unknown { name } => Failure::echo(UNKNOWN_OPTION, &name, "'"),
+            error => Failure::owned(error.to_string()),
+        })?;
     services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
     services.settings.store(new);
     drop(change);

@@ -15,7 +15,9 @@ use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
-use crate::keyspace::{AccessRules, Entry, EntryRef, Key, Locked, Partition, Position, Removed, Site};
+use crate::keyspace::{
+    AccessRules, Entry, EntryRef, ExpiryTurn, Key, Locked, Partition, Position, Removed, Site,
+};
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
 use crate::resp::{Args, Reply};
@@ -65,6 +67,7 @@ pub struct LoopState<'s> {
     pub effects: Effects,
     pub stopwatch: Stopwatch,
     pub loop_index: usize,
+    pub expiry_turn: ExpiryTurn,
     /// When the present request began, as the stopwatch counts.
     pub started_ticks: u64,
     /// Unix milliseconds, read once for a batch.
@@ -92,6 +95,7 @@ impl<'s> LoopState<'s> {
             effects: Effects::default(),
             stopwatch,
             loop_index,
+            expiry_turn: ExpiryTurn::default(),
             started_ticks: 0,
             now_ms: 0,
             now_us: 0,
@@ -217,7 +221,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// The argument at `index` as a key of the command.
-    #[inline]
+    #[inline(always)]
     pub fn key(&self, index: usize) -> Key<'a> {
         match self.first_key {
             Some((at, key)) if at == index => key,
@@ -405,8 +409,8 @@ impl<'a, 's> Cx<'a, 's> {
             let digits = &mut itoa::Buffer::new();
             return self.log(&[b"PEXPIREAT", key.bytes, digits.format(at_ms).as_bytes()]);
         }
+        let known = partition.known_coarseness(site, position);
         let entry = partition.entry(position);
-        let known = entry.logged_coarseness();
         let coarseness = slack_ms.ilog2();
         let is_known = entry
             .expire_at_ms()

@@ -88,7 +88,8 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
         Some(word) if cx.args.len() == 2 && word.eq_ignore_ascii_case(b"SCHEDULE") => true,
         Some(_) => return Err(Failure::SYNTAX),
     };
-    if cx.services().start_save(SaveKind::Save, cx.now_ms()) {
+    // A transaction does not end with a cut in its middle: in Redis as here the save then comes after it.
+    if !cx.in_exec && cx.services().start_save(SaveKind::Save, cx.now_ms()) {
         cx.reply.simple("Background saving started");
         return Ok(());
     }
@@ -96,7 +97,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
     if state.is_running(SaveKind::Save) {
         return Err(SAVE_RUNS);
     }
-    if !schedule {
+    if !schedule && !cx.in_exec {
         return Err(OTHER_RUNS);
     }
     state.scheduled = Some(SaveKind::Save);
@@ -105,7 +106,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn rewrite_log(cx: &mut Cx<'_, '_>) -> Outcome {
-    if cx.services().start_save(SaveKind::Rewrite, cx.now_ms()) {
+    if !cx.in_exec && cx.services().start_save(SaveKind::Rewrite, cx.now_ms()) {
         cx.reply.simple("Background append only file rewriting started");
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! A subscriber hears of each change of its list by a push of its own. These are no replies: CLIENT REPLY OFF and SKIP let them
 //! through.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::resp::{Protocol, Reply};
 const ANYTIME: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
 const SUBSCRIBING: Flags = ANYTIME.and(Flags::NOSCRIPT).and(Flags::WHILE_SUBSCRIBED);
 const PUBLISHING: Flags = ANYTIME.and(Flags::FAST).and(Flags::MAY_REPLICATE);
+
+/// What a subscription takes besides its name, in the client's list and in the registry (as measured).
+const SUBSCRIPTION_BYTES: usize = 328;
 
 const SHARD_CHANNELS: &[Keys] =
     &[Keys { not_key: true, ..Keys::to_end(1, 1, Access::ReadOnly, Effect::NONE) }];
@@ -177,11 +181,38 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
 ];
 
+fn subscription_bytes(name: &[u8]) -> usize {
+    SUBSCRIPTION_BYTES + name.len()
+}
+
+/// Checks that the names in the request that are new to a list fit the limit of the client's subscriptions.
+fn check_limit(cx: &Cx<'_, '_>, present: &HashSet<Bytes>) -> Outcome {
+    let limit = cx.config().client_subscription_limit;
+    let new = cx.args.iter_from(1).filter(|name| !present.contains(*name));
+    let more: usize = new.map(subscription_bytes).sum();
+    if limit > 0 && (cx.client.info.subscribed_bytes.load(Relaxed) + more) as u64 > limit {
+        return Err(Failure::text(
+            "ERR the subscriptions of this client would take more memory than client-subscription-limit allows",
+        ));
+    }
+    Ok(())
+}
+
+fn note_subscribed(client: &Client, name: &[u8]) {
+    client.info.subscribed_bytes.fetch_add(subscription_bytes(name), Relaxed);
+}
+
+fn note_unsubscribed(client: &Client, name: &[u8]) {
+    client.info.subscribed_bytes.fetch_sub(subscription_bytes(name), Relaxed);
+}
+
 fn subscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    check_limit(cx, &cx.client.channels)?;
     for channel in cx.args.iter_from(1) {
         if !cx.client.channels.contains(channel) {
             let channel = Bytes::copy_from_slice(channel);
             cx.services().pubsub.subscribe(Space::Channels, channel.clone(), &cx.client.info);
+            note_subscribed(cx.client, &channel);
             cx.client.channels.insert(channel);
         }
         confirm(cx, "subscribe", Some(channel), channels_and_patterns(cx.client));
@@ -191,10 +222,12 @@ fn subscribe(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn psubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
+    check_limit(cx, &cx.client.patterns)?;
     for pattern in cx.args.iter_from(1) {
         if !cx.client.patterns.contains(pattern) {
             let pattern = Bytes::copy_from_slice(pattern);
             cx.services().pubsub.subscribe_pattern(pattern.clone(), &cx.client.info);
+            note_subscribed(cx.client, &pattern);
             cx.client.patterns.insert(pattern);
         }
         confirm(cx, "psubscribe", Some(pattern), channels_and_patterns(cx.client));
@@ -207,10 +240,12 @@ fn ssubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.in_exec {
         return Err(Failure::text("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
     }
+    check_limit(cx, &cx.client.shard_channels)?;
     for channel in cx.args.iter_from(1) {
         if !cx.client.shard_channels.contains(channel) {
             let channel = Bytes::copy_from_slice(channel);
             cx.services().pubsub.subscribe(Space::ShardChannels, channel.clone(), &cx.client.info);
+            note_subscribed(cx.client, &channel);
             cx.client.shard_channels.insert(channel);
         }
         confirm(cx, "ssubscribe", Some(channel), cx.client.shard_channels.len());
@@ -227,6 +262,7 @@ fn unsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
     for channel in names {
         if cx.client.channels.remove(&channel) {
             cx.services().pubsub.unsubscribe(Space::Channels, &channel, cx.client.info.id);
+            note_unsubscribed(cx.client, &channel);
         }
         confirm(cx, "unsubscribe", Some(&channel), channels_and_patterns(cx.client));
     }
@@ -242,6 +278,7 @@ fn punsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
     for pattern in names {
         if cx.client.patterns.remove(&pattern) {
             cx.services().pubsub.unsubscribe_pattern(&pattern, cx.client.info.id);
+            note_unsubscribed(cx.client, &pattern);
         }
         confirm(cx, "punsubscribe", Some(&pattern), channels_and_patterns(cx.client));
     }
@@ -257,6 +294,7 @@ fn sunsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
     for channel in names {
         if cx.client.shard_channels.remove(&channel) {
             cx.services().pubsub.unsubscribe(Space::ShardChannels, &channel, cx.client.info.id);
+            note_unsubscribed(cx.client, &channel);
         }
         confirm(cx, "sunsubscribe", Some(&channel), cx.client.shard_channels.len());
     }
@@ -330,6 +368,7 @@ pub fn unsubscribe_all(state: &LoopState<'_>, client: &mut Client) {
     for pattern in client.patterns.drain() {
         registry.unsubscribe_pattern(&pattern, id);
     }
+    client.info.subscribed_bytes.store(0, Relaxed);
     note_subscriptions(state, client);
 }
 

@@ -97,11 +97,18 @@ pub struct Commands {
     pub all: Vec<Command>,
     /// Commands and subcommands together.
     pub count: usize,
-    index: Vec<u16>,
+    index: Box<[Slot; INDEX_SLOTS]>,
 }
 
-const EMPTY: u16 = u16::MAX;
 const INDEX_SLOTS: usize = 1024;
+
+/// A slot of the index by name: names are compared in two words, without a look at the command.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    name: Name,
+    /// The place in [`Commands::all`].
+    at: u16,
+}
 
 /// The table. Built once, at the first use.
 pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
@@ -141,13 +148,17 @@ impl Commands {
         rows.sort_unstable_by_key(|spec| spec.name);
         let mut count = 0;
         let all: Vec<Command> = rows.into_iter().map(|spec| Command::new(spec, None, &mut count)).collect();
-        let mut index = vec![EMPTY; INDEX_SLOTS];
+        let mut index = Box::new([Slot::default(); INDEX_SLOTS]);
         for (at, command) in all.iter().enumerate() {
-            let mut slot = slot_of(command.spec.name.as_bytes());
-            while index[slot] != EMPTY {
-                slot = (slot + 1) % INDEX_SLOTS;
+            // Clients send names in capitals or in small letters: both are in the index, so that those need no folding.
+            for name in [command.spec.name.to_ascii_lowercase(), command.spec.name.to_ascii_uppercase()] {
+                let name = Name::new(name.as_bytes()).expect("commands have short names");
+                let mut slot = name.slot();
+                while index[slot].name != Name::default() {
+                    slot = (slot + 1) % INDEX_SLOTS;
+                }
+                index[slot] = Slot { name, at: at as u16 };
             }
-            index[slot] = at as u16;
         }
         Commands { all, count, index }
     }
@@ -155,15 +166,28 @@ impl Commands {
     /// The command with this name, in any case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
-        let mut slot = slot_of(name);
+        let name = Name::new(name)?;
+        let slot = &self.index[name.slot()];
+        let at = if slot.name == name { slot.at } else { self.find_further(name)? };
+        Some(&self.all[usize::from(at)])
+    }
+
+    /// [`Commands::find`], for a name that is not in its first slot or has both capitals and small letters.
+    #[inline(never)]
+    fn find_further(&self, name: Name) -> Option<u16> {
+        let lower = Name { first: lower_case(name.first), last: lower_case(name.last), len: name.len };
+        self.look_up(name).or_else(|| self.look_up(lower))
+    }
+
+    fn look_up(&self, name: Name) -> Option<u16> {
+        let mut slot = name.slot();
         loop {
-            let at = self.index[slot];
-            if at == EMPTY {
-                return None;
+            let Slot { name: found, at } = self.index[slot];
+            if found == name {
+                return Some(at);
             }
-            let command = &self.all[usize::from(at)];
-            if same_name(command.spec.name.as_bytes(), name) {
-                return Some(command);
+            if found == Name::default() {
+                return None;
             }
             slot = (slot + 1) % INDEX_SLOTS;
         }
@@ -190,20 +214,108 @@ impl Commands {
     }
 }
 
-/// Compares a command's lower-case name with a given one, in any case.
-#[inline]
-fn same_name(name: &[u8], given: &[u8]) -> bool {
-    name.len() == given.len()
-        && name.iter().zip(given).all(|(name, given)| *name == given.to_ascii_lowercase())
+/// A name of 1 to 16 bytes in two words, which together with the length say all of it: one of up to eight bytes is in the first, with
+/// zeros behind it; of a longer one they are the first eight bytes and the last eight.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Name {
+    first: u64,
+    last: u64,
+    /// 0 for no name.
+    len: u64,
 }
 
-/// Folds length and first bytes, letters in lower case, into an index slot. Setting bit 5 makes letters lower case and maps
-/// other bytes to something; both sides of a comparison are treated alike.
+impl Name {
+    /// `None` for a name that no command can have.
+    #[inline]
+    fn new(name: &[u8]) -> Option<Name> {
+        let len = name.len() as u64;
+        // Each is read with reads of fixed size that overlap; where they do, they agree, so they can be united.
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            return (len <= 16).then_some(Name { first, last: if len > 8 { last } else { 0 }, len });
+        }
+        let first = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
+        } else {
+            let (first, middle, last) = (*name.first()?, name[name.len() / 2], *name.last()?);
+            u64::from(first) | u64::from(middle) << (len / 2 * 8) | u64::from(last) << (len * 8 - 8)
+        };
+        Some(Name { first, last: 0, len })
+    }
+
+    /// Where to look for the name first.
+    #[inline]
+    fn slot(self) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(32) ^ self.len).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - INDEX_SLOTS.ilog2())) as usize
+    }
+}
+
+/// Eight bytes with ASCII letters in lower case and all others as they are.
 #[inline]
-fn slot_of(name: &[u8]) -> usize {
-    let mut word = [0u8; 8];
-    let taken = name.len().min(8);
-    word[..taken].copy_from_slice(&name[..taken]);
-    let folded = (u64::from_le_bytes(word) | 0x2020_2020_2020_2020) ^ (name.len() as u64) << 56;
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - INDEX_SLOTS.ilog2())) as usize
+fn lower_case(bytes: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    let low = bytes & (ONES * 0x7f);
+    // The highest bit of each byte tells, without carries into the next: at least A; above Z; not ASCII.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let above_z = low + ONES * (0x7f - b'Z' as u64);
+    let upper = from_a & !above_z & !bytes & (ONES * 0x80);
+    bytes | upper >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_by_its_name_in_any_case_and_by_no_other() {
+        for command in &COMMANDS.all {
+            let name = command.spec.name.as_bytes();
+            let mut mixed = name.to_ascii_lowercase();
+            mixed[0] = mixed[0].to_ascii_uppercase();
+            for given in [name.to_ascii_lowercase(), name.to_ascii_uppercase(), mixed] {
+                assert_eq!(COMMANDS.find(&given).map(|found| found.id), Some(command.id));
+                let wrong =
+                    [&given[1..], &given[..given.len() - 1], &[&given[..], b"x"].concat()].map(|name| {
+                        COMMANDS.find(name).map(|found| found.spec.name.as_bytes().eq_ignore_ascii_case(name))
+                    });
+                assert!(wrong.iter().all(|found| *found != Some(false)), "{wrong:?}");
+                for at in 0..given.len() {
+                    let mut near = given.clone();
+                    near[at] ^= 0x40;
+                    assert!(COMMANDS.find(&near).is_none(), "{}", near.escape_ascii());
+                }
+            }
+        }
+        assert!(COMMANDS.find(b"").is_none());
+        assert!(COMMANDS.find(&[0; 8]).is_none());
+        assert!(COMMANDS.find(&[b'a'; 17]).is_none());
+    }
+
+    #[test]
+    fn lower_case_is_that_of_ascii() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = [0xff, b'A', 0, b'Z', b'[', b'@', 0x80, 0xc1];
+                bytes[at] = byte;
+                let want = u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()));
+                assert_eq!(lower_case(u64::from_le_bytes(bytes)), want, "byte {byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_stay_different() {
+        let names: Vec<Vec<u8>> = (1..=16)
+            .flat_map(|len| {
+                (0..len).map(move |at| (0..len).map(|i| if i == at { b'x' } else { b'a' }).collect())
+            })
+            .collect();
+        for (first, one) in names.iter().enumerate() {
+            for (second, other) in names.iter().enumerate() {
+                let same = Name::new(one) == Name::new(other);
+                assert_eq!(same, first == second, "{} {}", one.escape_ascii(), other.escape_ascii());
+            }
+        }
+    }
 }

@@ -9,6 +9,8 @@ use crate::client::{Client, ClientFlags, Gates, Sighting, Transaction, WatchedKe
 use crate::keyspace::Keyspace;
 
 const AT_ONCE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::NOT_QUEUED);
+/// What a watched key takes besides its name, which is kept twice: in the client's list and in its shard's (as measured).
+const WATCH_BYTES: usize = 184;
 const QUICK: Flags = Flags::FAST.and(Flags::ALLOW_BUSY);
 
 pub const ROWS: &[CommandSpec] = &[
@@ -105,9 +107,23 @@ fn discard(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+const TOO_MUCH_WATCHED: Failure = Failure::text(
+    "ERR the watched keys of this client would take more memory than client-watch-limit allows",
+);
+
+fn watch_bytes(key: &[u8]) -> usize {
+    WATCH_BYTES + 2 * key.len()
+}
+
 fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.client.transaction.is_some() {
         return Err(Failure::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    // As if none of them were watched yet: who is so near the limit need not be told more exactly.
+    let more: usize = cx.args.iter_from(1).map(watch_bytes).sum();
+    let limit = cx.config().client_watch_limit;
+    if limit > 0 && (cx.client.info.watched_bytes.load(Relaxed) + more) as u64 > limit {
+        return Err(TOO_MUCH_WATCHED);
     }
     let database = cx.client.database;
     for index in 1..cx.args.len() {
@@ -119,8 +135,10 @@ fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
         // Looking reclaims a key whose time has passed, except during a pause; then it stays, and its expiry is old news.
         let live = cx.find(key).is_some();
         let was_expired = !live && cx.partition(key).0.find(key.hash, key.bytes).is_some();
-        let version = cx.locked.shard(key.shard).watched.watch(database, key.bytes);
+        let version =
+            cx.locked.shard(key.shard).watched.watch(database, key.bytes, &cx.client.info.watch_broken);
         cx.client.watched.insert(watched, Sighting { version, was_expired });
+        cx.client.info.watched_bytes.fetch_add(watch_bytes(key.bytes), Relaxed);
     }
     cx.client.info.watched.store(cx.client.watched.len(), Relaxed);
     cx.reply.ok();
@@ -141,14 +159,25 @@ pub fn end_transaction(client: &mut Client) {
     client.info.set_flag(ClientFlags::IN_TRANSACTION, false);
     client.info.queued.store(-1, Relaxed);
     client.info.queued_bytes.store(0, Relaxed);
-    client.info.watched.store(client.watched.len(), Relaxed);
+    if client.watched.is_empty() {
+        forget_watches(client);
+    }
 }
 
 /// Ends all of a client's watches. The caller holds no shard.
 pub fn unwatch_all(keyspace: &Keyspace, client: &mut Client) {
     for (watched, sighting) in client.watched.drain() {
         let key = keyspace.key(&watched.key);
-        keyspace.lock_shard(key.shard).watched.unwatch(watched.database, key.bytes, sighting.version);
+        let mut shard = keyspace.lock_shard(key.shard);
+        let broken = &client.info.watch_broken;
+        shard.watched.unwatch(watched.database, key.bytes, sighting.version, broken);
     }
+    forget_watches(client);
+}
+
+/// Makes what is known of a client's watches agree with there being none. No shard has the client's mark any more.
+fn forget_watches(client: &Client) {
     client.info.watched.store(0, Relaxed);
+    client.info.watched_bytes.store(0, Relaxed);
+    client.info.watch_broken.store(false, Relaxed);
 }

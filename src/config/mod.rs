@@ -103,6 +103,10 @@ config! {
     client_query_buffer_limit: u64,
     /// by class
     client_output_buffer_limit: OutputBufferLimits,
+    /// bytes, 0 for no limit
+    client_watch_limit: u64,
+    /// bytes, 0 for no limit
+    client_subscription_limit: u64,
     /// of all connections
     maxmemory_clients: MemoryOrPercent,
     /// keys, 0 for no limit
@@ -241,7 +245,7 @@ impl Config {
         let mut rows: Vec<(&'static Directive, &'static str)> = Vec::with_capacity(pairs.len());
         for (name, _) in pairs {
             let (directive, spelled) =
-                directives::find(name).ok_or_else(|| SetError::Unknown { name: lossy(name) })?;
+                directives::find(name).ok_or_else(|| SetError::Unknown { name: name.to_vec() })?;
             let rejection = match directive.change {
                 Change::Immutable => Some(Rejection::Immutable),
                 Change::Protected if !protected_allowed => Some(Rejection::Protected),
@@ -294,7 +298,7 @@ pub enum SetError {
     /// There is no such directive.
     Unknown {
         /// as the client wrote it
-        name: String,
+        name: Vec<u8>,
     },
     /// One directive could not be changed, so nothing was.
     Rejected {
@@ -320,12 +324,13 @@ pub enum Rejection {
     NotApplied(String),
 }
 
+/// What the reply to CONFIG SET says before the name that no directive has.
+pub const UNKNOWN_OPTION: &str = "ERR Unknown option or number of arguments for CONFIG SET - '";
+
 impl fmt::Display for SetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SetError::Unknown { name } => {
-                write!(out, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
-            }
+            SetError::Unknown { name } => write!(out, "{UNKNOWN_OPTION}{}'", String::from_utf8_lossy(name)),
             SetError::Rejected { name, rejection } => {
                 write!(out, "ERR CONFIG SET failed (possibly related to argument '{name}') - {rejection}")
             }

@@ -23,7 +23,7 @@ pub struct Prepared {
 }
 
 /// Finds the command and hashes the key of a request.
-#[inline]
+#[inline(always)]
 pub fn prepare(keyspace: &Keyspace, args: Args<'_>) -> Prepared {
     let commands: &'static Commands = &COMMANDS;
     let mut command = commands.find(args.at(0));
@@ -149,6 +149,7 @@ pub fn add_shards(keyspace: &Keyspace, command: &Command, args: Args<'_>, shards
 
 /// Calls the command's function with the locks in place, and records how it went.
 #[allow(clippy::too_many_arguments, reason = "the parts of a context, which borrow from different owners")]
+#[inline(always)]
 pub fn call<'s>(
     state: &mut LoopState<'s>,
     client: &mut Client,

@@ -6,14 +6,18 @@ use super::after::publish_events;
 use super::record;
 use crate::client::Gates;
 use crate::command::{Event, LoopState};
-use crate::keyspace::{SHARDS, expire_shard};
+use crate::keyspace::{SHARDS, expire_shard, sweep_shard};
 use crate::observe::counters::Count;
 
 /// Wheel records that one round handles; about a millisecond's work. What is left waits for the next round, between two sweeps
 /// over the sockets.
 const ROUND_BUDGET: usize = 2000;
+/// Shards that a round without backlog sweeps for stale records. Rounds come every 16 ms, so one loop visits all shards in eight seconds.
+const ROUND_SWEEPS: usize = 2;
 
-/// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn.
+/// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn. A round
+/// that ran out of budget is continued by the next one behind the shard where it stopped, so that no shard waits for another that never
+/// gets done.
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
     if services.gates().has(Gates::LOADING) {
@@ -25,7 +29,11 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     }
     let (keyspace, now_ms) = (&services.keyspace, state.now_ms);
     let (mut budget, mut expired) = (ROUND_BUDGET, 0);
-    for shard in (state.loop_index..SHARDS).step_by(services.identity.loops) {
+    let (first, loops) = (state.loop_index, services.identity.loops);
+    let own_shards = (SHARDS - first.min(SHARDS)).div_ceil(loops);
+    let begin = state.expiry_turn.round;
+    for turn in (begin..own_shards).chain(0..begin) {
+        let shard = first + turn * loops;
         if !keyspace.has_due(shard, now_ms) {
             continue;
         }
@@ -39,6 +47,7 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
             publish_events(state);
         }
         if more {
+            state.expiry_turn.round = (turn + 1) % own_shards;
             break;
         }
     }
@@ -49,6 +58,12 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let backlog = budget == 0;
     if backlog {
         state.count(Count::ExpiredTimeCapReached, 1);
+    } else if own_shards > 0 {
+        for _ in 0..ROUND_SWEEPS {
+            let turn = state.expiry_turn.sweep % own_shards;
+            sweep_shard(keyspace, first + turn * loops);
+            state.expiry_turn.sweep = turn + 1;
+        }
     }
     backlog
 }

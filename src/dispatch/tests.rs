@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::base::clock::Stopwatch;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, ReplyMode};
 use crate::command::{COMMANDS, LoopState};
-use crate::config::{Config, NotifyFlags};
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Reclaimer};
+use crate::config::{Config, NotifyFlags, Permission};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Protocol};
 use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
 
+use super::execute::call;
 use super::{execute, expire_round, forget_client, prepare};
 
 mod every_command;
@@ -316,4 +317,159 @@ fn a_transaction_longer_than_the_input_limit_closes_the_client() {
     it.check(0, "PING", "+QUEUED");
     it.check(0, &format!("SET a {}", "x".repeat(1024)), "");
     assert_eq!(it.clients[0].closing, crate::client::Closing::Now);
+}
+
+#[test]
+fn the_mean_ttl_of_info_is_that_of_the_volatile_keys() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "INFO keyspace", "$12 # Keyspace");
+    for (number, ms) in [100_000, 200_000, 300_001, 400_000].iter().enumerate() {
+        it.check(0, &format!("SET volatile:{number} v PX {ms}"), "+OK");
+        it.check(0, &format!("SET lasting:{number} v"), "+OK");
+    }
+    it.check(0, "SET gone v PX 1", "+OK");
+    it.at_ms(5);
+    it.check(0, "INFO keyspace", "$49 # Keyspace db0:keys=9,expires=5,avg_ttl=249995");
+    it.at_ms(500_000);
+    it.check(0, "INFO keyspace", "$44 # Keyspace db0:keys=9,expires=5,avg_ttl=0");
+}
+
+#[test]
+fn the_mean_ttl_of_many_keys_is_estimated_well() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    for number in 0..20_000 {
+        it.check(0, &format!("SET key:{number} v PX {}", 100_000 + number * 10), "+OK");
+    }
+    let shown = it.ask(0, "INFO keyspace").expect("a reply");
+    let mean_ms = shown.rsplit('=').next().and_then(|number| number.parse::<i64>().ok()).expect("a mean");
+    // 4,096 samples of a spread of 200 s: one second is the standard error.
+    assert!((190_000..210_000).contains(&mean_ms), "{shown}");
+}
+
+#[test]
+fn debug_sleep_reaches_every_loop_but_its_own() {
+    let services = services(3, |config| config.enable_debug_command = Permission::Yes);
+    let mut it = Loop::new(&services, 1, 1);
+    it.check(0, "DEBUG SLEEP 0.002", "+OK");
+    for loop_index in 0..3 {
+        let mut messages = Vec::new();
+        services.clients.mailbox(loop_index).take(&mut messages);
+        match messages[..] {
+            [] => assert_eq!(loop_index, 1),
+            [Message::Sleep { until_us }] => assert_eq!(until_us, START_MS * 1000 + 2000),
+            _ => panic!("{messages:?}"),
+        }
+    }
+}
+
+#[test]
+fn keys_goes_through_a_large_shard_in_bites_and_inside_exec() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    // One hash tag: all keys are in one shard.
+    (0..3000).for_each(|number| it.check(0, &format!("SET {{t}}{number} v"), "+OK"));
+    assert!(it.ask(0, "KEYS *").is_some_and(|shown| shown.starts_with("*3000 ")));
+    assert!(it.ask(0, "KEYS *7").is_some_and(|shown| shown.starts_with("*300 ")));
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "KEYS *7", "+QUEUED");
+    assert!(it.ask(0, "EXEC").is_some_and(|shown| shown.starts_with("*1 *300 ")));
+}
+
+#[test]
+fn lcs_holds_no_lock_while_it_compares() {
+    let services = services(2, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "MSET {t}a ohmytext {t}b mynewtext", "+OK");
+    it.check(0, "LCS {t}a {t}b", "$6 mytext");
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "LCS {t}a {t}b LEN", "+QUEUED");
+    it.check(0, "APPEND {t}a x", "+QUEUED");
+    it.check(0, "EXEC", "*2 :6 :9");
+    let keyspace = &services.keyspace;
+    let args = [&b"LCS"[..], b"{t}a", b"{t}b"].concat();
+    let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
+    let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
+    let command = COMMANDS.find(b"lcs").expect("a command");
+    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    assert_eq!(show(&out), "$6 mytext");
+    assert!(locked.is_empty());
+}
+
+#[test]
+fn watches_and_subscriptions_count_in_a_clients_memory_and_have_limits() {
+    let services = services(1, |config| {
+        (config.client_watch_limit, config.client_subscription_limit) = (10_000, 10_000);
+    });
+    let mut it = Loop::new(&services, 0, 1);
+    let empty = it.clients[0].info.memory_bytes();
+    let long = "k".repeat(4000);
+    it.check(0, &format!("WATCH {long}"), "+OK");
+    assert!(it.clients[0].info.memory_bytes() >= empty + 8000);
+    let refused =
+        "-ERR the watched keys of this client would take more memory than client-watch-limit allows";
+    it.check(0, &format!("WATCH a {long}x"), refused);
+    assert_eq!(it.clients[0].watched.len(), 1, "all of a request, or nothing");
+    for end in ["UNWATCH", "RESET"] {
+        assert!(it.ask(0, end).is_some());
+        assert_eq!(it.clients[0].info.memory_bytes(), empty);
+        it.check(0, &format!("WATCH a {long}"), "+OK");
+    }
+    it.check(0, "MULTI", "+OK");
+    it.check(0, "EXEC", "*0");
+    assert_eq!(it.clients[0].info.memory_bytes(), empty);
+
+    for kind in ["SUBSCRIBE", "PSUBSCRIBE", "SUBSCRIBE"] {
+        assert!(it.ask(0, &format!("{kind} {long}")).is_some_and(|reply| !reply.starts_with('-')), "{kind}");
+    }
+    assert!(it.clients[0].info.memory_bytes() > empty + 8000);
+    it.check(
+        0,
+        &format!("SSUBSCRIBE {long}"),
+        "-ERR the subscriptions of this client would take more memory than client-subscription-limit allows",
+    );
+    for end in [format!("PUNSUBSCRIBE {long}"), format!("SSUBSCRIBE {long}"), "RESET".to_owned()] {
+        assert!(it.ask(0, &end).is_some_and(|reply| !reply.starts_with('-')), "{end}");
+    }
+    assert_eq!(it.clients[0].info.memory_bytes(), empty);
+}
+
+#[test]
+fn under_more_expiry_than_the_budget_each_shard_has_its_turn() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    let shard = |tag: &str| services.keyspace.key(tag.as_bytes()).shard;
+    let (low, high) = if shard("{a}") < shard("{b}") { ("{a}", "{b}") } else { ("{b}", "{a}") };
+    let fill = |it: &mut Loop<'_>, tag: &str, keys: usize| {
+        (0..keys).for_each(|number| it.check(0, &format!("SET {tag}{number} v PX 20"), "+OK"));
+    };
+    fill(&mut it, high, 100);
+    // What comes due in the low shard before each round is more than a round can do.
+    for round in 0..4 {
+        fill(&mut it, low, 3000);
+        it.at_ms(100 * (round + 1));
+        assert!(expire_round(&mut it.state));
+    }
+    assert_eq!(services.keyspace.lock_shard(shard(high)).partition(0).len(), 0);
+}
+
+#[test]
+fn stale_records_are_swept_in_shards_where_nothing_is_due() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    let records = || -> usize {
+        (0..SHARDS).map(|shard| services.keyspace.lock_shard(shard).partition(0).records()).sum()
+    };
+    // Each key is deleted when it has a record an hour ahead.
+    for number in 0..2000 {
+        it.check(0, &format!("SET {{t}}{number} v EX {}", 3600 + number % 100), "+OK");
+        it.check(0, &format!("DEL {{t}}{number}"), ":1");
+    }
+    assert_eq!(records(), 2000);
+    for _ in 0..SHARDS * 4 {
+        assert!(!expire_round(&mut it.state));
+    }
+    assert!(records() <= 64, "{} stale records are left", records());
 }

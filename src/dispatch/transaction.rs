@@ -92,7 +92,7 @@ fn watched_unchanged(state: &LoopState<'_>, client: &mut Client, locked: &mut Lo
         let found = partition.find(key.hash, key.bytes);
         let expired = found.is_some_and(|position| partition.entry(position).is_expired(state.now_ms));
         let table = &mut locked.shard(key.shard).watched;
-        let same = table.unwatch(watched.database, key.bytes, sighting.version);
+        let same = table.unwatch(watched.database, key.bytes, sighting.version, &client.info.watch_broken);
         unchanged &= same && (!expired || sighting.was_expired);
     }
     unchanged

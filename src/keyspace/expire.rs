@@ -40,6 +40,21 @@ pub fn expire_shard(
     *budget == 0
 }
 
+/// Where an event loop's next round of expiry and its next sweep begin, counted in its own shards.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpiryTurn {
+    pub round: usize,
+    pub sweep: usize,
+}
+
+/// Drops stale records from one slot of each wheel of a shard that has too many. A round does that, too, but only where something is due.
+pub fn sweep_shard(keyspace: &Keyspace, shard: usize) {
+    let mut guard = keyspace.lock_shard(shard);
+    for database in 0..keyspace.databases() {
+        guard.partition_mut(database).sweep_stale_records();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +77,24 @@ mod tests {
         assert!(!expire_shard(&keyspace, key.shard, start_ms + 5_000, &mut budget, |_, _| expired += 1));
         assert_eq!(expired, 1);
         assert!(!keyspace.has_due(key.shard, start_ms + 5_000 + TICK_MS));
+    }
+
+    #[test]
+    fn all_keys_of_one_deadline_expire_while_their_table_shrinks() {
+        let start_ms = 1_790_000_000_000;
+        for seed in 0..50 {
+            let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(seed), Reclaimer::inline(), start_ms);
+            let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: start_ms };
+            for number in 0..500 {
+                let name = format!("sess:{number}");
+                let key = keyspace.key(name.as_bytes());
+                let mut entry = Entry::new(key.bytes, b"v");
+                entry.view_mut().set_expire_at_ms(Some(start_ms + 20));
+                keyspace.lock_shard(0).partition_mut(0).insert(site, key.hash, entry);
+            }
+            let (mut budget, mut expired) = (usize::MAX, 0);
+            expire_shard(&keyspace, 0, start_ms + 100, &mut budget, |_, _| expired += 1);
+            assert_eq!(expired, 500, "seed {seed}");
+        }
     }
 }

@@ -41,11 +41,15 @@ impl KeyHasher {
                 hasher.write(key);
                 hasher.finish()
             }
-            KeyHasher::Siphash(state) => {
-                let mut hasher = state.build_hasher();
-                hasher.write(key);
-                hasher.finish()
-            }
+            KeyHasher::Siphash(state) => siphash(state, key),
         }
     }
+}
+
+/// Apart from [`KeyHasher::hash`], which would have to save more registers if this were a part of it.
+#[inline(never)]
+fn siphash(state: &std::hash::RandomState, key: &[u8]) -> u64 {
+    let mut hasher = state.build_hasher();
+    hasher.write(key);
+    hasher.finish()
 }

@@ -29,13 +29,13 @@ use parking_lot::{Mutex, MutexGuard};
 pub use capture::Removed;
 pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
-pub use expire::expire_shard;
+pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use locked::{Locked, ShardSet};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
-pub use table::{GRANULE_BITS, Position, Table, prefetch as prefetch_line};
+pub use table::{GRANULE_BITS, Position, Table, granule as granule_of, prefetch as prefetch_line};
 pub use visit::ShardVisit;
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
@@ -254,7 +254,8 @@ impl Keyspace {
     /// Brings a shard's lock and one of its partitions closer.
     #[inline]
     pub fn prefetch_shard(&self, database: usize, shard: usize) {
-        table::prefetch(std::ptr::from_ref(&self.cells[shard]).addr());
+        // The lock is written, and was perhaps last written by another loop.
+        table::prefetch_to_write(std::ptr::from_ref(&self.cells[shard]).addr());
         table::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
     }
 

@@ -14,6 +14,10 @@ use super::wheel::{Record, TICK_MS, Wheel};
 const STALE_FACTOR: usize = 2;
 const STALE_SLACK: usize = 64;
 
+/// An entry of more than this is not copied only because its deadline moves while a snapshot has yet to see it. The snapshot then has the
+/// new deadline; the write log, which has the move too, makes that right.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
+
 /// See the module's text. One cache line, because every request touches it.
 #[derive(Default)]
 #[repr(align(64))]
@@ -155,6 +159,13 @@ impl Partition {
         });
     }
 
+    /// How coarsely the write log knows the deadline of the entry at `position`, for what is recorded from now on: exactly, if the present
+    /// increment knows nothing of it.
+    pub fn known_coarseness(&self, site: Site<'_>, position: Position) -> u32 {
+        let entry = self.entry(position);
+        if entry.stamp() == site.epoch() { entry.logged_coarseness() } else { 0 }
+    }
+
     /// Sets or removes the deadline of the entry at `position`. `coarseness` is what the write log then knows of it
     /// ([`EntryRef::logged_coarseness`]).
     #[inline]
@@ -167,11 +178,16 @@ impl Partition {
         coarseness: u32,
     ) {
         let mut entry = self.table.entry_mut(position);
-        entry.set_logged_coarseness(coarseness);
         let before = entry.view().expire_at_ms();
         if before == at {
+            entry.set_logged_coarseness(coarseness);
             return;
         }
+        if entry.view().stamp() != site.epoch() && entry.view().block_bytes() <= COPIED_BYTES_MAX {
+            self.replace(site, position, |old| old.copy_as(old.key()));
+            entry = self.table.entry_mut(position);
+        }
+        entry.set_logged_coarseness(coarseness);
         entry.set_expire_at_ms(at);
         self.volatile -= usize::from(before.is_some());
         if let Some(at) = at {
@@ -199,7 +215,10 @@ impl Partition {
     pub fn next_due(&mut self, site: Site<'_>, budget: &mut usize) -> Due {
         let Some(wheel) = &mut self.wheel else { return Due::Nothing };
         let Some(record) = wheel.pop_due(site.tick_reached(), budget) else { return Due::Nothing };
-        let found = self.table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick);
+        // Of several keys with one home and one tick, each record must find its own: after the next resize they have different homes.
+        let found = self.table.find_by_prefix(record.prefix, |entry| {
+            entry.filed_tick() == record.tick && site.hash(entry.key()) >> 32 == u64::from(record.prefix)
+        });
         let Some(position) = found else { return Due::Handled };
         let mut entry = self.table.entry_mut(position);
         entry.set_filed_tick(0);
@@ -231,10 +250,9 @@ impl Partition {
             return;
         }
         let table = &self.table;
-        wheel.sweep(self.swept, |record| {
+        self.swept = wheel.sweep(self.swept, |record| {
             table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick).is_some()
         });
-        self.swept = (self.swept + 1) % Wheel::SWEEP_STEPS;
     }
 
     /// Takes everything out, leaving an empty partition.

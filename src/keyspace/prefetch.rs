@@ -9,6 +9,7 @@
 //!        array address / 16     table::encode_slots
 //! ```
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -26,14 +27,19 @@ pub struct Prefetcher {
     hints: Box<[AtomicU64]>,
     shards: usize,
     epoch: AtomicU64,
-    readers: Box<[AtomicU64]>,
+    readers: Box<[Reader]>,
     retired: Mutex<Vec<(u64, Words)>>,
 }
+
+/// What a reader announces: the epoch at which it entered, or [`QUIET`]. It is written twice in each sweep of an event loop, so readers
+/// have cache lines of their own.
+#[repr(align(128))]
+struct Reader(AtomicU64);
 
 /// A place to look at in the second stage: a home slot and how many slots lie behind it in its array.
 #[derive(Clone, Copy)]
 pub struct Ahead {
-    slot: *const AtomicU64,
+    slot: NonNull<AtomicU64>,
     behind: usize,
 }
 
@@ -45,7 +51,7 @@ impl Prefetcher {
             hints: zeros(databases * shards),
             shards,
             epoch: AtomicU64::new(0),
-            readers: (0..readers).map(|_| AtomicU64::new(QUIET)).collect(),
+            readers: (0..readers).map(|_| Reader(AtomicU64::new(QUIET))).collect(),
             retired: Mutex::new(Vec::new()),
         }
     }
@@ -69,18 +75,18 @@ impl Prefetcher {
 
     /// Frees the arrays that no reader can hold any more.
     pub fn release(&self) {
-        let oldest = self.readers.iter().map(|reader| reader.load(Ordering::SeqCst)).min().unwrap_or(QUIET);
+        let oldest = self.readers.iter().map(|reader| reader.0.load(Ordering::SeqCst)).min().unwrap_or(QUIET);
         self.retired.lock().retain(|(epoch, _)| *epoch > oldest);
     }
 
     /// A reader starts a batch: arrays that were retired before are no longer in its hands.
     pub fn enter(&self, reader: usize) {
-        self.readers[reader].store(self.epoch.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.readers[reader].0.store(self.epoch.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// A reader goes to sleep, holding nothing.
     pub fn leave(&self, reader: usize) {
-        self.readers[reader].store(QUIET, Ordering::SeqCst);
+        self.readers[reader].0.store(QUIET, Ordering::SeqCst);
     }
 
     /// First stage: brings the home slot of a key closer. The result is for [`Prefetcher::entry_ahead`] in the same
@@ -92,10 +98,10 @@ impl Prefetcher {
             return None;
         }
         let slots = table::decode_slots(hint & 0xff);
-        let start = std::ptr::with_exposed_provenance::<AtomicU64>((hint >> 8 << 4) as usize);
+        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint >> 8 << 4) as usize);
         let home = table::home(hash, slots);
-        let slot = start.wrapping_add(home);
-        table::prefetch(slot.addr());
+        let slot = NonNull::new(start.wrapping_add(home))?;
+        table::prefetch(slot.addr().get());
         Some(Ahead { slot, behind: slots - 1 - home })
     }
 
@@ -105,7 +111,7 @@ impl Prefetcher {
         for distance in 0..=ahead.behind.min(PROBES) {
             // SAFETY: the array was named by a hint that was read after `enter`, so `retire` keeps it until this reader enters
             // again; the slot lies inside it; words are atomics, so reading one while its shard changes is no race.
-            let word = unsafe { (*ahead.slot.add(distance)).load(Ordering::Relaxed) };
+            let word = unsafe { ahead.slot.add(distance).as_ref().load(Ordering::Relaxed) };
             match table::probe(word, hash, distance as u64) {
                 Probe::Match(address) => {
                     for line in 0..lines {

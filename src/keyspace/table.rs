@@ -38,8 +38,9 @@ fn words_with_slots(slots: usize) -> Words {
     (0..slots).map(|_| AtomicU64::new(0)).collect()
 }
 
+/// The place of a key in the order of hashes: the top bits of its keyed hash.
 #[inline]
-fn granule(hash: u64) -> u64 {
+pub fn granule(hash: u64) -> u64 {
     hash >> (64 - GRANULE_BITS)
 }
 
@@ -492,6 +493,19 @@ pub fn prefetch(address: usize) {
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch(std::ptr::without_provenance::<i8>(address), _MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// [`prefetch`] of a line that this thread is going to write: it comes without the copies that other processors have of it, which the
+/// write would have to wait for. Processors without the instruction skip it.
+#[inline]
+pub fn prefetch_to_write(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;

@@ -2,8 +2,7 @@
 //!
 //! [`Keyspace::cut`] begins a new epoch while all shards are locked, which takes microseconds. After that visitors walk the shards in
 //! small bites; each entry with an old stamp is shown once and stamped. What was replaced or removed before a visitor came is in the
-//! shard's captured queue ([`super::capture`]) and is shown from there. A deadline that was moved after the cut is shown as it is when the
-//! visitor comes: the write log has the move as well, with an absolute time, so applying it again changes nothing.
+//! shard's captured queue ([`super::capture`]) and is shown from there.
 //!
 //! Growing tables do not disturb a walk, because it goes in hash order. SWAPDB starts the walk of the shard anew; entries that
 //! were shown carry the stamp and are passed over.
@@ -206,7 +205,7 @@ mod tests {
     const KEYS: u64 = 400;
 
     /// What each database holds.
-    type Contents = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
+    type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
 
     struct World {
         keyspace: Keyspace,
@@ -247,17 +246,27 @@ mod tests {
                         Some(position) => partition.set_value(site, position, &value),
                         None => drop(partition.insert(site, hash, Entry::new(name, &value))),
                     }
-                    contents.insert((database, name.to_vec()), value);
+                    let at_ms = found.and_then(|position| partition.entry(position).expire_at_ms());
+                    contents.insert((database, name.to_vec()), (value, at_ms));
                 }),
                 500..700 => self.with_key(database, number, |partition, site, _, found, name, contents| {
                     let Some(position) = found else { return };
                     let length = partition.entry(position).value().len() + 3;
                     let mut entry = partition.edit_value(site, position, length);
                     entry.value_mut()[length - 3..].copy_from_slice(b"abc");
-                    let value = entry.view().value().to_vec();
-                    contents.insert((database, name.to_vec()), value);
+                    let after = (entry.view().value().to_vec(), entry.view().expire_at_ms());
+                    contents.insert((database, name.to_vec()), after);
                 }),
-                700..990 => self.with_key(database, number, |partition, site, _, found, name, contents| {
+                700..800 => {
+                    let at_ms = (value.len() > 50).then(|| NOW_MS + 1000 + value.len() as i64);
+                    self.with_key(database, number, |partition, site, hash, found, name, contents| {
+                        let Some(position) = found else { return };
+                        partition.set_expire_at_ms(site, position, hash, at_ms, 0);
+                        let value = partition.entry(position).value().to_vec();
+                        contents.insert((database, name.to_vec()), (value, at_ms));
+                    });
+                }
+                800..990 => self.with_key(database, number, |partition, site, _, found, name, contents| {
                     let Some(position) = found else { return };
                     drop(partition.remove(site, position));
                     contents.remove(&(database, name.to_vec()));
@@ -309,7 +318,8 @@ mod tests {
         fn snapshot(&mut self) -> Contents {
             let mut seen = Contents::new();
             fn note(seen: &mut Contents, database: usize, entry: EntryRef<'_>) -> bool {
-                let before = seen.insert((database, entry.key().to_vec()), entry.value().to_vec());
+                let before = seen
+                    .insert((database, entry.key().to_vec()), (entry.value().to_vec(), entry.expire_at_ms()));
                 assert!(before.is_none(), "an entry is shown once");
                 seen.len().is_multiple_of(3)
             }

@@ -1,6 +1,11 @@
 //! Versions of watched keys. Only keys that some client watches have a version; a change of any other key costs one test.
+//!
+//! Whether a transaction may run is decided by versions, under the locks of its shards. Each watcher has a mark besides, one for all the keys
+//! that it watches, which a change of any of them sets: others may read it at any time, without a lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A key of some database.
 #[derive(PartialEq, Eq, Hash)]
@@ -10,8 +15,18 @@ struct WatchedKey {
 }
 
 struct Watched {
-    watchers: usize,
+    /// One for each watcher.
+    marks: Vec<Arc<AtomicBool>>,
     version: u64,
+}
+
+impl Watched {
+    fn change(&mut self, version: u64) {
+        self.version = version;
+        for mark in &self.marks {
+            mark.store(true, Relaxed);
+        }
+    }
 }
 
 /// The version of a watched key at one moment; equal versions mean that the key was not changed between.
@@ -26,23 +41,31 @@ pub struct WatchTable {
 }
 
 impl WatchTable {
-    /// Adds a watcher and gives the key's present version.
-    pub fn watch(&mut self, database: usize, key: &[u8]) -> WatchedVersion {
+    /// Adds a watcher, whose mark a change will set, and gives the key's present version.
+    pub fn watch(&mut self, database: usize, key: &[u8], mark: &Arc<AtomicBool>) -> WatchedVersion {
         let keys = self.keys.get_or_insert_default();
         let id = WatchedKey { database, key: key.into() };
-        let watched = keys.entry(id).or_insert(Watched { watchers: 0, version: self.last_version });
-        watched.watchers += 1;
+        let watched = keys.entry(id).or_insert(Watched { marks: Vec::new(), version: self.last_version });
+        watched.marks.push(Arc::clone(mark));
         watched.version
     }
 
     /// Removes a watcher; says whether the key still has `version`.
-    pub fn unwatch(&mut self, database: usize, key: &[u8], version: WatchedVersion) -> bool {
+    pub fn unwatch(
+        &mut self,
+        database: usize,
+        key: &[u8],
+        version: WatchedVersion,
+        mark: &Arc<AtomicBool>,
+    ) -> bool {
         let Some(keys) = &mut self.keys else { return false };
         let id = WatchedKey { database, key: key.into() };
         let Some(watched) = keys.get_mut(&id) else { return false };
         let unchanged = watched.version == version;
-        watched.watchers -= 1;
-        if watched.watchers == 0 {
+        if let Some(index) = watched.marks.iter().position(|held| Arc::ptr_eq(held, mark)) {
+            watched.marks.swap_remove(index);
+        }
+        if watched.marks.is_empty() {
             keys.remove(&id);
             if keys.is_empty() {
                 self.keys = None;
@@ -64,7 +87,7 @@ impl WatchTable {
         if let Some(keys) = &mut self.keys {
             self.last_version += 1;
             if let Some(watched) = keys.get_mut(&WatchedKey { database, key: key.into() }) {
-                watched.version = self.last_version;
+                watched.change(self.last_version);
             }
         }
     }
@@ -75,7 +98,7 @@ impl WatchTable {
             self.last_version += 1;
             for (id, watched) in keys.iter_mut() {
                 if id.database == database && applies(&id.key) {
-                    watched.version = self.last_version;
+                    watched.change(self.last_version);
                 }
             }
         }
@@ -96,27 +119,47 @@ impl WatchTable {
 mod tests {
     use super::*;
 
+    fn mark() -> Arc<AtomicBool> {
+        Arc::default()
+    }
+
     #[test]
     fn a_touch_is_seen_by_all_watchers_and_only_of_that_key() {
         let mut table = WatchTable::default();
-        let (a, a_again, b) = (table.watch(0, b"a"), table.watch(0, b"a"), table.watch(0, b"b"));
+        let (first, second, other) = (mark(), mark(), mark());
+        let (a, a_again) = (table.watch(0, b"a", &first), table.watch(0, b"a", &second));
+        let b = table.watch(0, b"b", &other);
         table.touch(0, b"a");
         table.touch(1, b"b");
         assert!(table.is_unchanged(0, b"b", b));
-        assert!(!table.unwatch(0, b"a", a) && !table.unwatch(0, b"a", a_again) && table.unwatch(0, b"b", b));
+        assert_eq!([&first, &second, &other].map(|mark| mark.load(Relaxed)), [true, true, false]);
+        assert!(!table.unwatch(0, b"a", a, &first) && !table.unwatch(0, b"a", a_again, &second));
+        assert!(table.unwatch(0, b"b", b, &other));
         assert!(table.is_empty());
     }
 
     #[test]
     fn a_version_never_comes_back_after_everybody_stopped_watching() {
         let mut table = WatchTable::default();
-        let first = table.watch(0, b"a");
-        let keep = table.watch(0, b"other");
+        let mark = mark();
+        let first = table.watch(0, b"a", &mark);
+        let keep = table.watch(0, b"other", &mark);
         table.touch(0, b"a");
-        table.unwatch(0, b"a", first);
+        table.unwatch(0, b"a", first, &mark);
         assert!(!table.is_unchanged(0, b"a", first));
-        let second = table.watch(0, b"a");
+        let second = table.watch(0, b"a", &mark);
         assert_ne!(first, second);
         assert!(table.is_unchanged(0, b"other", keep));
+    }
+
+    #[test]
+    fn a_watcher_that_left_is_not_marked() {
+        let mut table = WatchTable::default();
+        let (leaver, stayer) = (mark(), mark());
+        let version = table.watch(0, b"a", &leaver);
+        table.watch(0, b"a", &stayer);
+        assert!(table.unwatch(0, b"a", version, &leaver));
+        table.touch_all(0, |_| true);
+        assert_eq!([&leaver, &stayer].map(|mark| mark.load(Relaxed)), [false, true]);
     }
 }

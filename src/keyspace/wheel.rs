@@ -144,9 +144,12 @@ impl Wheel {
         }
     }
 
-    /// Drops the records of one slot (of `LEVELS * SLOTS`, counted by `step`) that `keep` does not want.
-    pub fn sweep(&mut self, step: usize, keep: impl Fn(Record) -> bool) {
-        let (level, slot) = (step / SLOTS % LEVELS, step % SLOTS);
+    /// Drops the records of one slot that `keep` does not want: of the first slot in use from `step` on (slots are counted level by level).
+    /// Gives the step to go on with.
+    pub fn sweep(&mut self, step: usize, keep: impl Fn(Record) -> bool) -> usize {
+        let in_use = |step: &usize| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1;
+        let Some(step) = (step..Self::SWEEP_STEPS).find(in_use) else { return 0 };
+        let (level, slot) = (step / SLOTS, step % SLOTS);
         let mut old = self.slots[level][slot].take();
         while let Some(mut chunk) = old {
             for record in &chunk.records[..chunk.len] {
@@ -161,10 +164,10 @@ impl Wheel {
         if self.slots[level][slot].is_none() {
             self.occupied[level] &= !(1 << slot);
         }
+        (step + 1) % Self::SWEEP_STEPS
     }
 
-    /// Steps that a full round of [`Wheel::sweep`] takes.
-    pub const SWEEP_STEPS: usize = LEVELS * SLOTS;
+    const SWEEP_STEPS: usize = LEVELS * SLOTS;
 }
 
 impl Drop for Wheel {
@@ -271,9 +274,13 @@ mod tests {
         for i in 0..10_000 {
             wheel.file(Record { prefix: i, tick: 1 + i * 3 });
         }
-        for step in 0..Wheel::SWEEP_STEPS {
-            wheel.sweep(step, |record| record.prefix % 2 == 0);
+        let in_use: u32 = wheel.occupied.iter().map(|slots| slots.count_ones()).sum();
+        let mut step = 0;
+        for _ in 0..in_use {
+            step = wheel.sweep(step, |record| record.prefix % 2 == 0);
         }
+        assert_eq!(wheel.len(), 5000);
+        assert_eq!(wheel.sweep(step, |_| false), 0, "that was the last slot in use");
         assert_eq!(wheel.len(), 5000);
         assert_eq!(due(&mut wheel, 40_000).len(), 5000);
     }

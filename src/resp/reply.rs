@@ -86,7 +86,7 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + 16);
+        self.out.reserve(bytes.len() + 2 * LINE_BYTES);
         self.number_line(b'$', bytes.len() as i64);
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -189,13 +189,44 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn number_line(&mut self, kind: u8, value: i64) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(value).as_bytes();
-        self.out.reserve(digits.len() + 3);
-        self.out.push(kind);
-        self.out.extend_from_slice(digits);
-        self.out.extend_from_slice(b"\r\n");
+        let Ok(short @ 0..=9999) = usize::try_from(value) else { return self.long_number_line(kind, value) };
+        // A copy of fixed size and a cut are two stores; a copy of as many bytes as there are would be a call.
+        let (line, len) = short_line(kind, short);
+        let end = self.out.len() + len;
+        self.out.extend_from_slice(&line);
+        self.out.truncate(end);
     }
+
+    #[inline(never)]
+    fn long_number_line(&mut self, kind: u8, value: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.line(kind, digits.format(value).as_bytes());
+    }
+}
+
+/// Room for a [`short_line`].
+const LINE_BYTES: usize = 8;
+
+/// The digits of 0 to 99.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
+
+/// A line that says a number below 10,000, and its length: nearly all lengths and counts. Put together in one register.
+#[inline]
+fn short_line(kind: u8, value: usize) -> ([u8; LINE_BYTES], usize) {
+    let pair = |value: usize| u64::from(u16::from_le_bytes(PAIRS[value % 100]));
+    let line_end = u64::from(u16::from_le_bytes(*b"\r\n"));
+    let four = pair(value / 100) | pair(value % 100) << 16 | line_end << 32;
+    let leading_zeros = usize::from(value < 10) + usize::from(value < 100) + usize::from(value < 1000);
+    let line = four >> (8 * leading_zeros) << 8 | u64::from(kind);
+    (line.to_le_bytes(), 7 - leading_zeros)
 }
 
 #[cfg(test)]
@@ -227,6 +258,16 @@ mod tests {
         assert_eq!(both(|r| r.verbatim("txt", "hi")), pair("$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"));
         assert_eq!(both(|r| r.bulk(b"")), pair("$0\r\n\r\n", "$0\r\n\r\n"));
         assert_eq!(both(|r| r.integer(-7)), pair(":-7\r\n", ":-7\r\n"));
+    }
+
+    #[test]
+    fn lengths_are_written_as_decimal_numbers() {
+        for value in (0..10_100).chain([99_999, 100_000, 1 << 40]) {
+            let mut out = b"before".to_vec();
+            Reply::new(&mut out, Protocol::Resp2).integer(value);
+            assert_eq!(String::from_utf8_lossy(&out), format!("before:{value}\r\n"));
+        }
+        assert_eq!(both(|r| r.integer(-1)), pair(":-1\r\n", ":-1\r\n"));
     }
 
     #[test]

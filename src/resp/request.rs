@@ -155,6 +155,19 @@ impl Parser {
         limits: &Limits,
         ranges: &mut Vec<ArgRange>,
     ) -> Result<Step, ParseError> {
+        if self.arguments_left == 0 && self.short_request(input, limits, ranges) {
+            return Ok(Step::Request);
+        }
+        self.any_request(input, limits, ranges)
+    }
+
+    /// [`Parser::advance`], whatever comes.
+    fn any_request(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        ranges: &mut Vec<ArgRange>,
+    ) -> Result<Step, ParseError> {
         if self.arguments_left == 0 {
             match input.get(self.at) {
                 None => return Ok(Step::Incomplete),
@@ -189,6 +202,44 @@ impl Parser {
         }
     }
 
+    /// Takes a whole request as nearly all are: less than ten arguments, a name of less than ten bytes, short length lines. Anything
+    /// else, right or wrong, is left as it was, and the answer is false; since such a request is short or incomplete in its first few
+    /// arguments, reading those again costs little.
+    #[inline]
+    fn short_request(&mut self, input: &[u8], limits: &Limits, ranges: &mut Vec<ArgRange>) -> bool {
+        // The head and the first length line, `*N` and `$N`, are one word. Line feeds are not looked at: see `length_line`.
+        const MASK: u64 = u64::from_le_bytes([0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0]);
+        let Some(head) = input.get(self.at..).and_then(<[u8]>::first_chunk) else { return false };
+        let word = u64::from_le_bytes(*head);
+        if word & MASK != u64::from_le_bytes(*b"*\0\r\0$\0\r\0") {
+            return false;
+        }
+        let (count, name) = (((word >> 8) as u8).wrapping_sub(b'0'), ((word >> 40) as u8).wrapping_sub(b'0'));
+        let start = self.at + head.len();
+        let mut at = start + usize::from(name) + 2;
+        let tight = limits.multibulk_len_max < 10 || limits.bulk_len_max < SHORT_LENGTH_MAX;
+        if !(1..=9).contains(&count) || name > 9 || at > input.len() || tight {
+            return false;
+        }
+        let first = ranges.len();
+        ranges.push(ArgRange { start: start as u32, len: u32::from(name) });
+        for _ in 1..count {
+            let argument = match input.get(at) {
+                Some(b'$') => short_length(input, at + 1),
+                _ => None,
+            };
+            let Some((len, start)) = argument.filter(|(len, start)| start + *len as usize + 2 <= input.len())
+            else {
+                ranges.truncate(first);
+                return false;
+            };
+            ranges.push(ArgRange { start: start as u32, len });
+            at = start + len as usize + 2;
+        }
+        self.at = at;
+        true
+    }
+
     /// Takes as many arguments as have a short length line and are whole; stops, without an opinion, at any other.
     #[inline]
     fn short_arguments(&mut self, input: &[u8], limits: &Limits, ranges: &mut Vec<ArgRange>) {
@@ -196,10 +247,10 @@ impl Parser {
         while left > 0 && input.get(at) == Some(&b'$') {
             let Some((len, start)) = short_length(input, at + 1) else { break };
             let end = start + len as usize + 2;
-            if len as u64 > limits.bulk_len_max || end > input.len() {
+            if u64::from(len) > limits.bulk_len_max || end > input.len() {
                 break;
             }
-            ranges.push(ArgRange { start: start as u32, len: len as u32 });
+            ranges.push(ArgRange { start: start as u32, len });
             at = end;
             left -= 1;
         }
@@ -286,8 +337,8 @@ fn length_line(
     too_long: ParseError,
     invalid: ParseError,
 ) -> Result<Option<(i64, usize)>, ParseError> {
-    if let Some(short) = short_length(input, start) {
-        return Ok(Some(short));
+    if let Some((value, end)) = short_length(input, start) {
+        return Ok(Some((i64::from(value), end)));
     }
     let rest = &input[start..];
     match find_end(b'\r', rest) {
@@ -301,23 +352,29 @@ fn length_line(
     }
 }
 
-/// Nearly all length lines are one to six digits with more input behind them: those are read in one pass. Anything else, right or
-/// wrong, is left to the caller's slow way.
+/// The largest value that [`short_length`] gives.
+const SHORT_LENGTH_MAX: u64 = 999_999;
+
+/// Nearly all length lines are one to six digits with more input behind them: those are read in one pass, to the value and the index
+/// behind the line. Anything else, right or wrong, is left to the caller's slow way.
 #[inline(always)]
-fn short_length(input: &[u8], start: usize) -> Option<(i64, usize)> {
-    let head: &[u8; 8] = input.get(start..start + 8)?.try_into().ok()?;
+fn short_length(input: &[u8], start: usize) -> Option<(u32, usize)> {
+    let head: &[u8; 8] = input.get(start..)?.first_chunk()?;
     let first = head[0].wrapping_sub(b'0');
     if head[1] == b'\r' {
-        return (first <= 9).then_some((i64::from(first), start + 3));
+        return (first <= 9).then_some((u32::from(first), start + 3));
     }
     if !(1..=9).contains(&first) {
         return None;
     }
     let mut value = u32::from(first);
-    for (index, byte) in head.iter().enumerate().take(7).skip(1) {
+    for (index, byte) in head[1..7].iter().enumerate() {
+        if *byte == b'\r' {
+            return Some((value, start + index + 3));
+        }
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return (*byte == b'\r').then_some((i64::from(value), start + index + 2));
+            return None;
         }
         value = value * 10 + u32::from(digit);
     }
@@ -393,6 +450,31 @@ mod tests {
             }
             let args: Vec<_> = Args::new(input, &ranges).iter_from(0).collect();
             assert_eq!((count, args.len(), args[2], args[3]), (2, 4, &b"0123\r\n6789"[..], &b"PING"[..]));
+        }
+    }
+
+    /// What a stream holds, whether it comes at once or byte by byte. The short ways are for what is there as a whole; so this compares
+    /// them with the long ones, for each byte that a head can have.
+    #[test]
+    fn each_byte_in_a_head_means_the_same_however_it_arrives() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nPING\r\n";
+        let parse = |input: &[u8], step: usize| {
+            let (mut parser, mut found, mut ranges) = (Parser::default(), Vec::new(), Vec::new());
+            for end in (step..=input.len()).step_by(step) {
+                loop {
+                    match parser.advance(&input[..end], &LIMITS, &mut ranges) {
+                        Ok(Step::Incomplete) => break,
+                        Ok(step) => found.push((step, parser.at, std::mem::take(&mut ranges))),
+                        Err(error) => return (found, Some(error)),
+                    }
+                }
+            }
+            (found, None)
+        };
+        for (at, byte) in (0..18).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut input = input.to_vec();
+            input[at] = byte;
+            assert_eq!(parse(&input, input.len()), parse(&input, 1), "{}", input.escape_ascii());
         }
     }
 

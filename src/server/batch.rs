@@ -14,18 +14,27 @@ const ENTRY_LINES: usize = 10;
 /// Requests whose entries are under way while an earlier one runs: as many as fit the first-level cache beside its other contents.
 const ENTRIES_AHEAD: usize = 8;
 
-/// One parsed request.
+/// One parsed request. Places in the input have 32 bits, and no batch has more ranges than input.
 #[derive(Clone, Copy)]
 pub struct Request {
     pub prepared: Prepared,
-    /// Its arguments in the batch's list.
-    first_range: usize,
-    ranges: usize,
-    /// Offset of its first byte in the input.
-    pub start: usize,
-    /// Its arguments lie in this inline buffer, not in the input.
-    inline: Option<usize>,
     ahead: Option<Ahead>,
+    /// Its arguments in the batch's list.
+    first_range: u32,
+    ranges: u32,
+    /// Offset of its first byte in the input.
+    start: u32,
+    /// Its arguments lie in this inline buffer, not in the input, unless it is [`NOT_INLINE`].
+    inline: u32,
+}
+
+const NOT_INLINE: u32 = u32::MAX;
+
+impl Request {
+    /// Offset of its first byte in the input.
+    pub fn start(&self) -> usize {
+        self.start as usize
+    }
 }
 
 /// See the module's text.
@@ -68,8 +77,7 @@ impl Batch {
             keyspace.prefetch_shard(database, shard);
             ahead = keyspace.prefetcher().slot_ahead(database, shard, hash);
         }
-        let ranges = self.ranges.len() - first_range;
-        self.requests.push(Request { prepared, first_range, ranges, start, inline: None, ahead });
+        self.add(prepared, ahead, first_range, start, NOT_INLINE);
     }
 
     /// Adds a request that came as a plain line, already split into words.
@@ -81,46 +89,52 @@ impl Batch {
             bytes.extend_from_slice(word);
         }
         let prepared = prepare(keyspace, Args::new(&bytes, &self.ranges[first_range..]));
+        self.add(prepared, None, first_range, start, self.inline.len() as u32);
         self.inline.push(bytes);
-        let inline = Some(self.inline.len() - 1);
-        self.requests.push(Request {
-            prepared,
-            first_range,
-            ranges: words.len(),
-            start,
-            inline,
-            ahead: None,
-        });
+    }
+
+    #[inline]
+    fn add(
+        &mut self,
+        prepared: Prepared,
+        ahead: Option<Ahead>,
+        first_range: usize,
+        start: usize,
+        inline: u32,
+    ) {
+        let ranges = (self.ranges.len() - first_range) as u32;
+        let (first_range, start) = (first_range as u32, start as u32);
+        self.requests.push(Request { prepared, ahead, first_range, ranges, start, inline });
     }
 
     /// The second step of prefetching begins: the entries of the next few requests from `first` on. The rest follows one by one
     /// while these run ([`Batch::prefetch_ahead_of`]), so that entries arrive shortly before they are used and do not push each other
     /// out of the cache.
     pub fn prefetch_entries(&self, keyspace: &Keyspace, first: usize) {
-        for index in first..first + ENTRIES_AHEAD {
-            self.prefetch_entry(keyspace, index);
+        for request in self.requests.iter().skip(first).take(ENTRIES_AHEAD) {
+            prefetch_entry(keyspace, request);
         }
     }
 
     /// Keeps the prefetched entries ahead of the request at `index`, which is about to run.
     #[inline]
     pub fn prefetch_ahead_of(&self, keyspace: &Keyspace, index: usize) {
-        self.prefetch_entry(keyspace, index + ENTRIES_AHEAD);
-    }
-
-    #[inline]
-    fn prefetch_entry(&self, keyspace: &Keyspace, index: usize) {
-        if let Some(request) = self.requests.get(index)
-            && let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key)
-        {
-            keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
+        if let Some(request) = self.requests.get(index + ENTRIES_AHEAD) {
+            prefetch_entry(keyspace, request);
         }
     }
 
     /// The arguments of a request whose input is `input`.
     #[inline]
     pub fn args<'a>(&'a self, request: &Request, input: &'a [u8]) -> Args<'a> {
-        let input = request.inline.map_or(input, |inline| &self.inline[inline]);
-        Args::new(input, &self.ranges[request.first_range..][..request.ranges])
+        let input = if request.inline == NOT_INLINE { input } else { &self.inline[request.inline as usize] };
+        Args::new(input, &self.ranges[request.first_range as usize..][..request.ranges as usize])
+    }
+}
+
+#[inline]
+fn prefetch_entry(keyspace: &Keyspace, request: &Request) {
+    if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
+        keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
     }
 }

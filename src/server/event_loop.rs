@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, Sent};
 use super::drain::drain;
+use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
@@ -27,7 +28,7 @@ use crate::keyspace::{LENGTH_MAX, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::rates::SAMPLE_MS;
 use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
-use crate::services::Services;
+use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
 const INPUT_BYTES: usize = 512 * 1024;
@@ -176,7 +177,8 @@ impl<'s> EventLoop<'s> {
         })
     }
 
-    /// Serves until a `Stop` message comes, then sends what it can and ends.
+    /// Serves until a `Stop` message comes, then sends what it can and ends. A loop whose poller fails has nothing to serve with: it ends, and
+    /// the whole server with it.
     pub fn run(mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
         let mut wait_ms = TICK_MS;
@@ -186,8 +188,10 @@ impl<'s> EventLoop<'s> {
             match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the poller failed; the event loop ends");
-                    return;
+                    tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
+                    self.state.services.failed.store(true, Relaxed);
+                    self.state.services.control.shut_down(Shutdown { save: None, force: true });
+                    break;
                 }
             }
             let start = Stopwatch::ticks();
@@ -318,7 +322,7 @@ impl<'s> EventLoop<'s> {
         };
         let parser = &mut connection.parser;
         turn.parsed = if connection.partial.is_empty() && !parser.is_inside() { parser.at } else { 0 };
-        while self.batch.requests.len() - first < BATCH_REQUESTS {
+        while parser.at < input.len() && self.batch.requests.len() - first < BATCH_REQUESTS {
             let first_range = self.batch.ranges.len();
             let resumed = parser.is_inside();
             // A request that began in an earlier read goes on in its own list, so that a long one is not copied at each read.
@@ -358,7 +362,7 @@ impl<'s> EventLoop<'s> {
                 }
             }
         }
-        turn.more = turn.error.is_none();
+        turn.more = turn.error.is_none() && parser.at < input.len();
         turn.requests.end = self.batch.requests.len();
         turn
     }
@@ -370,9 +374,12 @@ impl<'s> EventLoop<'s> {
         }
         self.batch.prefetch_entries(&self.state.services.keyspace, 0);
         self.state.started_ticks = Stopwatch::ticks();
-        for turn in std::mem::take(&mut self.turns) {
+        // The list goes back when it is empty, so that the next group need not allocate one.
+        let mut turns = std::mem::take(&mut self.turns);
+        for turn in turns.drain(..) {
             self.run_turn(turn);
         }
+        self.turns = turns;
         self.flush_delivered();
         if self.output.capacity() > 4 * OUTPUT_FLUSH_BYTES {
             self.output = Vec::new();
@@ -459,16 +466,16 @@ impl<'s> EventLoop<'s> {
         let place = turn.place;
         for index in turn.requests.clone() {
             self.batch.prefetch_ahead_of(&self.state.services.keyspace, index);
-            let request = self.batch.requests[index];
+            let request = &self.batch.requests[index];
             let Some(connection) = self.connections[place].as_deref_mut() else { return false };
             let input: &[u8] = match turn.source {
                 Source::Shared { start, end } => &self.input[start..end],
                 Source::Pending => &connection.pending,
             };
-            let args = self.batch.args(&request, input);
+            let args = self.batch.args(request, input);
             let client = &mut connection.client;
             if !execute(&mut self.state, client, request.prepared, args, &mut self.output) {
-                turn.parsed = request.start;
+                turn.parsed = request.start();
                 self.block(place);
                 return false;
             }
@@ -481,7 +488,7 @@ impl<'s> EventLoop<'s> {
             }
             if blocked {
                 turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
-                    if index + 1 < turn.requests.end { next.start } else { turn.parsed }
+                    if index + 1 < turn.requests.end { next.start() } else { turn.parsed }
                 });
                 self.block(place);
                 return false;
@@ -500,6 +507,17 @@ impl<'s> EventLoop<'s> {
     /// Keeps the input that was not run for later.
     fn keep_rest(&mut self, turn: &Turn) {
         let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
+        if let Source::Shared { start, end } = turn.source
+            && turn.parsed == end - start
+            && connection.parser.at == turn.parsed
+            && connection.client.blocked.is_none()
+        {
+            // Nothing is left, as is usual.
+            connection.parser.at = 0;
+            connection.client.info.input_bytes.store(0, Relaxed);
+            connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
+            return;
+        }
         if connection.client.blocked.is_some() {
             // What waits is parsed again from its start.
             connection.partial = Vec::new();
@@ -651,6 +669,7 @@ impl<'s> EventLoop<'s> {
             // The look at blocked clients follows in any case.
             Message::Look => {}
             Message::Durable => self.release_held(),
+            Message::Sleep { until_us } => system::sleep(until_us - self.clock.now_us()),
             Message::Stop => self.stopping = true,
         }
     }
@@ -896,3 +915,7 @@ pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
         unauthenticated,
     }
 }
+
+#[cfg(test)]
+#[path = "event_loop_tests.rs"]
+mod tests;

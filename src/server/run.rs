@@ -66,6 +66,8 @@ pub enum StartError {
     Descriptors,
     /// A thread, runtime or poller could not be made.
     System(std::io::Error),
+    /// An event loop could not go on.
+    Failed,
 }
 
 impl std::fmt::Display for StartError {
@@ -93,6 +95,7 @@ impl std::fmt::Display for StartError {
             StartError::System(error) => {
                 write!(f, "the operating system refused what the server needs: {error}")
             }
+            StartError::Failed => write!(f, "an event loop failed, and the server ended with it"),
         }
     }
 }
@@ -108,7 +111,7 @@ impl From<std::io::Error> for StartError {
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
-/// When it cannot start; once it runs it does not fail.
+/// When it cannot start, or when an event loop failed and the server had to end.
 pub fn run(launch: Launch) -> Result<(), StartError> {
     let loaded = config::load(&launch.sources, &mut |path| read_files(path)).map_err(StartError::Load)?;
     let mut config = loaded.config;
@@ -223,7 +226,7 @@ fn serve(
         result
     });
     persistence.end();
-    result
+    if services.failed.load(Ordering::Relaxed) { Err(StartError::Failed) } else { result }
 }
 
 /// Puts the shared state together.
@@ -344,7 +347,9 @@ impl Ending<'_> {
                     as_shutdown(controller.services.settings.load().shutdown_on_sigint)
                 }
                 Some(how) = self.orders.shutdowns.recv() => {
-                    tracing::info!("SHUTDOWN received, shutting down");
+                    let failed = controller.services.failed.load(Ordering::Relaxed);
+                    let cause = if failed { "an event loop failed" } else { "SHUTDOWN received" };
+                    tracing::info!("{cause}, shutting down");
                     how
                 }
                 _ = signals.hangup.recv() => {

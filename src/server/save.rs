@@ -98,6 +98,9 @@ impl Saver {
     fn take_snapshot(&self, changes: &mut u64, captured_peak: &mut u64) -> io::Result<SnapshotFacts> {
         let services = &*self.services;
         let config = services.settings.load();
+        let keys: usize =
+            (0..services.keyspace.databases()).map(|database| services.keyspace.count(database).0).sum();
+        services.snapshots.keys_total.store(keys as u64, Ordering::Relaxed);
         let number = self.store.next_number();
         let mut increment = None;
         let now_ms = self.clock.now_ms();

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -86,6 +87,12 @@ pub fn start_allocator_thread() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         tracing::warn!(%error, "the allocator gives memory back only while it is used");
     }
+}
+
+/// Stops the calling thread for a number of microseconds, if that is more than none (DEBUG SLEEP).
+#[allow(clippy::disallowed_methods, reason = "to stop the event loop is what DEBUG SLEEP is for")]
+pub fn sleep(us: i64) {
+    std::thread::sleep(Duration::from_micros(us.max(0) as u64));
 }
 
 #[cfg(test)]

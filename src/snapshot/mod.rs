@@ -93,8 +93,9 @@ pub struct Progress {
 pub struct Snapshots {
     pub state: Mutex<SaveState>,
     pub progress: Progress,
-    /// Keys that the running save has written.
+    /// Keys that the running save has written, and how many there are.
     pub keys_written: AtomicU64,
+    pub keys_total: AtomicU64,
 }
 
 impl Snapshots {

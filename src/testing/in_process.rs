@@ -284,7 +284,7 @@ impl<'s> InProcess<'s> {
                     client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
                 }
             }
-            Message::Look | Message::Durable | Message::Stop => {}
+            Message::Look | Message::Durable | Message::Sleep { .. } | Message::Stop => {}
         }
     }
 

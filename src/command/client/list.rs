@@ -156,7 +156,7 @@ fn flag_letters(info: &ClientInfo) -> String {
         ('P', info.is_subscriber()),
         ('x', info.queued.load(Relaxed) >= 0),
         ('b', info.has(ClientFlags::BLOCKED)),
-        ('d', info.has(ClientFlags::DIRTY_TRANSACTION)),
+        ('d', info.watch_broken.load(Relaxed)),
         ('c', info.has(ClientFlags::CLOSE_AFTER_REPLY)),
         ('U', info.has(ClientFlags::UNIX_SOCKET)),
         ('e', info.has(ClientFlags::NO_EVICT)),
@@ -202,12 +202,13 @@ mod tests {
         let info = client();
         info.channels.store(1, Relaxed);
         info.queued.store(0, Relaxed);
+        info.watch_broken.store(true, Relaxed);
         for flag in
             [ClientFlags::NO_TOUCH, ClientFlags::NO_EVICT, ClientFlags::UNIX_SOCKET, ClientFlags::BLOCKED]
         {
             info.set_flag(flag, true);
         }
-        assert_eq!(flag_letters(&info), "PxbUeT");
+        assert_eq!(flag_letters(&info), "PxbdUeT");
         assert_eq!(flag_letters(&client()), "N");
     }
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::cx::{Cx, Failure, Outcome};
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
-use crate::client::ClientFlags;
+use crate::client::{ClientFlags, Message};
 use crate::keyspace::{Entry, Key, Locked, idle_seconds};
+use crate::write_log::encode_request;
 
 const FLAGS: Flags =
     Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALL_KEYS);
@@ -138,7 +139,7 @@ const PROBES: &[Probe] = &[
         arguments: "<seconds>",
         least: 1,
         most: 1,
-        summary: "Stops the event loop of this client for a time; decimals are allowed.",
+        summary: "Stops all event loops for a time; decimals are allowed.",
         run: sleep,
     },
 ];
@@ -194,11 +195,21 @@ fn log(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+/// Nobody is answered for this time, as in Redis: tests of clients simulate a server that hangs this way. The other loops finish the sweep
+/// that they are in, and sleep until the same moment.
 #[allow(clippy::disallowed_methods, reason = "to stop the event loop is what DEBUG SLEEP is for")]
 fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
     // What is not a number counts as 0, as strtod has it.
     let seconds = parse_f64(cx.args.at(2)).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);
-    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let time = Duration::from_secs_f64(seconds);
+    let until_us = cx.state.now_us + time.as_micros() as i64;
+    let own = cx.state.loop_index;
+    for (_, mailbox) in
+        cx.services().clients.mailboxes().iter().enumerate().filter(|(index, _)| *index != own)
+    {
+        mailbox.send(Message::Sleep { until_us });
+    }
+    std::thread::sleep(time);
     cx.reply.ok();
     Ok(())
 }
@@ -270,6 +281,13 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         entry.view_mut().set_access(cx.state.access.fresh(now_ms));
         cx.add(database, key, entry);
         cx.locked.shard(key.shard).watched.touch(database, &name);
+        let log = &cx.services().write_log;
+        if cx.in_exec {
+            cx.log(&[b"SET", &name, &value]);
+        } else if log.is_on() {
+            // At once, because the lock goes with the next key.
+            log.append(database, |out| encode_request(out, &[b"SET", &name, &value]));
+        }
     }
     cx.reply.ok();
     Ok(())

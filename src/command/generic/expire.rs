@@ -2,114 +2,93 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
+use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::ONE_KEY_ROW;
 
 const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
 const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
 
-const fn setter(
-    name: &'static str,
-    syntax: &'static str,
-    since: &'static str,
-    summary: &'static str,
-    run: Run,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        syntax,
-        group: Group::Generic,
-        since,
-        complexity: "O(1)",
-        summary,
-        flags: Flags::WRITE.and(Flags::FAST),
-        keys: UPDATE_KEY,
-        tips: &[],
-        subcommands: &[],
-        run,
-    }
-}
-
-const fn getter(
-    name: &'static str,
-    syntax: &'static str,
-    since: &'static str,
-    summary: &'static str,
-    tips: &'static [&'static str],
-    run: Run,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        syntax,
-        group: Group::Generic,
-        since,
-        complexity: "O(1)",
-        summary,
-        flags: Flags::READONLY.and(Flags::FAST),
-        keys: READ_KEY,
-        tips,
-        subcommands: &[],
-        run,
-    }
-}
+const SETTER: CommandSpec =
+    CommandSpec { flags: Flags::WRITE.and(Flags::FAST), keys: UPDATE_KEY, ..ONE_KEY_ROW };
+const GETTER: CommandSpec =
+    CommandSpec { flags: Flags::READONLY.and(Flags::FAST), keys: READ_KEY, ..ONE_KEY_ROW };
 
 /// What is left changes between two requests.
 const REMAINING_TIPS: &[&str] = &["nondeterministic_output"];
 
 pub const ROWS: &[CommandSpec] = &[
-    setter(
-        "expire",
-        "EXPIRE key seconds [NX | XX | GT | LT]",
-        "1.0.0",
-        "Lets a key expire after some seconds.",
-        expire,
-    ),
-    setter(
-        "expireat",
-        "EXPIREAT key unix-time-seconds [NX | XX | GT | LT]",
-        "1.2.0",
-        "Lets a key expire at a Unix time in seconds.",
-        expireat,
-    ),
-    getter(
-        "expiretime",
-        "EXPIRETIME key",
-        "7.0.0",
-        "Returns the Unix time in seconds at which a key expires.",
-        &[],
-        expiretime,
-    ),
-    setter("persist", "PERSIST key", "2.2.0", "Removes the expiration time of a key.", persist),
-    setter(
-        "pexpire",
-        "PEXPIRE key milliseconds [NX | XX | GT | LT]",
-        "2.6.0",
-        "Lets a key expire after some milliseconds.",
-        pexpire,
-    ),
-    setter(
-        "pexpireat",
-        "PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]",
-        "2.6.0",
-        "Lets a key expire at a Unix time in milliseconds.",
-        pexpireat,
-    ),
-    getter(
-        "pexpiretime",
-        "PEXPIRETIME key",
-        "7.0.0",
-        "Returns the Unix time in milliseconds at which a key expires.",
-        &[],
-        pexpiretime,
-    ),
-    getter(
-        "pttl",
-        "PTTL key",
-        "2.6.0",
-        "Returns the milliseconds until a key expires.",
-        REMAINING_TIPS,
-        pttl,
-    ),
-    getter("ttl", "TTL key", "1.0.0", "Returns the seconds until a key expires.", REMAINING_TIPS, ttl),
+    CommandSpec {
+        name: "expire",
+        syntax: "EXPIRE key seconds [NX | XX | GT | LT]",
+        summary: "Lets a key expire after some seconds.",
+        run: expire,
+        ..SETTER
+    },
+    CommandSpec {
+        name: "expireat",
+        syntax: "EXPIREAT key unix-time-seconds [NX | XX | GT | LT]",
+        since: "1.2.0",
+        summary: "Lets a key expire at a Unix time in seconds.",
+        run: expireat,
+        ..SETTER
+    },
+    CommandSpec {
+        name: "expiretime",
+        syntax: "EXPIRETIME key",
+        since: "7.0.0",
+        summary: "Returns the Unix time in seconds at which a key expires.",
+        run: expiretime,
+        ..GETTER
+    },
+    CommandSpec {
+        name: "persist",
+        syntax: "PERSIST key",
+        since: "2.2.0",
+        summary: "Removes the expiration time of a key.",
+        run: persist,
+        ..SETTER
+    },
+    CommandSpec {
+        name: "pexpire",
+        syntax: "PEXPIRE key milliseconds [NX | XX | GT | LT]",
+        since: "2.6.0",
+        summary: "Lets a key expire after some milliseconds.",
+        run: pexpire,
+        ..SETTER
+    },
+    CommandSpec {
+        name: "pexpireat",
+        syntax: "PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]",
+        since: "2.6.0",
+        summary: "Lets a key expire at a Unix time in milliseconds.",
+        run: pexpireat,
+        ..SETTER
+    },
+    CommandSpec {
+        name: "pexpiretime",
+        syntax: "PEXPIRETIME key",
+        since: "7.0.0",
+        summary: "Returns the Unix time in milliseconds at which a key expires.",
+        run: pexpiretime,
+        ..GETTER
+    },
+    CommandSpec {
+        name: "pttl",
+        syntax: "PTTL key",
+        since: "2.6.0",
+        summary: "Returns the milliseconds until a key expires.",
+        tips: REMAINING_TIPS,
+        run: pttl,
+        ..GETTER
+    },
+    CommandSpec {
+        name: "ttl",
+        syntax: "TTL key",
+        summary: "Returns the seconds until a key expires.",
+        tips: REMAINING_TIPS,
+        run: ttl,
+        ..GETTER
+    },
 ];
 
 /// Under which conditions on the present deadline a new one is set.

@@ -14,12 +14,28 @@ pub use wait::ROWS as WAIT_ROWS;
 
 use super::cx::{Cx, Outcome};
 use super::effects::Event;
+use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 
 const COUNT_TIPS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 const DELETE_KEYS: &[Keys] = &[Keys::to_end(1, 1, Access::Remove, Effect::DELETE)];
 const LOOK_KEYS: &[Keys] = &[Keys::to_end(1, 1, Access::ReadOnly, Effect::NONE)];
 const LOOK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
+
+/// A row with what the commands have in common that ask one question of one key, or change one property of it.
+const ONE_KEY_ROW: CommandSpec = CommandSpec {
+    name: "",
+    syntax: "",
+    group: Group::Generic,
+    since: "1.0.0",
+    complexity: "O(1)",
+    summary: "",
+    flags: Flags::READONLY,
+    keys: LOOK_KEY,
+    tips: &[],
+    subcommands: &[],
+    run: help::help,
+};
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {

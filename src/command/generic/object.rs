@@ -5,7 +5,8 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::help;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
+use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use super::ONE_KEY_ROW;
 use crate::base::number::parse_i64;
 use crate::config::EvictionPolicy;
 use crate::keyspace::{EntryRef, idle_seconds, lfu_counter};
@@ -21,58 +22,43 @@ const SHARED: i64 = i32::MAX as i64;
 
 const ASK_KEY: &[Keys] = &[Keys::one(2, Access::ReadOnly, Effect::NONE)];
 
-const fn question(
-    name: &'static str,
-    syntax: &'static str,
-    since: &'static str,
-    summary: &'static str,
-    run: Run,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        syntax,
-        group: Group::Generic,
-        since,
-        complexity: "O(1)",
-        summary,
-        flags: Flags::READONLY,
-        keys: ASK_KEY,
-        tips: &["nondeterministic_output"],
-        subcommands: &[],
-        run,
-    }
-}
+const QUESTION: CommandSpec =
+    CommandSpec { keys: ASK_KEY, tips: &["nondeterministic_output"], ..ONE_KEY_ROW };
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    question(
-        "encoding",
-        "OBJECT ENCODING key",
-        "2.2.3",
-        "Returns how the value of a key would be represented in Redis.",
-        encoding,
-    ),
-    question(
-        "freq",
-        "OBJECT FREQ key",
-        "4.0.0",
-        "Returns the logarithmic access counter of a key, under an LFU policy.",
-        freq,
-    ),
+    CommandSpec {
+        name: "encoding",
+        syntax: "OBJECT ENCODING key",
+        since: "2.2.3",
+        summary: "Returns how the value of a key would be represented in Redis.",
+        run: encoding,
+        ..QUESTION
+    },
+    CommandSpec {
+        name: "freq",
+        syntax: "OBJECT FREQ key",
+        since: "4.0.0",
+        summary: "Returns the logarithmic access counter of a key, under an LFU policy.",
+        run: freq,
+        ..QUESTION
+    },
     help::row("OBJECT HELP", Group::Generic, "6.2.0", Flags::NONE),
-    question(
-        "idletime",
-        "OBJECT IDLETIME key",
-        "2.2.3",
-        "Returns the seconds since the last access to a key, under an LRU policy.",
-        idletime,
-    ),
-    question(
-        "refcount",
-        "OBJECT REFCOUNT key",
-        "2.2.3",
-        "Returns the number of references that the value of a key would have in Redis.",
-        refcount,
-    ),
+    CommandSpec {
+        name: "idletime",
+        syntax: "OBJECT IDLETIME key",
+        since: "2.2.3",
+        summary: "Returns the seconds since the last access to a key, under an LRU policy.",
+        run: idletime,
+        ..QUESTION
+    },
+    CommandSpec {
+        name: "refcount",
+        syntax: "OBJECT REFCOUNT key",
+        since: "2.2.3",
+        summary: "Returns the number of references that the value of a key would have in Redis.",
+        run: refcount,
+        ..QUESTION
+    },
 ];
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {

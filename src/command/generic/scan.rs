@@ -1,14 +1,14 @@
 //! Commands that look for keys: SCAN, KEYS, RANDOMKEY.
 //!
 //! A SCAN cursor is a shard and a place in its table, `shard << 43 | granule`; see `keyspace/table.rs` for why a granule means the
-//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk. Keys whose time has
-//! passed are skipped; reclaiming them is the wheel's work.
+//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk; KEYS walks a large shard in
+//! several bites. Keys whose time has passed are skipped; reclaiming them is the wheel's work.
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
 use crate::base::glob;
 use crate::base::random::Random;
-use crate::keyspace::{GRANULE_BITS, Partition, SHARDS};
+use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Partition, SHARDS, Table, granule_of};
 use crate::resp::Reply;
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
@@ -59,6 +59,8 @@ pub const ROWS: &[CommandSpec] = &[
 const COUNT_DEFAULT: usize = 10;
 /// Homes of a table that SCAN walks for each key that it looks for, so that a sparse table does not hold it up.
 const HOMES_PER_KEY: usize = 10;
+/// Keys that KEYS looks at before it lets go of a shard.
+const BITE_KEYS: usize = 512;
 /// Random shards that RANDOMKEY tries before it goes through all of them.
 const RANDOM_TRIES: usize = 16;
 
@@ -95,13 +97,10 @@ fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let mut found = Found { body: Vec::new(), count: 0 };
     if pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
-        cx.locked.each_shard(0, |_, shard| {
-            shard.partition(database).table().walk(0, usize::MAX, usize::MAX, |entry| {
-                if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
-                    found.push(entry.key(), protocol);
-                }
-            });
-            true
+        each_key(cx, |entry| {
+            if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
+                found.push(entry.key(), protocol);
+            }
         });
     } else {
         let key = cx.services().keyspace.key(pattern);
@@ -116,6 +115,46 @@ fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     found.reply(&mut cx.reply);
     Ok(())
+}
+
+/// Visits the entries of the client's database, each once. Outside EXEC a shard is locked for a bite at a time, and what others
+/// change between two bites may be seen or not.
+fn each_key(cx: &mut Cx<'_, '_>, mut visit: impl FnMut(EntryRef<'_>)) {
+    let (keyspace, database) = (&cx.services().keyspace, cx.client.database);
+    for shard in 0..SHARDS {
+        let mut bites = Bites::default();
+        let mut more = true;
+        while more {
+            cx.locked.each_shard(shard, |_, held| {
+                more = bites.next(keyspace, held.partition(database).table(), &mut visit);
+                false
+            });
+        }
+    }
+}
+
+/// A walk through one table in several steps, between which the table may change.
+#[derive(Default)]
+struct Bites {
+    granule: u64,
+    /// Of the table at the last bite.
+    slots: usize,
+}
+
+impl Bites {
+    /// Visits the next entries; says whether there are more.
+    fn next(&mut self, keyspace: &Keyspace, table: &Table, visit: &mut impl FnMut(EntryRef<'_>)) -> bool {
+        let from = self.granule;
+        // A table that was resized since then begins this bite with a home that may hold keys of the last one, too.
+        let resized = from > 0 && table.slots() != self.slots;
+        let rest = table.walk(from, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, |entry| {
+            if !resized || granule_of(keyspace.key(entry.key()).hash) >= from {
+                visit(entry);
+            }
+        });
+        *self = Bites { granule: rest.unwrap_or_default(), slots: table.slots() };
+        rest.is_some()
+    }
 }
 
 struct ScanOptions<'a> {
@@ -249,7 +288,8 @@ fn random_live_key(partition: &Partition, now_ms: i64, random: &mut Random) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::cursor_argument;
+    use super::*;
+    use crate::keyspace::{Entry, KeyHasher, Reclaimer, Site};
 
     #[test]
     fn cursors_are_read_like_strtoul() {
@@ -267,5 +307,50 @@ mod tests {
         ] {
             assert_eq!(cursor_argument(text).ok(), want, "{text:?}");
         }
+    }
+
+    /// For each number of entries that come between two bites, and go between the next two: how often was each key seen that
+    /// was there all the time?
+    #[test]
+    fn a_key_is_seen_once_though_its_table_grows_and_shrinks_between_bites() {
+        const LASTING: usize = 6 * BITE_KEYS;
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(7), Reclaimer::inline(), 0);
+        let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: 0 };
+        let mut shard = keyspace.lock_shard(0);
+        let partition = shard.partition_mut(0);
+        let add = |partition: &mut Partition, name: &str| {
+            let key = keyspace.key(name.as_bytes());
+            partition.insert(site, key.hash, Entry::new(key.bytes, b"v"));
+        };
+        (0..LASTING).for_each(|number| add(partition, &format!("lasting:{number}")));
+        let (mut seen, mut sizes) = (Vec::new(), Vec::new());
+        let mut bites = Bites::default();
+        let mut passing = 0..0;
+        loop {
+            sizes.push(partition.table().slots());
+            let more = bites.next(&keyspace, partition.table(), &mut |entry| {
+                if entry.key().starts_with(b"lasting") {
+                    seen.push(entry.key().to_vec());
+                }
+            });
+            if !more {
+                break;
+            }
+            if passing.is_empty() {
+                passing = 0..LASTING * (4 + sizes.len() % 3 * 3);
+                passing.clone().for_each(|number| add(partition, &format!("passing:{number}")));
+            } else {
+                for number in std::mem::take(&mut passing) {
+                    let name = format!("passing:{number}");
+                    let key = keyspace.key(name.as_bytes());
+                    let position = partition.find(key.hash, key.bytes).expect("it was added");
+                    drop(partition.remove(site, position));
+                }
+            }
+        }
+        let distinct: std::collections::HashSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), distinct.len()), (LASTING, LASTING));
+        sizes.dedup();
+        assert!(sizes.len() > 4, "{sizes:?}");
     }
 }

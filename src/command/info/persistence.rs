@@ -27,12 +27,7 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "current_cow_peak", peak);
     line(text, "current_cow_size", captured);
     line(text, "current_cow_size_age", 0);
-    let total: usize = match running {
-        Some(_) => {
-            (0..services.keyspace.databases()).map(|database| services.keyspace.count(database).0).sum()
-        }
-        None => 0,
-    };
+    let total = if running.is_some() { services.snapshots.keys_total.load(Relaxed) } else { 0 };
     let done = if running.is_some() { keys } else { 0 };
     let percent = if total == 0 { 0.0 } else { 100.0 * done as f64 / total as f64 };
     line(text, "current_fork_perc", format_args!("{:.2}", percent.min(100.0)));

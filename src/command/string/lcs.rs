@@ -3,9 +3,12 @@
 //! The textbook table has a number for each pair of prefixes. Only two of its rows are kept; of the others one bit remains for each
 //! pair, which says where the way back goes: a 32nd of the memory. The way back leaves out a byte of the second string when
 //! both ways are equally long, because Redis does and the matches that clients see depend on it.
+//!
+//! The table is made from copies, when the keys are unlocked: it may take a second, and nobody else should wait for that.
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use crate::keyspace::Locked;
 use crate::resp::Reply;
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -66,7 +69,7 @@ fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
     let length = |cx: &mut Cx<'_, '_>, index| cx.read(cx.key(index)).map_or(0, |entry| entry.value().len());
     let (first_len, second_len) = (length(cx, 1), length(cx, 2));
     let options = options(cx)?;
-    // What Redis would allocate; it bounds the time as well as the memory.
+    // What Redis would allocate; it bounds the time as well as the memory, and what is copied under the lock.
     let cells = (first_len as u64 + 1) * (second_len as u64 + 1);
     if cells.saturating_mul(4) > cx.config().proto_max_bulk_len {
         return Err(Failure::text(
@@ -74,6 +77,9 @@ fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
         ));
     }
     let (first, second) = (value(cx, 1), value(cx, 2));
+    if !cx.in_exec {
+        *cx.locked = Locked::none(&cx.services().keyspace);
+    }
     let table = Table::new(&first, &second);
     if options.length {
         cx.reply.integer(table.length as i64);

@@ -57,6 +57,20 @@ const ROWS: &[Directive] = &[
         field!(client_output_buffer_limit),
     ),
     Directive::new(
+        "client-watch-limit",
+        MEMORY,
+        "64mb",
+        "Memory that the watched keys of one client may take; WATCH is refused beyond it. 0 is no limit.",
+        field!(client_watch_limit),
+    ),
+    Directive::new(
+        "client-subscription-limit",
+        MEMORY,
+        "256mb",
+        "Memory that the subscriptions of one client may take; SUBSCRIBE and its kin are refused beyond it. 0 is no limit.",
+        field!(client_subscription_limit),
+    ),
+    Directive::new(
         "maxmemory-clients",
         Kind::MemoryOrPercent,
         "0",
