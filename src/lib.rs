@@ -22,7 +22,8 @@ pub mod write_log;
 pub mod command;
 // rank 5: from a request to its effects
 pub mod dispatch;
-// rank 6: sockets, threads, timers
+// rank 6: sockets, threads, timers; and tools for a server's files
+pub mod maintenance;
 pub mod server;
 pub mod transfer;
 // beside the ranks: bodies of tests and fuzz targets

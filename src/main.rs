@@ -1,12 +1,13 @@
 //! The `cloakroom` binary: arguments to configuration, configuration to a running server.
 
-use std::io::Read;
+use std::io::{Read, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use cloakroom::base::allocator::Counting;
 use cloakroom::config::{ConfigFile, Source, load, read_files};
+use cloakroom::maintenance::{KeyOptions, check, rekey};
 use cloakroom::server::{Launch, run};
 use cloakroom::transfer::{
     Address, Destination, ExportOptions, ImportOptions, Source as Origin, export, import,
@@ -38,7 +39,7 @@ const STDIN_BYTES_MAX: u64 = 16 << 20;
     disable_version_flag = true,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
-    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom import FILE.rdb|redis://HOST [--to redis://HOST | --dir DIR]\n       cloakroom export FILE.rdb [--from redis://HOST]",
+    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom import FILE.rdb|redis://HOST [--to redis://HOST | --dir DIR]\n       cloakroom export FILE.rdb [--from redis://HOST]\n       cloakroom check [--fix] DIRECTORY\n       cloakroom rekey DIRECTORY",
     after_help = "Examples:\n  cloakroom\n  cloakroom /etc/cloakroom.conf --port 7000\n  cloakroom --port 7000 --save '' --loglevel warning\n  echo 'maxmemory 1gb' | cloakroom -\n\n\
         Directives are those of redis.conf. Each one, with its default: docs/config.md"
 )]
@@ -67,9 +68,29 @@ enum Command {
     Import(ImportArguments),
     /// Write the sessions of a running server into an RDB file that Redis and Valkey load
     Export(ExportArguments),
+    /// Read the data directory of a server that does not run, say what is in it and where it is damaged, and end: with status 0 if it is
+    /// sound
+    Check {
+        /// Cut the write log where it is damaged or torn, and drop what follows; says what is lost
+        #[arg(long)]
+        fix: bool,
+        /// The data directory (dir)
+        directory: PathBuf,
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Write the data of a server that does not run anew, with another key; without an old or a new key from or to no encryption
+    Rekey {
+        /// The data directory (dir)
+        directory: PathBuf,
+        #[command(flatten)]
+        key: KeyArguments,
+        #[command(flatten)]
+        new_key: NewKeyArguments,
+    },
 }
 
-#[derive(clap::Args)]
+#[derive(Args)]
 struct ImportArguments {
     /// An RDB file, or redis://[[user]:password@]host[:port][/database]
     source: Origin,
@@ -90,7 +111,7 @@ struct ImportArguments {
     no_check: bool,
 }
 
-#[derive(clap::Args)]
+#[derive(Args)]
 struct ExportArguments {
     /// The RDB file to write; it appears when it is complete
     file: PathBuf,
@@ -112,6 +133,54 @@ impl From<ImportArguments> for ImportOptions {
     }
 }
 
+/// Where the key is that the data are encrypted with, as the directives of these names say it to the server.
+#[derive(Args)]
+struct KeyArguments {
+    /// The file that has the key
+    #[arg(long, value_name = "FILE", default_value = "")]
+    encryption_key_file: String,
+    /// The environment variable that has the key
+    #[arg(long, value_name = "NAME", default_value = "")]
+    encryption_key_env: String,
+    /// The command that prints the key
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    encryption_key_command: String,
+}
+
+/// Where the key is that the data are to be encrypted with.
+#[derive(Args)]
+struct NewKeyArguments {
+    /// The file that has the new key
+    #[arg(long, value_name = "FILE", default_value = "")]
+    new_encryption_key_file: String,
+    /// The environment variable that has the new key
+    #[arg(long, value_name = "NAME", default_value = "")]
+    new_encryption_key_env: String,
+    /// The command that prints the new key
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    new_encryption_key_command: String,
+}
+
+impl KeyArguments {
+    fn options(&self) -> KeyOptions<'_> {
+        KeyOptions {
+            file: &self.encryption_key_file,
+            environment: &self.encryption_key_env,
+            command: &self.encryption_key_command,
+        }
+    }
+}
+
+impl NewKeyArguments {
+    fn options(&self) -> KeyOptions<'_> {
+        KeyOptions {
+            file: &self.new_encryption_key_file,
+            environment: &self.new_encryption_key_env,
+            command: &self.new_encryption_key_command,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
@@ -119,6 +188,13 @@ fn main() -> ExitCode {
         Some(Command::Import(arguments)) => import(&arguments.into()).map_err(|error| error.to_string()),
         Some(Command::Export(ExportArguments { file, from, rate })) => {
             export(&ExportOptions { file, from, rate }).map_err(|error| error.to_string())
+        }
+        Some(Command::Check { fix, directory, key }) => {
+            check(&directory, &key.options(), fix, &mut stdout()).map_err(|error| error.to_string())
+        }
+        Some(Command::Rekey { directory, key, new_key }) => {
+            rekey(&directory, &key.options(), &new_key.options(), &mut stdout())
+                .map_err(|error| error.to_string())
         }
         None => {
             launch(arguments.configuration).and_then(|launch| run(launch).map_err(|error| error.to_string()))

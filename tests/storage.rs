@@ -198,10 +198,10 @@ fn replace_data(
     new: &[Owned],
 ) -> io::Result<()> {
     let mut manifest = Manifest::read(disk).map_err(io::Error::other)?.unwrap_or_default();
-    let number = manifest.next_number;
+    let number = manifest.last_number + 1;
     let old = manifest.snapshot.take();
     manifest.snapshot = Some(write_snapshot(disk, number, manner, new)?);
-    manifest.next_number += 1;
+    manifest.last_number = number;
     manifest.write(disk)?;
     if let Some(old) = old {
         disk.remove(&old.name())?;

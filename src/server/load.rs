@@ -38,7 +38,15 @@ pub enum LoadError {
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LoadError::Damage(damage) => damage.fmt(f),
+            LoadError::Damage(damage) => {
+                damage.fmt(f)?;
+                damage.directory_to_repair().map_or(Ok(()), |directory| {
+                    write!(
+                        f,
+                        "; 'cloakroom check {directory}' says what is there, and 'cloakroom check --fix {directory}' cuts the write log at its damage"
+                    )
+                })
+            }
             LoadError::System(error) => error.fmt(f),
             LoadError::Import(text) => f.write_str(text),
         }
@@ -77,9 +85,12 @@ pub fn load(services: &Services, store: &Store, clock: &Clock, seed: u64) -> Res
         state.last_save_ms = facts.created_ms as i64;
     }
     let mut replayer = Replayer::new(services, clock.now_us(), seed);
+    if let (None, Some(log)) = (&manifest.snapshot, manifest.logs.first()) {
+        offset = log.start_offset;
+    }
     for (index, log) in manifest.logs.iter().enumerate() {
         let is_last = index + 1 == manifest.logs.len();
-        offset = replay_log(&mut replayer, store, log.number, is_last)?;
+        offset = replay_log(&mut replayer, store, log.number, offset, is_last)?;
     }
     let milliseconds = clock.now_ms() - started_ms;
     if !store.is_new() {
@@ -237,16 +248,18 @@ impl<'s> Replayer<'s> {
     }
 }
 
-/// Replays one increment; gives the offset behind it.
+/// Replays one increment, which follows what ends at `before`; gives the offset behind it.
 fn replay_log(
     replayer: &mut Replayer<'_>,
     store: &Store,
     number: u64,
+    before: u64,
     is_last: bool,
 ) -> Result<u64, LoadError> {
     let disk = &**store.disk();
     let mut reader = LogReader::open(disk, number, store.key())?;
-    let mut offset = reader.header().start_offset;
+    reader.follows(before)?;
+    let mut offset = before;
     // Each increment names its databases anew.
     replayer.client.database = 0;
     let progress = &replayer.state.services.snapshots.progress;
@@ -260,7 +273,13 @@ fn replay_log(
                 done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
                 progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
             }
-            Ok(None) => return Ok(offset),
+            Ok(None) => {
+                if is_last {
+                    // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
+                    cut_tail(disk, &LogFacts::name_of(number), place)?;
+                }
+                return Ok(offset);
+            }
             Err(damage) if damage.is_torn_tail() && is_last => {
                 if !replayer.state.config.aof_load_truncated {
                     return Err(damage.into());

@@ -158,6 +158,7 @@ impl LogThread {
                 tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
                 self.log().note_trouble(Some(system::error_text(&error)));
                 self.services.check_writes();
+                self.tell(&Message::Durable);
                 troubled = true;
             }
             if self.log().rest(RETRY) {

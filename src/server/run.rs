@@ -27,7 +27,7 @@ use crate::command::COMMANDS;
 use crate::config::{self, Config, LoadError, ShutdownOptions, Source, read_files};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
 use crate::observe::statistics::Statistics;
-use crate::services::{Identity, Services, Settings, Shutdown, ShutdownState};
+use crate::services::{Identity, Services, Settings, Shutdown};
 
 /// The exit status of a server that was interrupted twice.
 const EXIT_INTERRUPTED: i32 = 1;
@@ -402,14 +402,15 @@ impl Ending<'_> {
             return true;
         }
         tracing::error!("saving has failed, so the server does not end");
-        services.shutdown.store(ShutdownState::Failed as u8, Ordering::Release);
+        services.shutdowns_failed.fetch_max(how.order, Ordering::Release);
+        services.clients.mailboxes().iter().for_each(|mailbox| mailbox.send(Message::Look));
         false
     }
 }
 
 fn as_shutdown(options: ShutdownOptions) -> Shutdown {
     let save = if options.save { Some(true) } else { options.nosave.then_some(false) };
-    Shutdown { save, force: options.force }
+    Shutdown { save, force: options.force, order: 0 }
 }
 
 fn random_seed() -> u64 {

@@ -28,8 +28,6 @@ const BITE_BYTES: usize = 64 * 1024;
 const CAPTURED_BYTES_MAX: usize = 16 << 20;
 /// Visitors at most: more than this only compete for the disk.
 const VISITORS_MAX: usize = 8;
-/// A fast level of zstd; docs/performance.md has the measurement.
-const ZSTD_LEVEL: i32 = -5;
 
 /// Takes snapshots, one at a time.
 pub struct Saver {
@@ -132,8 +130,7 @@ impl Saver {
             lfu: config.maxmemory_policy.is_lfu(),
             log_offset: increment.map_or_else(|| services.write_log.appended(), |each| each.start_offset),
         };
-        let compression =
-            if config.snapshot_compression { Compression::Zstd(ZSTD_LEVEL) } else { Compression::None };
+        let compression = if config.snapshot_compression { Compression::FAST } else { Compression::None };
         let options = SnapshotOptions { compression, key: self.store.key(), incremental_sync: true };
         let writer = SnapshotWriter::create(Arc::clone(self.store.disk()), start, &options);
         let visited = self.visit_all(writer.as_ref().ok(), captured_peak);

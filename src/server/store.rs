@@ -3,21 +3,20 @@
 //! A file is written and durable before the manifest names it, and no longer named before it is removed. So a crash at any moment leaves a
 //! manifest whose files are all there; what it does not name is removed at the next start. Numbers of files are never used twice.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::storage::{Compression, KeyError};
+use crate::storage::check::{is_data, missing_manifest};
+use crate::storage::disk::TEMPORARY_PREFIX;
+use crate::storage::lock::LOCK_NAME;
 use crate::storage::{
-    Damage, Disk, EncryptionKey, LogFacts, LogOptions, LogStart, LogWriter, Manifest, RealDisk, SnapshotFacts,
+    Compression, Damage, DirectoryLock, Disk, EncryptionKey, KeyError, LogFacts, LogOptions, LogStart,
+    LogWriter, Manifest, RealDisk, SnapshotFacts,
 };
 use crate::write_log::Increment;
-
-/// The file that a running server holds locked.
-const LOCK_NAME: &str = "lock";
 
 /// See the module's text.
 pub struct Store {
@@ -28,9 +27,9 @@ pub struct Store {
     begun: Mutex<Vec<u64>>,
     /// The manifest names another log.
     log_begun: Condvar,
-    /// There was no manifest at the start.
+    /// There were no data at the start.
     is_new: bool,
-    _lock: Option<File>,
+    _lock: Option<DirectoryLock>,
 }
 
 /// Why a data directory cannot be used.
@@ -74,12 +73,7 @@ impl Store {
     /// # Errors
     /// When another server has it, it cannot be read, or its manifest is damaged.
     pub fn open(path: &Path, key: Option<EncryptionKey>) -> Result<Store, StoreError> {
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK_NAME))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
-            Err(TryLockError::Error(error)) => return Err(StoreError::System(error)),
-        }
+        let lock = DirectoryLock::take(path)?.ok_or(StoreError::Locked)?;
         Store::on(Arc::new(RealDisk::open(path)?), key, Some(lock))
     }
 
@@ -90,11 +84,14 @@ impl Store {
     pub fn on(
         disk: Arc<dyn Disk>,
         key: Option<EncryptionKey>,
-        lock: Option<File>,
+        lock: Option<DirectoryLock>,
     ) -> Result<Store, StoreError> {
-        let found = Manifest::read(&*disk)?;
-        let is_new = found.is_none();
-        let manifest = Mutex::new(found.unwrap_or_default());
+        let manifest = match Manifest::read(&*disk)? {
+            Some(manifest) => manifest,
+            None => begin_empty(&*disk)?,
+        };
+        let is_new = manifest == Manifest::default();
+        let manifest = Mutex::new(manifest);
         let begun = Mutex::default();
         let store = Store { disk, key, manifest, begun, log_begun: Condvar::new(), is_new, _lock: lock };
         store.remove_unnamed()?;
@@ -122,8 +119,8 @@ impl Store {
     /// Reserves a number for a file.
     pub fn next_number(&self) -> u64 {
         let mut manifest = self.manifest.lock();
-        manifest.next_number += 1;
-        manifest.next_number
+        manifest.last_number += 1;
+        manifest.last_number
     }
 
     /// Begins an increment of the write log.
@@ -132,18 +129,16 @@ impl Store {
     /// When the file or the manifest cannot be written; the old manifest is in force then.
     pub fn begin_log(&self, start_offset: u64, now_ms: i64) -> io::Result<LogWriter> {
         let mut manifest = self.manifest.lock();
-        manifest.next_number += 1;
-        let start = LogStart { number: manifest.next_number, start_offset, created_ms: now_ms.max(0) as u64 };
+        manifest.last_number += 1;
+        let start = LogStart { number: manifest.last_number, start_offset, created_ms: now_ms.max(0) as u64 };
         let options = LogOptions { compression: Compression::None, key: self.key() };
         let writer = LogWriter::create(&*self.disk, &start, &options)?;
         let mut next = manifest.clone();
         next.written_ms = start.created_ms;
         next.logs.push(LogFacts { number: start.number, start_offset });
-        if let Err(error) = next.write(&*self.disk) {
-            // If it stays, it is removed at the next start.
-            let _ = self.disk.remove(&LogFacts::name_of(start.number));
-            return Err(error);
-        }
+        // After an error the new manifest may be the one on the disk all the same, so the file it names has to stay; if nothing names it, it
+        // is removed at the next start.
+        next.write(&*self.disk)?;
         *manifest = next;
         self.begun.lock().push(start.number);
         self.log_begun.notify_all();
@@ -187,16 +182,22 @@ impl Store {
     fn remove_unnamed(&self) -> io::Result<()> {
         let manifest = self.manifest.lock();
         for name in self.disk.list()? {
-            let is_temporary = name.starts_with(crate::storage::disk::TEMPORARY_PREFIX);
-            let is_data =
-                name.ends_with(".cloakroom") && (name.starts_with("snapshot-") || name.starts_with("log-"));
-            let is_named = manifest.snapshot.as_ref().is_some_and(|snapshot| snapshot.name() == name)
-                || manifest.logs.iter().any(|log| log.name() == name);
-            // A directory without a manifest may be one whose manifest was lost: nothing of it is touched.
-            if is_temporary || is_data && !is_named && !self.is_new {
+            if is_data(&name) && !manifest.names(&name) {
                 self.disk.remove(&name)?;
             }
         }
         Ok(())
     }
+}
+
+/// Writes the first manifest, before there is any other file: so a directory that has data and no manifest has lost it, and is not
+/// taken for an empty one.
+fn begin_empty(disk: &dyn Disk) -> Result<Manifest, StoreError> {
+    let names = disk.list()?;
+    if let Some(name) = names.iter().find(|name| is_data(name) && !name.starts_with(TEMPORARY_PREFIX)) {
+        return Err(missing_manifest(disk, name).into());
+    }
+    let manifest = Manifest::default();
+    manifest.write(disk)?;
+    Ok(manifest)
 }

@@ -81,6 +81,11 @@ pub enum Compression {
     Zstd(i32),
 }
 
+impl Compression {
+    /// What snapshots are compressed with: docs/performance.md has the measurement.
+    pub const FAST: Compression = Compression::Zstd(-5);
+}
+
 /// The header of a block, checked as far as it can be without the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use super::keys::KeyId;
 
@@ -48,6 +49,13 @@ impl Damage {
     /// An error of the disk.
     pub fn unreadable(file: &str, offset: u64, error: io::Error) -> Damage {
         Damage::new(file, offset, Problem::Unreadable(error))
+    }
+
+    /// The directory whose log a repair may cut; `None` where another key, program or disk is needed instead.
+    pub fn directory_to_repair(&self) -> Option<String> {
+        let may_help = matches!(self.problem, Problem::TornTail(_) | Problem::Wrong(_));
+        let directory = Path::new(&self.file).parent().filter(|_| may_help)?;
+        Some(directory.display().to_string())
     }
 
     /// Whether cutting the file at the offset loses nothing that was durable.

@@ -14,7 +14,7 @@ use super::blocks::{BlockHeader, BlockKind, HEADER_LEN, MAGIC, Opener};
 use super::damage::{Damage, Problem};
 use super::disk::{Disk, DiskFile};
 use super::file_header::{FileHeader, file_key, read_header};
-use super::keys::{EncryptionKey, FileKey};
+use super::keys::{EncryptionKey, FileKey, KeyId};
 use super::log_file::{LogEnd, LogHeader};
 use super::manifest::LogFacts;
 
@@ -37,6 +37,15 @@ pub struct LogReader {
     window: Vec<u8>,
     /// Where the window lies in the file.
     window_offset: u64,
+}
+
+/// What lies behind the end of what can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Bytes up to the last one that is not zero.
+    pub bytes: u64,
+    /// Blocks of records whose headers are whole.
+    pub blocks: u64,
 }
 
 /// Where the body of a block is, once it is open.
@@ -77,6 +86,21 @@ impl LogReader {
         })
     }
 
+    /// Checks that the log begins where what is before it ends; else records between the two are missing.
+    ///
+    /// # Errors
+    /// Damage that says so.
+    pub fn follows(&self, end_offset: u64) -> Result<(), Damage> {
+        if self.header.start_offset == end_offset {
+            return Ok(());
+        }
+        let what = format!(
+            "it continues the write log at {}, and what is before it ends at {end_offset}",
+            self.header.start_offset
+        );
+        Err(Damage::wrong(&self.path, 0, what))
+    }
+
     /// Something that is wrong with the records of a block.
     pub fn damage_at(&self, offset: u64, what: impl Into<String>) -> Damage {
         Damage::wrong(&self.path, offset, what)
@@ -95,6 +119,11 @@ impl LogReader {
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The key that the file is encrypted with, if it is.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.header.encryption.as_ref().map(|encryption| encryption.key_id)
     }
 
     /// The records of the next block; `None` at the end of the log.
@@ -242,26 +271,57 @@ impl LogReader {
     }
 
     /// Whether some block behind this place was written when the one that should be here was already durable.
-    fn is_proven_durable(&mut self, mut at: u64) -> Result<bool, Damage> {
+    fn is_proven_durable(&mut self, at: u64) -> Result<bool, Damage> {
         let expected = self.end.sequence;
+        let mut proven = false;
+        self.scan(at, |header| {
+            let durable = header.sequence.saturating_sub(u64::from(header.unsynced));
+            proven = header.unsynced < u16::MAX && durable > expected;
+            !proven
+        })?;
+        Ok(proven)
+    }
+
+    /// What lies behind a place: how many bytes up to the last one that is not zero, and how many blocks of records seem to begin in
+    /// them. For telling what a cut there costs.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn behind(&mut self, place: u64) -> Result<Behind, Damage> {
+        let mut behind = Behind::default();
+        let mut at = place;
+        // Decryption may have changed what is in the window.
+        self.window.clear();
+        while at < self.size {
+            let len = (self.size - at).min(WINDOW as u64) as usize;
+            let start = self.load(at, len)?;
+            if let Some(last) = self.window[start..start + len].iter().rposition(|byte| *byte != 0) {
+                behind.bytes = at + last as u64 + 1 - place;
+            }
+            at += len as u64;
+        }
+        self.scan(place, |header| {
+            behind.blocks += u64::from(header.kind == BlockKind::LogRecords);
+            true
+        })?;
+        Ok(behind)
+    }
+
+    /// Shows each header of a block that begins at or behind a place, wherever it lies, until `see` has seen enough.
+    fn scan(&mut self, mut at: u64, mut see: impl FnMut(BlockHeader) -> bool) -> Result<(), Damage> {
         while at + HEADER_LEN as u64 <= self.size {
             let len = (self.size - at).min(WINDOW as u64) as usize;
             let start = self.load(at, len)?;
             let bytes = &self.window[start..start + len];
             for found in memchr::memmem::find_iter(bytes, &MAGIC) {
-                let Some(header) =
-                    bytes[found..].first_chunk().and_then(|bytes| BlockHeader::read(bytes).ok())
-                else {
-                    continue;
-                };
-                let durable = header.sequence.saturating_sub(u64::from(header.unsynced));
-                if header.unsynced < u16::MAX && durable > expected {
-                    return Ok(true);
+                let header = bytes[found..].first_chunk().and_then(|bytes| BlockHeader::read(bytes).ok());
+                if header.is_some_and(|header| !see(header)) {
+                    return Ok(());
                 }
             }
-            // The next window begins a little before this one ends, so that no header lies across the border.
-            at += if len < WINDOW { len } else { len - HEADER_LEN } as u64;
+            // The next window begins a little before this one ends, so that no header lies across the border and none is in both.
+            at += if len < WINDOW { len } else { len - (HEADER_LEN - 1) } as u64;
         }
-        Ok(false)
+        Ok(())
     }
 }

@@ -28,8 +28,8 @@ const CHECKSUM_LEN: usize = 4;
 /// What the data consists of: the snapshot, and then the logs in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The number that the next file takes, snapshot or log. Numbers are never used twice.
-    pub next_number: u64,
+    /// The highest number that a file has taken, snapshot or log. No number is taken twice.
+    pub last_number: u64,
     /// When this manifest was written, in milliseconds since 1970.
     pub written_ms: u64,
     /// The base; `None` if the logs begin with an empty server.
@@ -108,6 +108,16 @@ impl Manifest {
         Manifest::from_bytes(&bytes).map(Some).map_err(|problem| Damage::new(&path, 0, problem))
     }
 
+    /// The names of the files that are the data.
+    pub fn file_names(&self) -> impl Iterator<Item = String> {
+        self.snapshot.iter().map(SnapshotFacts::name).chain(self.logs.iter().map(LogFacts::name))
+    }
+
+    /// Whether a file of this name is part of the data.
+    pub fn names(&self, name: &str) -> bool {
+        self.file_names().any(|named| named == name)
+    }
+
     /// Replaces the manifest. When this returns, the new one is durable.
     ///
     /// # Errors
@@ -146,7 +156,7 @@ mod tests {
     fn example() -> Manifest {
         let snapshot = SnapshotFacts { number: 7, created_ms: 1, log_offset: 2, entries: 3, bytes: 4 };
         let logs = vec![LogFacts { number: 8, start_offset: 2 }, LogFacts { number: 9, start_offset: 5 }];
-        Manifest { next_number: 10, written_ms: 6, snapshot: Some(snapshot), logs }
+        Manifest { last_number: 9, written_ms: 6, snapshot: Some(snapshot), logs }
     }
 
     #[test]

@@ -13,25 +13,31 @@
 //! a reader panic or allocate more than the file can justify.
 
 pub mod blocks;
+pub mod check;
 pub mod damage;
 pub mod disk;
 pub mod encoding;
 pub mod file_header;
 pub mod keys;
+pub mod lock;
 pub mod log_file;
 pub mod log_reader;
 pub mod manifest;
+pub mod rekey;
 pub mod snapshot_entry;
 pub mod snapshot_file;
 pub mod snapshot_writer;
 
 pub use blocks::{Compression, Opener};
+pub use check::{LogReport, Report, SnapshotReport, check, repair};
 pub use damage::{Damage, Problem};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use keys::{EncryptionKey, KeyError, KeyId, KeySource};
+pub use lock::DirectoryLock;
 pub use log_file::{LogEnd, LogHeader, LogOptions, LogStart, LogWriter, cut_tail};
-pub use log_reader::LogReader;
+pub use log_reader::{Behind, LogReader};
 pub use manifest::{LogFacts, Manifest, SnapshotFacts};
+pub use rekey::{RekeyError, rekey};
 pub use snapshot_entry::{Entries, EntryRecord, Mark, encode_entry};
 pub use snapshot_file::{SnapshotHeader, SnapshotReader};
 pub use snapshot_writer::{BlockWriter, SnapshotOptions, SnapshotStart, SnapshotWriter};

@@ -17,7 +17,7 @@ use super::damage::{Damage, Problem};
 use super::disk::{Disk, DiskFile};
 use super::encoding::{crc32c, decode};
 use super::file_header::{Encryption, FileHeader, file_key, read_header};
-use super::keys::{EncryptionKey, FileKey};
+use super::keys::{EncryptionKey, FileKey, KeyId};
 use super::snapshot_entry::Entries;
 
 /// Bytes of the trailer.
@@ -176,6 +176,19 @@ impl SnapshotReader {
     /// # Errors
     /// Damage, or what the disk says. The entries themselves are decoded as they are asked for, and can be damaged, too.
     pub fn read_block<'a>(&'a self, block: usize, opener: &'a mut Opener) -> Result<Entries<'a>, Damage> {
+        let (facts, raw) = self.read_raw(block, opener)?;
+        Ok(Entries::new(raw, facts.entries, &self.path, facts.offset))
+    }
+
+    /// The entries of one block as they are encoded, and what the index has of it.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::read_block`].
+    pub fn read_raw<'a>(
+        &'a self,
+        block: usize,
+        opener: &'a mut Opener,
+    ) -> Result<(&'a IndexedBlock, &'a [u8]), Damage> {
         let number = block as u64 + 1;
         let Some(block) = self.index.blocks.get(block) else {
             return Err(Damage::wrong(&self.path, self.size, "there is no such block"));
@@ -188,7 +201,17 @@ impl SnapshotReader {
             let what = "the block is not the one that the index says";
             return Err(Damage::wrong(&self.path, block.offset, what));
         }
-        Ok(Entries::new(raw, block.entries, &self.path, block.offset))
+        Ok((block, raw))
+    }
+
+    /// The key that the file is encrypted with, if it is.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.header.encryption.as_ref().map(|encryption| encryption.key_id)
+    }
+
+    /// Whether compression has saved anything.
+    pub fn is_compressed(&self) -> bool {
+        self.index.blocks.iter().any(|block| block.stored_len < block.raw_len)
     }
 }
 

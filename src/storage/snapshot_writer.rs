@@ -142,6 +142,14 @@ impl SnapshotWriter {
         })
     }
 
+    /// Adds to the counts of the index, for entries that came by [`BlockWriter::push_raw`].
+    pub fn count(&self, counts: &[ShardCount]) {
+        let mut layout = self.shared.layout.lock();
+        for count in counts {
+            *layout.counts.entry((count.database, count.shard)).or_default() += count.entries;
+        }
+    }
+
     /// Bytes that the file has so far.
     pub fn bytes_written(&self) -> u64 {
         self.shared.layout.lock().end
@@ -251,6 +259,12 @@ impl BlockWriter {
     pub fn push_encoded(&mut self, database: u32, shard: u16, encoded: &[u8], entries: u32) {
         self.raw.extend_from_slice(encoded);
         self.count(database, shard, entries);
+    }
+
+    /// Adds entries of another snapshot's block as they are; [`SnapshotWriter::count`] has to say where they belong. No I/O.
+    pub fn push_raw(&mut self, raw: &[u8], entries: u32) {
+        self.raw.extend_from_slice(raw);
+        self.entries += entries;
     }
 
     #[inline]

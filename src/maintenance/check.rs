@@ -1,0 +1,194 @@
+//! `cloakroom check [--fix] DIR`: what is in a data directory, where it is damaged, and, if that is wanted, a cut there.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::{KeyOptions, ToolError, open};
+use crate::keyspace::LENGTH_MAX;
+use crate::resp::{Limits, Parser, Step};
+use crate::storage::{self, Disk, EncryptionKey, KeyId, LogFacts, LogReport, Report, SnapshotReport};
+
+/// Reads a data directory and writes what is in it; with `fix` cuts the write log at its damage.
+///
+/// # Errors
+/// If the directory cannot be used, or, in the end, its data are not sound.
+pub fn check(
+    directory: &Path,
+    key: &KeyOptions<'_>,
+    fix: bool,
+    out: &mut impl Write,
+) -> Result<(), ToolError> {
+    let key = key.source()?.load()?;
+    let (disk, _lock) = open(directory)?;
+    let report = examine(&disk, key.as_ref(), fix, out);
+    match report {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ToolError::NotSound),
+        Err(error) => Err(ToolError::Directory(directory.display().to_string(), error)),
+    }
+}
+
+/// Checks, repairs and checks again; whether the data are sound now.
+fn examine(
+    disk: &dyn Disk,
+    key: Option<&EncryptionKey>,
+    fix: bool,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let report = storage::check(disk, key, &count_records)?;
+    write_report(&report, out)?;
+    if report.is_sound() {
+        writeln!(out, "The data are sound.")?;
+        return Ok(true);
+    }
+    let Some(first) = report.first_cut() else {
+        writeln!(
+            out,
+            "This cannot be repaired: what is damaged, missing or unreadable has to come from a copy."
+        )?;
+        return Ok(false);
+    };
+    write_costs(&report, first, fix, out)?;
+    if !fix {
+        return Ok(false);
+    }
+    storage::repair(disk, &report)?;
+    let repaired = storage::check(disk, key, &count_records)?;
+    for damage in repaired.problems() {
+        writeln!(out, "still damaged: {damage}")?;
+    }
+    if repaired.is_sound() {
+        writeln!(out, "The data are sound now, up to offset {} of the write log.", end_of_log(&repaired))?;
+    }
+    Ok(repaired.is_sound())
+}
+
+fn end_of_log(report: &Report) -> u64 {
+    let base = report.manifest.as_ref().and_then(|manifest| manifest.snapshot.as_ref());
+    let base = base.map_or(0, |snapshot| snapshot.log_offset);
+    report.logs.last().map_or(base, |log| log.offsets.1)
+}
+
+/// The requests in a block.
+fn count_records(block: &[u8]) -> Result<u64, String> {
+    let limits = Limits {
+        bulk_len_max: LENGTH_MAX as u64,
+        multibulk_len_max: i32::MAX as u64,
+        inline_max: 0,
+        unauthenticated: false,
+    };
+    let (mut parser, mut ranges, mut records) = (Parser::default(), Vec::new(), 0);
+    while parser.at < block.len() {
+        ranges.clear();
+        match parser.advance(block, &limits, &mut ranges) {
+            Ok(Step::Request) => records += u64::from(!ranges.is_empty()),
+            Ok(Step::Inline(_) | Step::Incomplete) => return Err(String::from("a record that ends early")),
+            Err(error) => return Err(format!("a record that cannot be read: {error}")),
+        }
+    }
+    Ok(records)
+}
+
+fn write_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    match &report.manifest {
+        None if report.problem.is_none() => writeln!(out, "There are no data here.")?,
+        None => {}
+        Some(manifest) => {
+            let snapshots = usize::from(manifest.snapshot.is_some());
+            writeln!(
+                out,
+                "manifest: {} and {}",
+                counted(snapshots as u64, "snapshot"),
+                counted(manifest.logs.len() as u64, "log")
+            )?;
+        }
+    }
+    if let Some(snapshot) = &report.snapshot {
+        write_snapshot(snapshot, out)?;
+    }
+    for log in &report.logs {
+        write_log(log, out)?;
+    }
+    for name in &report.unnamed {
+        writeln!(
+            out,
+            "{name}: not named by the manifest{}",
+            if report.manifest.is_some() { "; the next start removes it" } else { "" }
+        )?;
+    }
+    for damage in report.problems() {
+        writeln!(out, "{damage}")?;
+    }
+    Ok(())
+}
+
+fn write_snapshot(snapshot: &SnapshotReport, out: &mut impl Write) -> io::Result<()> {
+    let entries = snapshot.databases.values().map(|(entries, _)| *entries).sum();
+    writeln!(
+        out,
+        "{}: {} in {}, {}{}{}",
+        snapshot.name,
+        counted(entries, "key"),
+        counted(snapshot.blocks as u64, "block"),
+        counted(snapshot.bytes, "byte"),
+        if snapshot.compressed { ", compressed" } else { "" },
+        encrypted(snapshot.key)
+    )?;
+    for (database, (entries, deadlines)) in &snapshot.databases {
+        writeln!(out, "  database {database}: {}, {deadlines} with a deadline", counted(*entries, "key"))?;
+    }
+    Ok(())
+}
+
+fn write_log(log: &LogReport, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} in {}, {}{}; offsets {} to {} of the write log",
+        LogFacts::name_of(log.number),
+        counted(log.records, "record"),
+        counted(log.blocks, "block"),
+        counted(log.bytes, "byte"),
+        encrypted(log.key),
+        log.offsets.0,
+        log.offsets.1
+    )
+}
+
+/// What the cut of this log loses, or would lose.
+fn write_costs(report: &Report, first: usize, fix: bool, out: &mut impl Write) -> io::Result<()> {
+    let log = &report.logs[first];
+    let (name, lost) = (LogFacts::name_of(log.number), &log.behind);
+    let would = if fix { "" } else { "would " };
+    let torn = log.problem.as_ref().is_some_and(|damage| damage.is_torn_tail());
+    let what = if torn { "the torn end" } else { "everything from the damage on" };
+    writeln!(
+        out,
+        "--fix {would}cut{} {name} at offset {}: {what} is lost, {} with {} whose headers are whole",
+        if fix { "s" } else { "" },
+        log.end,
+        counted(lost.bytes, "byte"),
+        counted(lost.blocks, "block"),
+    )?;
+    for later in &report.logs[first + 1..] {
+        writeln!(
+            out,
+            "--fix {would}remove{} {}: {} in {} that follow the damage are lost",
+            if fix { "s" } else { "" },
+            LogFacts::name_of(later.number),
+            counted(later.records, "record"),
+            counted(later.blocks, "block")
+        )?;
+    }
+    if !fix {
+        writeln!(out, "Copy the directory before you run check with --fix.")?;
+    }
+    Ok(())
+}
+
+fn encrypted(key: Option<KeyId>) -> String {
+    key.map_or_else(String::new, |key| format!(", encrypted with key {key}"))
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,284 @@
+//! Reading a whole data directory, saying what is in it and what is wrong, and cutting a log where it is damaged.
+//!
+//! Checking changes nothing. A repair cuts the first log that cannot be read to its end and drops the logs behind it, because records that follow
+//! a gap mean nothing. It is the operator's decision: whoever calls [`repair`] has shown what it costs. A snapshot or a manifest cannot be
+//! repaired: half of a snapshot is not the state of any moment.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::blocks::Opener;
+use super::damage::{Damage, Problem};
+use super::disk::{Disk, TEMPORARY_PREFIX};
+use super::keys::{EncryptionKey, KeyId};
+use super::log_file::cut_tail;
+use super::log_reader::{Behind, LogReader};
+use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
+use super::snapshot_file::SnapshotReader;
+
+/// Counts the records of a block, or says what is wrong with them. What a record is, this module does not know.
+pub type CountRecords<'a> = &'a dyn Fn(&[u8]) -> Result<u64, String>;
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The manifest, if there is one that can be read.
+    pub manifest: Option<Manifest>,
+    /// What is wrong with the manifest, or with what it does not name.
+    pub problem: Option<Damage>,
+    /// The snapshot that the manifest names.
+    pub snapshot: Option<SnapshotReport>,
+    /// The logs that the manifest names, in order.
+    pub logs: Vec<LogReport>,
+    /// Files of ours that the manifest does not name: the next start removes them.
+    pub unnamed: Vec<String>,
+}
+
+/// What a snapshot holds.
+#[derive(Debug, Default)]
+pub struct SnapshotReport {
+    /// The file's name.
+    pub name: String,
+    /// What the file is, as far as it could be opened.
+    pub bytes: u64,
+    /// Entry blocks.
+    pub blocks: usize,
+    /// Whether blocks are compressed.
+    pub compressed: bool,
+    /// The key that it is encrypted with.
+    pub key: Option<KeyId>,
+    /// Entries by database, and how many of them have a deadline.
+    pub databases: BTreeMap<u32, (u64, u64)>,
+    /// The first thing that is wrong.
+    pub problem: Option<Damage>,
+}
+
+/// What a log holds.
+#[derive(Debug, Default)]
+pub struct LogReport {
+    /// The log's number.
+    pub number: u64,
+    /// Bytes of the file, prepared zeros included.
+    pub bytes: u64,
+    /// The key that it is encrypted with.
+    pub key: Option<KeyId>,
+    /// Blocks of records that can be read.
+    pub blocks: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Where its first and the last of these records lie in the whole log.
+    pub offsets: (u64, u64),
+    /// Where in the file the last block that can be read ends.
+    pub end: u64,
+    /// The first thing that is wrong.
+    pub problem: Option<Damage>,
+    /// What lies behind it.
+    pub behind: Behind,
+}
+
+impl Report {
+    /// Everything that is wrong, in the order of reading.
+    pub fn problems(&self) -> impl Iterator<Item = &Damage> {
+        let snapshot = self.snapshot.iter().filter_map(|snapshot| snapshot.problem.as_ref());
+        let logs = self.logs.iter().filter_map(|log| log.problem.as_ref());
+        self.problem.iter().chain(snapshot).chain(logs)
+    }
+
+    /// A server would start from it and lose nothing.
+    pub fn is_sound(&self) -> bool {
+        self.problems().next().is_none()
+    }
+
+    /// The first log that has to be cut, by its place in [`Report::logs`]; `None` if nothing is wrong, or if something is that no cut repairs.
+    pub fn first_cut(&self) -> Option<usize> {
+        let snapshot = self.snapshot.as_ref().and_then(|snapshot| snapshot.problem.as_ref());
+        if self.problem.is_some() || snapshot.is_some() {
+            return None;
+        }
+        let first = self.logs.iter().position(|log| log.problem.is_some())?;
+        // With another key, another program or a disk that answers again, the records may be all there.
+        let curable = self.logs[first].problem.as_ref().is_some_and(|damage| match &damage.problem {
+            Problem::TornTail(_) | Problem::Wrong(_) => true,
+            Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
+            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } => false,
+        });
+        curable.then_some(first)
+    }
+}
+
+/// Reads all files that the manifest names.
+///
+/// # Errors
+/// Only if the directory cannot be listed; what is wrong with files is in the report.
+pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'_>) -> io::Result<Report> {
+    let names = disk.list()?;
+    let data: Vec<String> = names.into_iter().filter(|name| is_data(name)).collect();
+    let mut report = Report::default();
+    let manifest = match Manifest::read(disk) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => {
+            if let Some(name) = data.iter().find(|name| !name.starts_with(TEMPORARY_PREFIX)) {
+                report.problem = Some(missing_manifest(disk, name));
+            }
+            report.unnamed = data;
+            return Ok(report);
+        }
+        Err(damage) => {
+            report.problem = Some(damage);
+            report.unnamed = data;
+            return Ok(report);
+        }
+    };
+    report.unnamed = data.into_iter().filter(|name| !manifest.names(name)).collect();
+    let mut offset = None;
+    if let Some(facts) = &manifest.snapshot {
+        report.snapshot = Some(check_snapshot(disk, facts, key));
+        offset = Some(facts.log_offset);
+    }
+    for (index, facts) in manifest.logs.iter().enumerate() {
+        let is_last = index + 1 == manifest.logs.len();
+        let log = check_log(disk, facts, key, offset, is_last, count);
+        offset = log.problem.is_none().then_some(log.offsets.1);
+        report.logs.push(log);
+    }
+    report.manifest = Some(manifest);
+    Ok(report)
+}
+
+/// Whether a file belongs to the data, finished or not.
+pub fn is_data(name: &str) -> bool {
+    let numbered = name.starts_with("snapshot-") || name.starts_with("log-");
+    name.starts_with(TEMPORARY_PREFIX) || numbered && name.ends_with(".cloakroom")
+}
+
+/// A directory has data that no manifest names: a server must not begin an empty one beside it.
+pub fn missing_manifest(disk: &dyn Disk, example: &str) -> Damage {
+    let what =
+        format!("there is no manifest, but there is {example}, which only a manifest can make sense of");
+    Damage::wrong(&disk.describe(MANIFEST_NAME), 0, what)
+}
+
+fn check_snapshot(disk: &dyn Disk, facts: &SnapshotFacts, key: Option<&EncryptionKey>) -> SnapshotReport {
+    let mut report = SnapshotReport { name: facts.name(), ..SnapshotReport::default() };
+    report.problem = read_snapshot(disk, facts, key, &mut report).err();
+    report
+}
+
+fn read_snapshot(
+    disk: &dyn Disk,
+    facts: &SnapshotFacts,
+    key: Option<&EncryptionKey>,
+    report: &mut SnapshotReport,
+) -> Result<(), Damage> {
+    let reader = SnapshotReader::open(disk, &report.name, key)?;
+    report.bytes = reader.size();
+    report.blocks = reader.blocks().len();
+    report.compressed = reader.is_compressed();
+    report.key = reader.key_id();
+    let found = (reader.header().number, reader.header().log_offset, reader.entries(), reader.size());
+    if found != (facts.number, facts.log_offset, facts.entries, facts.bytes) {
+        return Err(reader.damage("it is another snapshot than the one that the manifest names"));
+    }
+    let mut opener = Opener::new().map_err(|error| Damage::unreadable(&report.name, 0, error))?;
+    for block in 0..reader.blocks().len() {
+        for entry in reader.read_block(block, &mut opener)? {
+            let entry = entry?;
+            let (entries, deadlines) = report.databases.entry(entry.database).or_default();
+            *entries += 1;
+            *deadlines += u64::from(entry.expire_at_ms.is_some());
+        }
+    }
+    let mut counted = BTreeMap::<u32, u64>::new();
+    reader.counts().iter().for_each(|count| *counted.entry(count.database).or_default() += count.entries);
+    if counted
+        .iter()
+        .map(|(database, entries)| (database, *entries))
+        .ne(report.databases.iter().map(|(database, (entries, _))| (database, *entries)))
+    {
+        return Err(reader.damage("its databases have other numbers of entries than its index says"));
+    }
+    Ok(())
+}
+
+fn check_log(
+    disk: &dyn Disk,
+    facts: &LogFacts,
+    key: Option<&EncryptionKey>,
+    before: Option<u64>,
+    is_last: bool,
+    count: CountRecords<'_>,
+) -> LogReport {
+    let offsets = (facts.start_offset, facts.start_offset);
+    let mut report = LogReport { number: facts.number, offsets, ..LogReport::default() };
+    let mut reader = match LogReader::open(disk, facts.number, key) {
+        Ok(reader) => reader,
+        Err(damage) => {
+            // Of a log without a sound header nothing can be read.
+            let size = disk.open_read(&facts.name()).and_then(|file| file.size()).unwrap_or(0);
+            (report.bytes, report.behind.bytes, report.problem) = (size, size, Some(damage));
+            return report;
+        }
+    };
+    (report.bytes, report.key) = (reader.size(), reader.key_id());
+    let read = match before {
+        Some(before) => reader.follows(before),
+        None => reader.follows(facts.start_offset),
+    }
+    .and_then(|()| read_log(&mut reader, &mut report, count));
+    if let Err(mut damage) = read {
+        if let (Problem::TornTail(what), false) = (&damage.problem, is_last) {
+            damage.problem = Problem::Wrong(format!("{what}, though a log follows that was begun later"));
+        }
+        report.behind = reader.behind(report.end).unwrap_or_default();
+        report.problem = Some(damage);
+    }
+    report
+}
+
+fn read_log(reader: &mut LogReader, report: &mut LogReport, count: CountRecords<'_>) -> Result<(), Damage> {
+    report.end = reader.end().offset;
+    loop {
+        let (counted, len) = match reader.next_block() {
+            Ok(Some(records)) => (count(records), records.len()),
+            Ok(None) => return Ok(()),
+            Err(damage) => {
+                report.end = reader.end().offset;
+                return Err(damage);
+            }
+        };
+        report.records +=
+            counted.map_err(|what| reader.damage_at(report.end, format!("the block has {what}")))?;
+        report.blocks += 1;
+        report.offsets.1 += len as u64;
+        report.end = reader.end().offset;
+    }
+}
+
+/// Cuts the log at [`Report::first_cut`] where it is damaged, and drops the logs behind it.
+///
+/// The manifest stops to name the logs before anything is cut, so after a crash at any step the directory is as damaged as before or
+/// repaired, and a second repair does what is left.
+///
+/// # Errors
+/// What the disk says.
+pub fn repair(disk: &dyn Disk, report: &Report) -> io::Result<()> {
+    let (Some(first), Some(manifest)) = (report.first_cut(), &report.manifest) else { return Ok(()) };
+    let log = &report.logs[first];
+    // A log without a sound header, or one that does not follow from what is before it, is dropped as a whole.
+    let kept = first + usize::from(log.end > 0);
+    if kept < manifest.logs.len() {
+        let mut next = manifest.clone();
+        next.logs.truncate(kept);
+        next.write(disk)?;
+    }
+    if log.end > 0 {
+        cut_tail(disk, &LogFacts::name_of(log.number), log.end)?;
+    }
+    for dropped in &manifest.logs[kept..] {
+        match disk.remove(&dropped.name()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    disk.sync_directory()
+}
