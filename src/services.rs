@@ -218,6 +218,7 @@ impl Services {
         }
         state.running = Some(Running { kind, started_ms: now_ms });
         state.last_try_ms = now_ms;
+        state.scheduled.take_if(|scheduled| *scheduled == kind);
         self.snapshots.keys_written.store(0, Ordering::Relaxed);
         true
     }
