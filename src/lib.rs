@@ -5,6 +5,7 @@
 // rank 0: knows nothing of the rest
 pub mod base;
 // rank 1: the wire protocol, and the files
+pub mod rdb;
 pub mod resp;
 pub mod storage;
 // rank 2: databases, shards, entries
@@ -24,5 +25,6 @@ pub mod dispatch;
 // rank 6: sockets, threads, timers; and tools for a server's files
 pub mod maintenance;
 pub mod server;
+pub mod transfer;
 // beside the ranks: bodies of tests and fuzz targets
 pub mod testing;

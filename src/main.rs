@@ -4,11 +4,14 @@ use std::io::{Read, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use cloakroom::base::allocator::Counting;
 use cloakroom::config::{ConfigFile, Source, load, read_files};
 use cloakroom::maintenance::{KeyOptions, check, rekey};
 use cloakroom::server::{Launch, run};
+use cloakroom::transfer::{
+    Address, Destination, ExportOptions, ImportOptions, Source as Origin, export, import,
+};
 
 /// Larger slabs for the size classes of session entries (320 to 1,024 bytes): fewer slabs mean fewer of jemalloc's own records, which
 /// saves about 6 bytes a session. jemalloc reads this symbol when it starts; it is its documented way of compiling options in.
@@ -36,7 +39,7 @@ const STDIN_BYTES_MAX: u64 = 16 << 20;
     disable_version_flag = true,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
-    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check [--fix] DIRECTORY\n       cloakroom rekey DIRECTORY",
+    override_usage = "cloakroom [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom check-config [CONFIG-FILE | -] [--DIRECTIVE VALUE...]...\n       cloakroom import FILE.rdb|redis://HOST [--to redis://HOST | --dir DIR]\n       cloakroom export FILE.rdb [--from redis://HOST]\n       cloakroom check [--fix] DIRECTORY\n       cloakroom rekey DIRECTORY",
     after_help = "Examples:\n  cloakroom\n  cloakroom /etc/cloakroom.conf --port 7000\n  cloakroom --port 7000 --save '' --loglevel warning\n  echo 'maxmemory 1gb' | cloakroom -\n\n\
         Directives are those of redis.conf. Each one, with its default: docs/config.md"
 )]
@@ -81,10 +84,14 @@ enum Command {
         #[command(flatten)]
         new_key: NewKeyArguments,
     },
+    /// Bring sessions from an RDB file or a running Redis into a running server; what is interrupted goes on when it is called again
+    Import(ImportArguments),
+    /// Write the sessions of a running server into an RDB file that Redis and Valkey load
+    Export(ExportArguments),
 }
 
 /// Where the key is that the data are encrypted with, as the directives of these names say it to the server.
-#[derive(Args)]
+#[derive(clap::Args)]
 struct KeyArguments {
     /// The file that has the key
     #[arg(long, value_name = "FILE", default_value = "")]
@@ -98,7 +105,7 @@ struct KeyArguments {
 }
 
 /// Where the key is that the data are to be encrypted with.
-#[derive(Args)]
+#[derive(clap::Args)]
 struct NewKeyArguments {
     /// The file that has the new key
     #[arg(long, value_name = "FILE", default_value = "")]
@@ -131,6 +138,49 @@ impl NewKeyArguments {
     }
 }
 
+#[derive(clap::Args)]
+struct ImportArguments {
+    /// An RDB file, or redis://[[user]:password@]host[:port][/database]
+    source: Origin,
+    /// The server that receives; a database in the address takes everything
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    to: Address,
+    /// Put it into an empty data directory instead, for a server that starts later
+    #[arg(long, conflicts_with = "to")]
+    dir: Option<PathBuf>,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+    /// Where the progress is kept until the end [default: next to the file, or in the working directory]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Do not compare everything at the end
+    #[arg(long)]
+    no_check: bool,
+}
+
+#[derive(clap::Args)]
+struct ExportArguments {
+    /// The RDB file to write; it appears when it is complete
+    file: PathBuf,
+    /// The server to read from
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    from: Address,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+}
+
+const DEFAULT_SERVER: &str = "redis://127.0.0.1:6379";
+
+impl From<ImportArguments> for ImportOptions {
+    fn from(arguments: ImportArguments) -> ImportOptions {
+        let into = arguments.dir.map_or(Destination::Server(arguments.to), Destination::Directory);
+        let ImportArguments { source, rate, state, no_check, .. } = arguments;
+        ImportOptions { source, into, rate, state, check: !no_check }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
@@ -141,6 +191,10 @@ fn main() -> ExitCode {
         Some(Command::Rekey { directory, key, new_key }) => {
             rekey(&directory, &key.options(), &new_key.options(), &mut stdout())
                 .map_err(|error| error.to_string())
+        }
+        Some(Command::Import(arguments)) => import(&arguments.into()).map_err(|error| error.to_string()),
+        Some(Command::Export(ExportArguments { file, from, rate })) => {
+            export(&ExportOptions { file, from, rate }).map_err(|error| error.to_string())
         }
         None => {
             launch(arguments.configuration).and_then(|launch| run(launch).map_err(|error| error.to_string()))

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::client::{ClientInfo, Clients, Gates};
+use crate::client::{ClientInfo, Clients, Gates, MigrationOrder};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::latency_monitor::LatencyMonitor;
@@ -87,6 +87,8 @@ pub trait Control: Send + Sync {
     fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)>;
     /// Begins an orderly end (SHUTDOWN).
     fn shut_down(&self, how: Shutdown);
+    /// Sends keys to another server; the client's event loop hears of the end. False if that cannot be begun.
+    fn migrate(&self, order: MigrationOrder) -> bool;
     /// Does a save in the background that [`Services::reserve_save`] has reserved.
     fn start_save(&self, kind: SaveKind);
 }

@@ -1,9 +1,12 @@
 //! How other threads reach the clients of an event loop: a queue and a way to wake the loop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+
+use super::migration::MigrationResult;
 
 /// Something for a client of the loop. `place` and `id` name it; a client that is gone is skipped.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub enum Message {
     Kill { place: usize, id: u64 },
     /// CLIENT UNBLOCK: what the client waits in ends, as at its timeout or with an error.
     Unblock { place: usize, id: u64, error: bool },
+    /// MIGRATE has come to its end.
+    Migrated { place: usize, id: u64, result: Arc<MigrationResult> },
     /// Something that blocked clients wait for has happened: look at them again.
     Look,
     /// The write log has reached the disk: look at held replies.

@@ -3,11 +3,13 @@
 
 mod info;
 mod mailbox;
+mod migration;
 mod registry;
 mod session;
 
 pub use info::{ClientFlags, ClientInfo, is_valid_name};
 pub use mailbox::{Mailbox, Message};
+pub use migration::{MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use session::{
     Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::info::ClientInfo;
+use super::migration::MigrationResult;
 use crate::resp::{ArgRange, Args, Protocol};
 
 /// Reasons why a request may need a closer look before it runs. A client's and the server's gates together are compared with
@@ -147,6 +148,8 @@ pub struct Sighting {
 pub enum Blocked {
     /// Until the pause ends (CLIENT PAUSE); the request then runs from its beginning.
     Paused,
+    /// MIGRATE: until the other server has answered; the request then runs from its beginning, with the result.
+    Migrating,
     /// Until the write log has room again; the request then runs from its beginning.
     LogFull,
     /// SAVE: until this many saves have ended; answers with how that one went.
@@ -178,6 +181,8 @@ pub struct Client {
     pub shard_channels: HashSet<Bytes>,
     /// The write log's offset behind the client's last change.
     pub log_offset: u64,
+    /// How the MIGRATE went that the client is blocked in.
+    pub migration: Option<Arc<MigrationResult>>,
     /// CLIENT NO-TOUCH: reads leave the access history alone.
     pub no_touch: bool,
 }
@@ -200,6 +205,7 @@ impl Client {
             patterns: HashSet::new(),
             shard_channels: HashSet::new(),
             log_offset: 0,
+            migration: None,
             no_touch: false,
         }
     }

@@ -34,6 +34,7 @@ events! {
     COPY_TO = GENERIC "copy_to",
     EXPIRE = GENERIC "expire",
     PERSIST = GENERIC "persist",
+    RESTORE = GENERIC "restore",
     SET = STRING "set",
     SETRANGE = STRING "setrange",
     APPEND = STRING "append",

@@ -92,6 +92,7 @@ pub fn shown_args<'a>(command: &Command, args: Args<'a>) -> impl ExactSizeIterat
     let secrets = secrets(command, args);
     args.iter_from(0).enumerate().map(move |(index, arg)| match secrets {
         Secrets::From(first) if index >= first => b"(redacted)".as_slice(),
+        Secrets::One(at) if index == at => b"(redacted)",
         Secrets::Pair(first) if index == first || index == first + 1 => b"(redacted)",
         Secrets::ValuesOfSecretDirectives
             if index >= 3 && index % 2 == 1 && is_secret(args.at(index - 1)) =>
@@ -108,6 +109,8 @@ enum Secrets {
     None,
     /// From this argument to the end.
     From(usize),
+    /// This argument.
+    One(usize),
     /// This argument and the next.
     Pair(usize),
     /// CONFIG SET.
@@ -121,7 +124,20 @@ fn secrets(command: &Command, args: Args<'_>) -> Secrets {
             let auth = args.iter_from(2).position(|arg| arg.eq_ignore_ascii_case(b"AUTH"));
             auth.map_or(Secrets::None, |at| Secrets::Pair(at + 3))
         }
+        "migrate" => migrate_secrets(args),
         "config|set" => Secrets::ValuesOfSecretDirectives,
+        _ => Secrets::None,
+    }
+}
+
+/// Behind AUTH stands a password, behind AUTH2 a user and a password; behind KEYS there are only keys.
+fn migrate_secrets(args: Args<'_>) -> Secrets {
+    let is_option =
+        |arg: &[u8]| ["AUTH", "AUTH2", "KEYS"].iter().any(|name| arg.eq_ignore_ascii_case(name.as_bytes()));
+    let option = args.iter_from(6).position(is_option).map(|at| at + 6);
+    match option {
+        Some(at) if args.at(at).eq_ignore_ascii_case(b"AUTH") => Secrets::One(at + 1),
+        Some(at) if args.at(at).eq_ignore_ascii_case(b"AUTH2") => Secrets::Pair(at + 1),
         _ => Secrets::None,
     }
 }

@@ -48,6 +48,9 @@ impl Flags {
     /// ACL category `admin` that does not follow from the flag.
     pub const ADMIN_CATEGORY: Flags = Flags(1 << 29);
 
+    /// Where some keys are depends on words of the request: a row's positions are then more than the keys, never fewer.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 31);
+
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }

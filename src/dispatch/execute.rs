@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Client, Closing, Gates, ReplyMode};
+use crate::client::{Blocked, Client, Closing, Gates, ReplyMode};
 use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
@@ -97,6 +97,10 @@ fn serve(
         }
     }
     run(state, client, command, prepared, args, out);
+    if client.blocked == Some(Blocked::Migrating) {
+        // It is not done: it runs once more when the other server has answered.
+        return false;
+    }
     if gates.has(Gates::MONITORED) {
         feed_monitors(state, client, command, args);
     }

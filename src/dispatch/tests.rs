@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, ReplyMode};
+use crate::client::{
+    Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReplyMode,
+};
 use crate::command::{COMMANDS, LoopState};
 use crate::config::{Config, NotifyFlags, Permission};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
@@ -27,6 +29,10 @@ impl Control for NoControl {
     fn shut_down(&self, _how: Shutdown) {}
 
     fn start_save(&self, _kind: SaveKind) {}
+
+    fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
 }
 
 const START_MS: i64 = 1_000_000;

@@ -17,6 +17,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
     let done = match client.blocked {
         None | Some(Blocked::Unblocked) => true,
         Some(Blocked::Paused) => state.services.pause_at(state.now_ms).is_none(),
+        Some(Blocked::Migrating) => client.migration.is_some(),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
         Some(Blocked::Saving { saves }) => state.services.snapshots.ended() >= saves,
         Some(Blocked::ShuttingDown) => state.services.shutdown_failed(),
@@ -45,7 +46,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
             reply.integer(i64::from(state.services.write_log.durable() >= written));
             reply.integer(0);
         }
-        Some(Blocked::Paused | Blocked::LogFull) | None => {}
+        Some(Blocked::Paused | Blocked::LogFull | Blocked::Migrating) | None => {}
     }
     true
 }

@@ -65,6 +65,20 @@ impl AccessRules {
         if self.lfu { minutes(now_ms) << 8 | LFU_INITIAL } else { seconds(now_ms) }
     }
 
+    /// The access history of an entry that was last used so many seconds ago. LFU starts such an entry like a new one.
+    pub fn idle(&self, seconds: i64, now_ms: i64) -> u32 {
+        if self.lfu {
+            self.fresh(now_ms)
+        } else {
+            self.fresh(now_ms.saturating_sub(seconds.saturating_mul(1000)))
+        }
+    }
+
+    /// The access history of an entry with this counter. LRU starts such an entry like a new one.
+    pub fn frequency(&self, counter: u8, now_ms: i64) -> u32 {
+        if self.lfu { minutes(now_ms) << 8 | u32::from(counter) } else { self.fresh(now_ms) }
+    }
+
     /// The access history after one more access.
     #[inline]
     pub fn touched(&self, access: u32, now_ms: i64, random: &mut Random) -> u32 {

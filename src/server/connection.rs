@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-use crate::client::Client;
-use crate::resp::{ArgRange, Parser};
+use crate::client::{Client, Gates};
+use crate::config::Config;
+use crate::keyspace::LENGTH_MAX;
+use crate::resp::{ArgRange, Limits, Parser};
 
 /// Buffers above this size are not kept for the next time.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -150,5 +152,21 @@ impl Connection {
         } else if consumed > 0 {
             self.pending.drain(..consumed);
         }
+    }
+}
+
+/// What a client may send at present.
+pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
+    let unauthenticated = client.gates.has(Gates::UNAUTHENTICATED);
+    let (bulk_len_max, multibulk_len_max) = if unauthenticated {
+        (config.unauthenticated_max_bulk_len, config.unauthenticated_max_multibulk_len)
+    } else {
+        (config.proto_max_bulk_len, config.proto_max_multibulk_len)
+    };
+    Limits {
+        bulk_len_max: bulk_len_max.min(LENGTH_MAX as u64),
+        multibulk_len_max: u64::from(multibulk_len_max),
+        inline_max: config.proto_inline_max_size as usize,
+        unauthenticated,
     }
 }

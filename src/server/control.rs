@@ -13,7 +13,7 @@ use super::listen::Listeners;
 use super::logging::Logging;
 use super::system;
 use crate::base::allocator;
-use crate::client::Gates;
+use crate::client::{Gates, MigrationOrder};
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services, Shutdown};
 use crate::snapshot::SaveKind;
@@ -31,6 +31,7 @@ pub struct ServerControl {
     changes: UnboundedSender<ChangeRequest>,
     shutdowns: UnboundedSender<Shutdown>,
     saves: UnboundedSender<SaveKind>,
+    migrations: UnboundedSender<MigrationOrder>,
 }
 
 /// What commands ask of the control thread.
@@ -39,18 +40,25 @@ pub struct Orders {
     pub shutdowns: UnboundedReceiver<Shutdown>,
     /// Saves that were reserved.
     pub saves: UnboundedReceiver<SaveKind>,
+    pub migrations: UnboundedReceiver<MigrationOrder>,
 }
 
 impl ServerControl {
     /// Gives the control thread's end too. At most one change for each event loop can wait, because each loop waits for its answer, and at
-    /// most one save, because only one is reserved at a time; each client asks for the end at most once at a time.
+    /// most one save, because only one is reserved at a time; each client asks for the end, or waits in MIGRATE, at most
+    /// once at a time.
     pub fn new() -> (ServerControl, Orders) {
         let (changes, changes_received) = unbounded_channel();
         let (shutdowns, shutdowns_received) = unbounded_channel();
         let (saves, saves_received) = unbounded_channel();
-        let orders =
-            Orders { changes: changes_received, shutdowns: shutdowns_received, saves: saves_received };
-        (ServerControl { changes, shutdowns, saves }, orders)
+        let (migrations, migrations_received) = unbounded_channel();
+        let orders = Orders {
+            changes: changes_received,
+            shutdowns: shutdowns_received,
+            saves: saves_received,
+            migrations: migrations_received,
+        };
+        (ServerControl { changes, shutdowns, saves, migrations }, orders)
     }
 }
 
@@ -69,6 +77,10 @@ impl Control for ServerControl {
     fn shut_down(&self, how: Shutdown) {
         // Without a receiver the server is ending already.
         let _ = self.shutdowns.send(how);
+    }
+
+    fn migrate(&self, order: MigrationOrder) -> bool {
+        self.migrations.send(order).is_ok()
     }
 
     fn start_save(&self, kind: SaveKind) {
@@ -117,6 +129,10 @@ impl Controller {
         }
         self.services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
         self.services.write_log.configure(new.appendfsync, new.write_log_buffer_limit);
+        if new.appendonly && !old.appendonly {
+            // The log begins at a cut, so that what it lacks is in its base.
+            self.services.snapshots.state.lock().scheduled = Some(SaveKind::Rewrite);
+        }
         if old.appendonly && !new.appendonly {
             self.services.keyspace.while_locked(|| self.services.write_log.turn_off());
         }

@@ -15,19 +15,16 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
-use super::connection::{Connection, Sent};
+use super::connection::{Connection, Sent, limits};
 use super::drain::drain;
-use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::quote::split_args;
-use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Closing, Gates, Message};
+use crate::client::{Client, ClientFlags, ClientInfo, Closing, Gates, Message};
 use crate::command::LoopState;
-use crate::config::Config;
-use crate::dispatch::{evict_clients, execute, expire_round, forget_client, relieve, wake};
-use crate::keyspace::{LENGTH_MAX, TICK_MS};
+use crate::dispatch::{execute, forget_client};
+use crate::keyspace::TICK_MS;
 use crate::observe::counters::{Count, Gauge};
-use crate::observe::rates::SAMPLE_MS;
-use crate::resp::{ArgRange, Limits, ParseError, Parser, Reply, Step};
+use crate::resp::{ArgRange, ParseError, Parser, Reply, Step};
 use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
@@ -41,8 +38,6 @@ const OUTPUT_UNCOUNTED_BYTES: usize = 16 * 1024;
 /// much again.
 const INPUT_BYTES_MAX: u64 = i32::MAX as u64;
 const EVENTS_MAX: usize = 256;
-/// How often clients are looked at for timeouts.
-const CRON_MS: i64 = 500;
 /// The poller's name for the loop's own eventfd.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -94,7 +89,7 @@ impl Door {
 }
 
 /// A connection's turn in a group.
-struct Turn {
+pub(super) struct Turn {
     place: usize,
     /// Its requests in the batch.
     requests: std::ops::Range<usize>,
@@ -111,7 +106,7 @@ struct Turn {
 
 /// Where the input of a turn is.
 #[derive(Clone, Copy)]
-enum Source {
+pub(super) enum Source {
     /// In the loop's buffer.
     Shared { start: usize, end: usize },
     /// In the connection's own buffer.
@@ -120,26 +115,26 @@ enum Source {
 
 pub struct EventLoop<'s> {
     pub(super) state: LoopState<'s>,
-    clock: Clock,
-    door: Arc<Door>,
-    poller: OwnedFd,
+    pub(super) clock: Clock,
+    pub(super) door: Arc<Door>,
+    pub(super) poller: OwnedFd,
     pub(super) connections: Vec<Option<Box<Connection>>>,
-    vacant: Vec<usize>,
-    input: Box<[u8]>,
+    pub(super) vacant: Vec<usize>,
+    pub(super) input: Box<[u8]>,
     pub(super) output: Vec<u8>,
     /// Places whose output waits for the write log.
     pub(super) held: Vec<usize>,
-    batch: Batch,
-    turns: Vec<Turn>,
+    pub(super) batch: Batch,
+    pub(super) turns: Vec<Turn>,
     /// Places of blocked clients.
-    blocked: Vec<usize>,
-    messages: Vec<Message>,
+    pub(super) blocked: Vec<usize>,
+    pub(super) messages: Vec<Message>,
     /// Places with fresh output from others.
-    delivered: Vec<usize>,
-    next_expire_ms: i64,
-    next_cron_ms: i64,
-    next_sample_ms: i64,
-    stopping: bool,
+    pub(super) delivered: Vec<usize>,
+    pub(super) next_expire_ms: i64,
+    pub(super) next_cron_ms: i64,
+    pub(super) next_sample_ms: i64,
+    pub(super) stopping: bool,
 }
 
 impl<'s> EventLoop<'s> {
@@ -308,7 +303,7 @@ impl<'s> EventLoop<'s> {
     }
 
     /// Parses the next requests of a connection into the batch, from where its parser stands.
-    fn parse(&mut self, place: usize, source: Source) -> Turn {
+    pub(super) fn parse(&mut self, place: usize, source: Source) -> Turn {
         let first = self.batch.requests.len();
         let mut turn =
             Turn { place, requests: first..first, source, parsed: 0, more: false, error: None, end: false };
@@ -387,7 +382,7 @@ impl<'s> EventLoop<'s> {
     }
 
     /// Runs a connection's requests, parsing more behind them as long as there are, and sends the answers.
-    fn run_turn(&mut self, mut turn: Turn) {
+    pub(super) fn run_turn(&mut self, mut turn: Turn) {
         let place = turn.place;
         self.output.clear();
         if !self.may_run(&turn) {
@@ -548,7 +543,7 @@ impl<'s> EventLoop<'s> {
     }
 
     /// Sends what the requests of one connection have written.
-    fn send_output(&mut self, place: usize) {
+    pub(super) fn send_output(&mut self, place: usize) {
         if self.output.len() > OUTPUT_UNCOUNTED_BYTES {
             // A reply counts before it is sent, however fast its reader is: what limits memory must not depend on that.
             self.check_output_limit(place, self.output.len());
@@ -606,7 +601,7 @@ impl<'s> EventLoop<'s> {
     }
 
     /// Marks a client whose unsent output, together with `more` bytes, is above its class's limit for closing.
-    fn check_output_limit(&mut self, place: usize, more: usize) {
+    pub(super) fn check_output_limit(&mut self, place: usize, more: usize) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
         let limits = self.state.config.client_output_buffer_limit;
         let subscribed = connection.client.subscriptions() > 0;
@@ -633,175 +628,10 @@ impl<'s> EventLoop<'s> {
         }
     }
 
-    /// Hands messages from this loop's own requests to their clients. Bytes for the client at `running` go behind the reply
-    /// that it just got.
-    fn deliver_local(&mut self, running: usize) {
-        for message in std::mem::take(&mut self.state.effects.local) {
-            match message {
-                Message::Deliver { place, bytes, .. } if place == running => {
-                    // Behind the last reply of a client that leaves nothing follows.
-                    if self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::No) {
-                        self.output.extend_from_slice(&bytes);
-                    }
-                }
-                message => self.receive(message),
-            }
-        }
-    }
-
-    /// Does what a message asks.
-    fn receive(&mut self, message: Message) {
-        match message {
-            Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
-            Message::Kill { place, id } => {
-                if self.connection_of(place, id).is_some() {
-                    self.close(place);
-                }
-            }
-            Message::Unblock { place, id, error } => {
-                let Some(connection) = self.connection_of(place, id) else { return };
-                if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
-                    // Whose time has come long ago is woken at the next look at blocked clients.
-                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
-                    connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
-                }
-            }
-            // The look at blocked clients follows in any case.
-            Message::Look => {}
-            Message::Durable => self.release_held(),
-            Message::Sleep { until_us } => system::sleep(until_us - self.clock.now_us()),
-            Message::Stop => self.stopping = true,
-        }
-    }
-
-    /// The connection at `place`, if it is still that of this client.
-    fn connection_of(&mut self, place: usize, id: u64) -> Option<&mut Connection> {
-        let connection = self.connections.get_mut(place)?.as_deref_mut()?;
-        (connection.client.info.id == id).then_some(connection)
-    }
-
-    /// Queues bytes for a client; they are sent at the end of the group.
-    fn deliver(&mut self, place: usize, id: u64, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
-        if connection.client.info.id == id && connection.client.closing == Closing::No {
-            if connection.output_bytes() == 0 {
-                self.delivered.push(place);
-            }
-            connection.queue(bytes);
-            self.check_output_limit(place, 0);
-        }
-    }
-
-    /// Sends what was delivered to connections since the last call.
-    fn flush_delivered(&mut self) {
-        while let Some(place) = self.delivered.pop() {
-            self.flush(place);
-            self.close_if_marked(place);
-        }
-    }
-
     pub(super) fn close_if_marked(&mut self, place: usize) {
         let marked = self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::Now);
         if marked {
             self.close(place);
-        }
-    }
-
-    fn block(&mut self, place: usize) {
-        self.blocked.push(place);
-        self.state.statistics.counters.rise(Gauge::BlockedClients);
-        if let Some(connection) = self.connections[place].as_deref_mut() {
-            let info = &connection.client.info;
-            info.set_flag(ClientFlags::BLOCKED, true);
-            let waiting = matches!(connection.client.blocked, Some(Blocked::Waiting { .. }));
-            info.unblockable.store(waiting, Relaxed);
-        }
-    }
-
-    /// Lets blocked clients go on whose time has come.
-    fn wake_blocked(&mut self) {
-        for place in std::mem::take(&mut self.blocked) {
-            let Some(connection) = self.connections[place].as_deref_mut() else { continue };
-            if connection.client.blocked.is_none() {
-                continue;
-            }
-            if !wake(&mut self.state, &mut connection.client, &mut self.output) {
-                self.blocked.push(place);
-                continue;
-            }
-            let info = &connection.client.info;
-            info.set_flag(ClientFlags::BLOCKED, false);
-            info.unblockable.store(false, Relaxed);
-            self.state.statistics.counters.fall(Gauge::BlockedClients);
-            self.poll_input(place, true);
-            self.send_output(place);
-            self.batch.clear();
-            let turn = self.parse(place, Source::Pending);
-            self.batch.prefetch_entries(&self.state.services.keyspace, 0);
-            self.run_turn(turn);
-        }
-        self.flush_delivered();
-    }
-
-    fn empty_mailbox(&mut self) {
-        let mut messages = std::mem::take(&mut self.messages);
-        self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
-        for message in messages.drain(..) {
-            self.receive(message);
-        }
-        self.messages = messages;
-        self.flush_delivered();
-    }
-
-    /// Timers: blocked clients, expiry, idle clients. Gives the milliseconds until it is needed again.
-    fn housekeeping(&mut self) -> i64 {
-        if !self.blocked.is_empty() {
-            self.wake_blocked();
-        }
-        let mut backlog = relieve(&mut self.state);
-        if self.state.now_ms >= self.next_expire_ms {
-            let expiry_backlog = expire_round(&mut self.state);
-            backlog |= expiry_backlog;
-            if !expiry_backlog {
-                self.next_expire_ms = self.state.now_ms + TICK_MS;
-            }
-        }
-        if !self.state.effects.local.is_empty() {
-            self.deliver_local(usize::MAX);
-            self.flush_delivered();
-        }
-        if self.state.now_ms >= self.next_cron_ms {
-            self.next_cron_ms = self.state.now_ms + CRON_MS;
-            self.look_after_clients();
-        }
-        if self.state.loop_index == 0 && self.state.now_ms >= self.next_sample_ms {
-            self.next_sample_ms = self.state.now_ms + SAMPLE_MS;
-            let services = self.state.services;
-            services.rates.lock().sample(&services.statistics.counters(), self.state.now_us);
-        }
-        if backlog { 0 } else { self.next_expire_ms - self.state.now_ms }
-    }
-
-    /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
-    fn look_after_clients(&mut self) {
-        let timeout_ms = i64::from(self.state.config.timeout) * 1000;
-        evict_clients(&self.state);
-        for place in 0..self.connections.len() {
-            let Some(connection) = self.connections[place].as_deref() else { continue };
-            let client = &connection.client;
-            client.info.input_capacity.store(connection.input_capacity(), Relaxed);
-            let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
-            let exempt =
-                client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
-            let timed_out = timeout_ms > 0 && idle_ms > timeout_ms && !exempt;
-            if connection.soft_limit_since_ms.is_some() {
-                self.check_output_limit(place, 0);
-            }
-            if timed_out {
-                self.close(place);
-            } else {
-                self.close_if_marked(place);
-            }
         }
     }
 
@@ -854,7 +684,7 @@ impl<'s> EventLoop<'s> {
         self.state.statistics.counters.rise(Gauge::ConnectedClients);
     }
 
-    fn close(&mut self, place: usize) {
+    pub(super) fn close(&mut self, place: usize) {
         let Some(mut connection) = self.connections[place].take() else { return };
         if connection.client.blocked.is_some() {
             self.state.statistics.counters.fall(Gauge::BlockedClients);
@@ -872,7 +702,7 @@ impl<'s> EventLoop<'s> {
         connection.is_some_and(|connection| connection.polls_input)
     }
 
-    fn poll_input(&mut self, place: usize, on: bool) {
+    pub(super) fn poll_input(&mut self, place: usize, on: bool) {
         if let Some(connection) = self.connections[place].as_deref_mut()
             && connection.polls_input != on
         {
@@ -897,22 +727,6 @@ impl<'s> EventLoop<'s> {
         if epoll::modify(&self.poller, &connection.socket, token, flags).is_err() {
             connection.client.closing = Closing::Now;
         }
-    }
-}
-
-/// What a client may send at present.
-pub(crate) fn limits(config: &Config, client: &Client) -> Limits {
-    let unauthenticated = client.gates.has(Gates::UNAUTHENTICATED);
-    let (bulk_len_max, multibulk_len_max) = if unauthenticated {
-        (config.unauthenticated_max_bulk_len, config.unauthenticated_max_multibulk_len)
-    } else {
-        (config.proto_max_bulk_len, config.proto_max_multibulk_len)
-    };
-    Limits {
-        bulk_len_max: bulk_len_max.min(LENGTH_MAX as u64),
-        multibulk_len_max: u64::from(multibulk_len_max),
-        inline_max: config.proto_inline_max_size as usize,
-        unauthenticated,
     }
 }
 

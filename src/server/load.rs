@@ -4,6 +4,9 @@
 //! only a last record that was torn when the machine stopped is cut off. Keys that expired while the server was down are removed at the end,
 //! not before: until the log has been replayed, a record may still depend on them.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,9 +17,13 @@ use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::LoopState;
 use crate::dispatch::{append_removal, begin_replay, replay};
 use crate::keyspace::{Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
+use crate::rdb;
 use crate::resp::{ArgRange, Args, Limits, Parser, Step};
 use crate::services::Services;
 use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Mark, Opener, SnapshotReader, cut_tail};
+
+/// How much of an RDB file is read at once.
+const IMPORT_BUFFER: usize = 256 * 1024;
 
 /// Why the data could not be loaded.
 #[derive(Debug)]
@@ -284,6 +291,66 @@ fn replay_log(
             Err(damage) => return Err(damage.into()),
         }
     }
+}
+
+/// Imports the RDB file that lies in a directory without data of ours, if there is one. Says whether there was.
+///
+/// # Errors
+/// When it cannot be read to its end; nothing was written then.
+pub fn import_dump(services: &Services, store: &Store, now_ms: i64) -> Result<bool, LoadError> {
+    let config = services.settings.load();
+    let path = Path::new(&config.dir).join(&config.dbfilename);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(LoadError::Import(format!("{}: {error}", path.display()))),
+    };
+    debug_assert!(store.is_new(), "who has data of ours keeps that");
+    let failed = |error: rdb::Error| LoadError::Import(format!("{}: {error}", path.display()));
+    let mut reader = rdb::Reader::new(BufReader::with_capacity(IMPORT_BUFFER, file)).map_err(failed)?;
+    let progress = &services.snapshots.progress;
+    let mut keys = 0;
+    while let Some(record) = reader.next_record().map_err(failed)? {
+        if record.database as usize >= services.keyspace.databases() {
+            let text = format!(
+                "{}: it has keys in database {}, which this server does not have (see databases)",
+                path.display(),
+                record.database
+            );
+            return Err(LoadError::Import(text));
+        }
+        if record.expire_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+            import(services, &record, now_ms);
+            keys += 1;
+            progress.loaded_keys.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let skipped = reader.skipped().count();
+    let file = path.display();
+    if skipped > 0 {
+        tracing::warn!(
+            keys,
+            skipped,
+            "imported {file}, but for keys of types that do not exist here: {}",
+            reader.skipped()
+        );
+    } else {
+        tracing::info!(keys, "imported {file}");
+    }
+    Ok(true)
+}
+
+fn import(services: &Services, record: &rdb::Record, now_ms: i64) {
+    let keyspace = &services.keyspace;
+    let key = keyspace.key(&record.key);
+    let site = Site { keyspace, database: record.database as usize, shard: key.shard, now_ms };
+    let mut shard = keyspace.lock_shard(key.shard);
+    let partition = shard.partition_mut(site.database);
+    if let Some(position) = partition.find(key.hash, key.bytes) {
+        drop(partition.remove(site, position));
+    }
+    let position = partition.insert(site, key.hash, Entry::new(&record.key, &record.value));
+    partition.set_expire_at_ms(site, position, key.hash, record.expire_at_ms, 0);
 }
 
 /// Removes the keys whose time passed while the server was down, and those whose time passed during the load. The write log hears of it.

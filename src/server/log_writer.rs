@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::store::Store;
+use super::system;
 use crate::base::clock::Clock;
 use crate::client::{Gates, Message};
 use crate::config::AppendFsync;
@@ -155,7 +156,7 @@ impl LogThread {
             }
             if !troubled {
                 tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
-                self.log().note_trouble(Some(error.to_string()));
+                self.log().note_trouble(Some(system::error_text(&error)));
                 self.services.check_writes();
                 troubled = true;
             }
@@ -175,7 +176,7 @@ impl LogThread {
 
     fn fail(&mut self, error: &std::io::Error) -> Result<(), Failed> {
         tracing::error!(%error, "flushing the write log has failed; no more writes are accepted");
-        self.log().note_failure(error.to_string());
+        self.log().note_failure(system::error_text(error));
         self.services.check_writes();
         self.tell(&Message::Durable);
         self.tell(&Message::Look);

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::load::{LoadError, load, remove_expired};
+use super::load::{LoadError, import_dump, load, remove_expired};
 use super::log_writer::LogThread;
 use super::save::Saver;
 use super::store::{Store, StoreError};
@@ -66,9 +66,19 @@ impl Persistence {
         let log_thread = LogThread::new(Arc::clone(&services), Arc::clone(&store), clock.clone());
         self.log_thread =
             Some(std::thread::Builder::new().name("log".into()).spawn(move || log_thread.run())?);
+        let saver = Arc::clone(&self.saver);
         std::thread::Builder::new().name("load".into()).spawn(move || {
-            let result = load(&services, &store, &clock, seed).map(|offset| {
-                begin(&services, offset, &clock);
+            let loaded = load(&services, &store, &clock, seed);
+            let result = loaded.and_then(|offset| {
+                services.write_log.start_at(offset);
+                if store.is_new() && import_dump(&services, &store, clock.now_ms())? {
+                    // What was imported must not depend on the dump any more, once something else is recorded.
+                    if !saver.save_as_base(SaveKind::Save, false) {
+                        return Err(LoadError::Import(String::from("what was imported could not be saved")));
+                    }
+                }
+                begin(&services, &clock);
+                Ok(())
             });
             // Nobody listens any more when the server ends meanwhile.
             let _ = done.send(result);
@@ -126,9 +136,8 @@ impl Persistence {
 }
 
 /// Begins to serve what was loaded.
-fn begin(services: &Services, offset: u64, clock: &Clock) {
+fn begin(services: &Services, clock: &Clock) {
     let config = services.settings.load();
-    services.write_log.start_at(offset);
     services.write_log.configure(config.appendfsync, config.write_log_buffer_limit);
     if config.appendonly {
         services.write_log.begin_increment();

@@ -17,6 +17,7 @@ use super::event_loop::{Door, EventLoop};
 use super::listen::{self, ListenError, Listener, Listeners, remove_file};
 use super::load::LoadError as DataError;
 use super::logging::{LogError, Logging};
+use super::migrate::migrate;
 use super::persistence::{Persistence, open_store};
 use super::store::{Store, StoreError};
 use super::system;
@@ -361,6 +362,10 @@ impl Ending<'_> {
                 }
                 Some(change) = self.orders.changes.recv() => {
                     controller.answer(change).await;
+                    continue;
+                }
+                Some(order) = self.orders.migrations.recv() => {
+                    tokio::spawn(migrate(Arc::clone(&controller.services), order));
                     continue;
                 }
                 Some(kind) = self.orders.saves.recv() => {

@@ -44,10 +44,15 @@ impl Saver {
 
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went.
     pub fn save(&self, kind: SaveKind) -> bool {
+        self.save_as_base(kind, self.services.settings.load().appendonly)
+    }
+
+    /// [`Saver::save`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
+    pub fn save_as_base(&self, kind: SaveKind, with_log: bool) -> bool {
         let _one = self.one_at_a_time.lock();
         let started_ms = self.clock.now_ms();
         let (mut changes, mut captured_peak) = (0, 0);
-        let result = self.take_snapshot(&mut changes, &mut captured_peak);
+        let result = self.take_snapshot(with_log, &mut changes, &mut captured_peak);
         let now_ms = self.clock.now_ms();
         match &result {
             Ok(facts) => tracing::info!(
@@ -95,7 +100,12 @@ impl Saver {
         self.services.check_writes();
     }
 
-    fn take_snapshot(&self, changes: &mut u64, captured_peak: &mut u64) -> io::Result<SnapshotFacts> {
+    fn take_snapshot(
+        &self,
+        with_log: bool,
+        changes: &mut u64,
+        captured_peak: &mut u64,
+    ) -> io::Result<SnapshotFacts> {
         let services = &*self.services;
         let config = services.settings.load();
         let keys: usize =
@@ -106,7 +116,7 @@ impl Saver {
         let now_ms = self.clock.now_ms();
         let cut = services.keyspace.cut(|| {
             *changes = services.changes();
-            if config.appendonly && !services.write_log.has_failed() {
+            if with_log && !services.write_log.has_failed() {
                 increment = Some(services.write_log.begin_increment());
             }
         });

@@ -82,6 +82,12 @@ pub fn check_directory(path: &str) -> io::Result<()> {
     Ok(access(path, Access::EXEC_OK)?)
 }
 
+/// An error as the operating system names it, without Rust's addition.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// Lets the allocator give unused memory back from a thread of its own.
 pub fn start_allocator_thread() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {

@@ -10,7 +10,9 @@ use std::sync::{Arc, LazyLock};
 use super::transcript::{Patience, Received, Target};
 use crate::base::clock::Stopwatch;
 use crate::base::quote::split_args;
-use crate::client::{Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message};
+use crate::client::{
+    Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message, MigrationOrder,
+};
 use crate::command::{COMMANDS, LoopState};
 use crate::config::Config;
 use crate::dispatch::{execute, expire_round, forget_client, prepare, wake};
@@ -42,6 +44,10 @@ impl Control for NoControl {
     fn shut_down(&self, _how: Shutdown) {}
 
     fn start_save(&self, _kind: SaveKind) {}
+
+    fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
 }
 
 /// The shared state of a server with one event loop.
@@ -282,6 +288,11 @@ impl<'s> InProcess<'s> {
                 if let Some(Blocked::Waiting { answer, .. }) = client.blocked {
                     let timed_out = Blocked::Waiting { until_ms: 1, answer };
                     client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                }
+            }
+            Message::Migrated { place, id, result } => {
+                if let Some(client) = self.client_of(place, id) {
+                    client.migration = Some(result);
                 }
             }
             Message::Look | Message::Durable | Message::Sleep { .. } | Message::Stop => {}

@@ -5,6 +5,7 @@
 
 pub mod fuzz;
 pub mod fuzz_files;
+pub mod fuzz_rdb;
 pub mod in_process;
 pub mod model;
 pub mod power_cut_disk;

@@ -1,12 +1,16 @@
 //! Commands on keys of any type. In this file those that only ask for keys or remove them; the others are next to it.
 
+mod dump;
 mod expire;
+mod migrate;
 mod object;
 mod relocate;
 mod scan;
 mod wait;
 
+pub use dump::ROWS as DUMP_ROWS;
 pub use expire::ROWS as EXPIRE_ROWS;
+pub use migrate::ROWS as MIGRATE_ROWS;
 pub use object::{ROWS as OBJECT_ROWS, encoding_name};
 pub use relocate::ROWS as RELOCATE_ROWS;
 pub use scan::ROWS as SCAN_ROWS;

@@ -85,6 +85,7 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     // There are no replicas yet, so who waits for one waits until the timeout.
     let waited_for = if replicas == 0 { offset } else { u64::MAX };
     cx.client.blocked = Some(Blocked::Durable { offset: waited_for, written: offset, until_ms });
-    log.request_sync();
+    // Redis does not flush sooner because somebody waits.
+    log.await_durable();
     Ok(())
 }

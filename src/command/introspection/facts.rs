@@ -24,6 +24,7 @@ const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
+    (Flags::MOVABLE_KEYS, "movablekeys"),
 ];
 
 /// The ACL categories of a command, without the `@`.

@@ -1,0 +1,146 @@
+//! MIGRATE: hands keys over to another server.
+//!
+//! The request runs twice. The first time it copies the values, gives them to the control thread, and blocks its client: no event loop waits
+//! for another machine. When the answer has come it runs again from its beginning, now with the result, and deletes those keys that are
+//! still what was sent. A client that leaves in between leaves its keys in both places.
+
+use super::super::cx::{Cx, Failure, Outcome};
+use super::super::effects::Event;
+use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use crate::base::number::parse_i64;
+use crate::client::{Blocked, MigrationOrder, MigrationResult, MovedKey};
+use crate::resp::Args;
+
+/// What a timeout that is not above zero means.
+const DEFAULT_TIMEOUT_MS: u64 = 1000;
+const KEY_MUST_BE_EMPTY: Failure =
+    Failure::text("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string");
+const CANNOT_CONNECT: Failure = Failure::text("IOERR error or timeout connecting to the client");
+
+const MOVED: Effect = Effect::ACCESS.and(Effect::DELETE);
+
+pub const ROWS: &[CommandSpec] = &[CommandSpec {
+    name: "migrate",
+    syntax: "MIGRATE host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] [KEYS key [key ...]]",
+    group: Group::Generic,
+    since: "2.6.0",
+    complexity: "O(N) where N is the length of all values, here and there.",
+    summary: "Moves keys to another server, or copies them, and waits until they have arrived.",
+    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI).and(Flags::MOVABLE_KEYS),
+    keys: &[
+        Keys::one(3, Access::ReadWrite, MOVED),
+        // Where KEYS begins depends on the options; the words before it lock a shard too many, nothing else.
+        Keys { notes: "Behind the word KEYS.", ..Keys::to_end(7, 1, Access::ReadWrite, MOVED) },
+    ],
+    tips: &["nondeterministic_output"],
+    subcommands: &[],
+    run: migrate,
+}];
+
+struct Options {
+    copy: bool,
+    replace: bool,
+    credentials: Vec<Vec<u8>>,
+    /// Where the keys are among the arguments.
+    keys: std::ops::Range<usize>,
+}
+
+fn options(args: Args<'_>) -> Result<Options, Failure> {
+    let mut options = Options { copy: false, replace: false, credentials: Vec::new(), keys: 3..4 };
+    let mut at = 6;
+    while let Some(word) = args.get(at) {
+        at += 1;
+        let left = args.len() - at;
+        let mut credentials = 0;
+        if word.eq_ignore_ascii_case(b"COPY") {
+            options.copy = true;
+        } else if word.eq_ignore_ascii_case(b"REPLACE") {
+            options.replace = true;
+        } else if word.eq_ignore_ascii_case(b"AUTH") && left >= 1 {
+            credentials = 1;
+        } else if word.eq_ignore_ascii_case(b"AUTH2") && left >= 2 {
+            credentials = 2;
+        } else if word.eq_ignore_ascii_case(b"KEYS") {
+            if !args.at(3).is_empty() {
+                return Err(KEY_MUST_BE_EMPTY);
+            }
+            options.keys = at..args.len();
+            break;
+        } else {
+            return Err(Failure::SYNTAX);
+        }
+        if credentials > 0 {
+            options.credentials = (at..at + credentials).map(|index| args.at(index).to_vec()).collect();
+            at += credentials;
+        }
+    }
+    Ok(options)
+}
+
+fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
+    let options = options(cx.args)?;
+    if let Some(result) = cx.client.migration.take() {
+        return finish(cx, &options, &result);
+    }
+    let timeout_ms = cx.integer(5)?;
+    let database = cx.integer(4)?;
+    let mut keys = Vec::new();
+    for index in options.keys {
+        let key = cx.key(index);
+        if let Some(entry) = cx.read(key) {
+            let (value, expire_at_ms) = (entry.value().to_vec(), entry.expire_at_ms());
+            keys.push(MovedKey { key: key.bytes.to_vec(), value, expire_at_ms });
+        }
+    }
+    if keys.is_empty() {
+        cx.reply.simple("NOKEY");
+        return Ok(());
+    }
+    let order = MigrationOrder {
+        host: String::from_utf8_lossy(cx.args.at(1)).into_owned(),
+        port: parse_i64(cx.args.at(2)).and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+        credentials: options.credentials,
+        database,
+        timeout_ms: u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).unwrap_or(DEFAULT_TIMEOUT_MS),
+        replace: options.replace,
+        keys,
+        now_ms: cx.now_ms(),
+        loop_index: cx.client.info.loop_index,
+        place: cx.client.info.place,
+        id: cx.client.info.id,
+    };
+    if !cx.services().control.migrate(order) {
+        return Err(CANNOT_CONNECT);
+    }
+    cx.client.blocked = Some(Blocked::Migrating);
+    Ok(())
+}
+
+/// Deletes what has arrived, and answers.
+fn finish(cx: &mut Cx<'_, '_>, options: &Options, result: &MigrationResult) -> Outcome {
+    let mut changed = 0;
+    if !options.copy {
+        for moved in &result.arrived {
+            let key = cx.services().keyspace.key(&moved.key);
+            let Some(position) = cx.find(key) else { continue };
+            let entry = cx.entry(key, position);
+            if entry.value() != moved.value || entry.expire_at_ms() != moved.expire_at_ms {
+                changed += 1;
+                continue;
+            }
+            cx.remove(cx.client.database, key, position);
+            cx.log(&[b"DEL", key.bytes]);
+            cx.changed(Event::DEL, key);
+        }
+    }
+    if let Some(error) = &result.error {
+        return Err(Failure(error.clone().into()));
+    }
+    if changed > 0 {
+        return Err(Failure::owned(format!(
+            "ERR {changed} keys were changed here while they were copied, and stay"
+        )));
+    }
+    cx.reply.ok();
+    Ok(())
+}
