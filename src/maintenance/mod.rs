@@ -37,7 +37,7 @@ impl fmt::Display for ToolError {
             }
             ToolError::Directory(directory, error) => write!(f, "the data directory '{directory}': {error}"),
             ToolError::Key(error) => error.fmt(f),
-            ToolError::Rekey(error) => write!(f, "{error}; the data are as they were"),
+            ToolError::Rekey(error) => error.fmt(f),
             ToolError::NoKeys => {
                 write!(
                     f,

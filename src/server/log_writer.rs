@@ -168,6 +168,8 @@ impl LogThread {
             if self.log().rest(RETRY) {
                 // The server ends, and the disk does not take what is left.
                 tracing::error!(%error, "the end of the write log is lost");
+                // Whoever waits for the log, such as a save, hears that it has ended.
+                self.log().note_failure(error.to_string());
                 return Err(Failed);
             }
         }

@@ -17,6 +17,8 @@ mod persistence;
 mod run;
 mod save;
 mod store;
+#[cfg(test)]
+mod store_tests;
 mod system;
 
 pub(crate) use connection::limits;

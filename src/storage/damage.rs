@@ -54,8 +54,8 @@ impl Damage {
     /// The directory whose log a repair may cut; `None` where another key, program or disk is needed instead.
     pub fn directory_to_repair(&self) -> Option<String> {
         let may_help = matches!(self.problem, Problem::TornTail(_) | Problem::Wrong(_));
-        let directory = Path::new(&self.file).parent().filter(|_| may_help)?;
-        Some(directory.display().to_string())
+        let directory = Path::new(&self.file).parent()?.display().to_string();
+        Some(directory).filter(|directory| may_help && !directory.is_empty())
     }
 
     /// Whether cutting the file at the offset loses nothing that was durable.

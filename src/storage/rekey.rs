@@ -23,20 +23,34 @@ use super::manifest::{LogFacts, Manifest, SnapshotFacts};
 use super::snapshot_file::SnapshotReader;
 use super::snapshot_writer::{SnapshotOptions, SnapshotStart, SnapshotWriter};
 
-/// Why the data could not be rewritten. Whatever it is, the data of before are in force.
+/// Why the data were not rewritten as they should be.
 #[derive(Debug)]
 pub enum RekeyError {
-    /// Something cannot be read, perhaps because the old key is another one.
+    /// Something cannot be read, perhaps because the old key is another one. The data are as before.
     Damage(Damage),
-    /// The copies cannot be written.
+    /// The copies cannot be written. The data are as before.
     System(io::Error),
+    /// The manifest could not be replaced, or not durably: which data are in force is not known.
+    Manifest(io::Error),
+    /// The new data are in force, but an old file could not be removed.
+    Remains(String, io::Error),
 }
 
 impl fmt::Display for RekeyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RekeyError::Damage(damage) => damage.fmt(formatter),
-            RekeyError::System(error) => write!(formatter, "the new files cannot be written: {error}"),
+            RekeyError::Damage(damage) => write!(formatter, "{damage}; the data are as they were"),
+            RekeyError::System(error) => {
+                write!(formatter, "the new files cannot be written: {error}; the data are as they were")
+            }
+            RekeyError::Manifest(error) => write!(
+                formatter,
+                "the manifest cannot be replaced: {error}; 'cloakroom check' with the old and with the new key tells which data are in force"
+            ),
+            RekeyError::Remains(name, error) => write!(
+                formatter,
+                "the data are rewritten, but {name}, which has the old ones, cannot be removed: {error}"
+            ),
         }
     }
 }
@@ -58,7 +72,7 @@ impl From<io::Error> for RekeyError {
 /// Rewrites everything that the manifest names, and gives the new manifest; `None` if the directory has no data.
 ///
 /// # Errors
-/// See [`RekeyError`]. If the very last steps fail, the new data may be in force already; trying again with the old key then says so.
+/// See [`RekeyError`].
 pub fn rekey(
     disk: &Arc<dyn Disk>,
     old: Option<&EncryptionKey>,
@@ -76,11 +90,11 @@ pub fn rekey(
         }
         return Err(error);
     }
-    after.write(&**disk)?;
+    after.write(&**disk).map_err(RekeyError::Manifest)?;
     for name in before.file_names() {
-        disk.remove(&name)?;
+        disk.remove(&name).map_err(|error| RekeyError::Remains(disk.describe(&name), error))?;
     }
-    disk.sync_directory()?;
+    disk.sync_directory().map_err(RekeyError::Manifest)?;
     Ok(Some(after))
 }
 

@@ -64,7 +64,8 @@ pub fn services(config: Config) -> Services {
         keyspace,
         Settings::new(config, None),
         Clients::new(Box::new([Mailbox::new(Box::new(|| {}))])),
-        Statistics::new(1, COMMANDS.count),
+        // One part for the loop, one for whoever loads.
+        Statistics::new(2, COMMANDS.count),
         Box::new(NoControl),
         identity,
     )

@@ -55,7 +55,7 @@ pub struct Fault {
     pub after: u64,
     /// The error, as the operating system numbers it.
     pub errno: i32,
-    /// Whether half of the bytes of a write that fails are written.
+    /// Whether about half of the bytes of a write that fails are written: whole sectors, as systems do that write by pages.
     pub short: bool,
     /// Whether all later ones of the kind fail, too: a full disk, or a machine without power.
     pub lasting: bool,
@@ -354,7 +354,9 @@ impl DiskFile for PowerCutFile {
         self.with(|state, file| {
             if let Err(fault) = state.attempt(Operation::Write) {
                 if fault.short {
-                    state.files[file].write(offset as usize, &bytes[..bytes.len() / 2]);
+                    let (start, middle) = (offset as usize, offset as usize + bytes.len() / 2);
+                    let written = (middle / SECTOR * SECTOR).saturating_sub(start);
+                    state.files[file].write(start, &bytes[..written]);
                 }
                 return Err(io::Error::from_raw_os_error(fault.errno));
             }

@@ -1,0 +1,292 @@
+//! Loading, the write log's thread and saving together, on a disk that loses power, runs full, or fails any single operation.
+//!
+//! A life of a server writes one key after the other, each with the number of all so far, waits until each is durable as `appendfsync always`
+//! does, and saves now and then. Whatever the disk does, the next life must find all that was acknowledged, and nothing but a beginning of what was
+//! asked for. Nothing waits for a time to pass: a troubled log is nudged, and every loop ends by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::persistence::Persistence;
+use super::store::Store;
+use crate::base::clock::Clock;
+use crate::client::Gates;
+use crate::config::{AppendFsync, Config};
+use crate::services::Services;
+use crate::snapshot::SaveKind;
+use crate::storage::Disk;
+use crate::testing::in_process::{InProcess, START_MS, services};
+use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation, PowerCutDisk};
+
+const WRITES: u64 = 9;
+/// Looks at another thread's work before a test counts as hung; a look takes a millisecond when there is nothing new.
+const LOOKS_MAX: u32 = 20_000;
+
+/// How many times as much is tried; `tests/run --long` asks for more.
+fn thoroughness() -> u64 {
+    if std::env::var_os("CLOAKROOM_LONG").is_some() { 10 } else { 1 }
+}
+
+/// How far a life came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Progress {
+    /// Writes that were known to be durable.
+    acknowledged: u64,
+    /// Writes that were done in memory.
+    attempted: u64,
+    saves: u32,
+}
+
+/// A server without sockets.
+struct Life {
+    services: Arc<Services>,
+    persistence: Persistence,
+}
+
+/// Looks until something holds; false if the life is stuck. It ends in any case.
+fn wait_until(mut holds: impl FnMut() -> Option<bool>) -> bool {
+    for _ in 0..LOOKS_MAX {
+        if let Some(outcome) = holds() {
+            return outcome;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("it hangs");
+}
+
+impl Life {
+    /// Starts on a disk and loads.
+    fn begin(disk: &PowerCutDisk, policy: AppendFsync) -> Result<Life, String> {
+        let mut config = Config::default();
+        config.appendonly = true;
+        config.appendfsync = policy;
+        config.save = Vec::new();
+        config.dir = String::from("/no/such/directory");
+        let services = Arc::new(services(config));
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let store = Store::on(shared, None, None).map_err(|error| error.to_string())?;
+        let (clock, _) = Clock::manual(START_MS);
+        let mut persistence = Persistence::new(&services, store, clock);
+        let loaded = persistence.load(1).expect("a thread").blocking_recv().expect("the thread answers");
+        let mut life = Life { services, persistence };
+        if let Err(error) = loaded {
+            life.persistence.end();
+            return Err(error.to_string());
+        }
+        Ok(life)
+    }
+
+    /// One write, until it is durable. False if it will not be: the log has failed, or fails again and again.
+    fn write(&self, client: &mut InProcess<'_>, place: usize, progress: &mut Progress) -> bool {
+        let log = &self.services.write_log;
+        let number = progress.attempted + 1;
+        let mut nudges = 0;
+        let mut has_given_up = || {
+            // A log in trouble tries again when somebody asks for it.
+            nudges += u32::from(log.failure().is_some());
+            log.request_sync();
+            log.has_failed() || nudges > 20
+        };
+        let accepted = wait_until(|| {
+            client.feed(place, format!("MSET key:{number} value counter {number}\r\n").as_bytes());
+            let reply = client.take_output(place);
+            if reply.starts_with(b"+OK") {
+                return Some(true);
+            }
+            assert!(reply.starts_with(b"-MISCONF"), "{}", reply.escape_ascii());
+            has_given_up().then_some(false)
+        });
+        if !accepted {
+            return false;
+        }
+        progress.attempted = number;
+        let target = log.appended();
+        let durable = wait_until(|| {
+            if log.durable() >= target && !log.has_failed() {
+                return Some(true);
+            }
+            has_given_up().then_some(false)
+        });
+        progress.acknowledged += u64::from(durable);
+        durable
+    }
+
+    /// A save, to its end or to the log's. Whether it succeeded.
+    fn save(&self, kind: SaveKind) -> bool {
+        let before = self.services.snapshots.ended();
+        assert!(self.services.reserve_save(kind, START_MS), "no other save runs");
+        self.persistence.start_save(kind);
+        let mut nudges = 0;
+        wait_until(|| {
+            if self.services.snapshots.ended() > before {
+                return Some(self.services.snapshots.state.lock().history(kind).last_ok);
+            }
+            let log = &self.services.write_log;
+            log.request_sync();
+            nudges += u32::from(log.failure().is_some());
+            (nudges > 20).then_some(false)
+        })
+    }
+
+    /// Everything that a life does; ends early when the log gives up.
+    fn run(mut self) -> Progress {
+        let mut progress = Progress::default();
+        {
+            let mut client = InProcess::new(&self.services);
+            let place = client.connect();
+            for number in 1..=WRITES {
+                if !self.write(&mut client, place, &mut progress) {
+                    break;
+                }
+                let kind = match number {
+                    3 => SaveKind::Rewrite,
+                    6 => SaveKind::Save,
+                    _ => continue,
+                };
+                progress.saves += u32::from(self.save(kind));
+            }
+        }
+        self.persistence.end();
+        // A save that waited for the log hears of its end.
+        let snapshots = &self.services.snapshots;
+        wait_until(|| snapshots.state.lock().running.is_none().then_some(true));
+        progress
+    }
+
+    /// How many writes this life has found.
+    fn found(mut self) -> u64 {
+        let found = {
+            let mut client = InProcess::new(&self.services);
+            let place = client.connect();
+            client.feed(place, b"GET counter\r\nDBSIZE\r\n");
+            let text = String::from_utf8(client.take_output(place)).expect("text");
+            let lines: Vec<&str> = text.lines().collect();
+            let found = if lines[0] == "$-1" { 0 } else { lines[1].parse().expect("a number") };
+            let keys = if found == 0 { 0 } else { found + 1 };
+            assert_eq!(lines.last(), Some(&format!(":{keys}").as_str()), "each write is there once, whole");
+            found
+        };
+        self.persistence.end();
+        found
+    }
+}
+
+/// Starts again on what is left, and compares.
+#[track_caller]
+fn check(disk: &PowerCutDisk, progress: Progress, what: &str) {
+    let life = Life::begin(disk, AppendFsync::Always).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(!life.services.gates().has(Gates::LOADING));
+    let found = life.found();
+    let possible = progress.acknowledged..=progress.attempted;
+    assert!(possible.contains(&found), "{what}: {found} of {progress:?}");
+}
+
+fn whole_life(policy: AppendFsync) -> u64 {
+    let disk = PowerCutDisk::new();
+    let progress = Life::begin(&disk, policy).expect("starts").run();
+    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2 });
+    let changes = disk.changes();
+    disk.power_cut(1);
+    check(&disk, progress, "at the end");
+    changes
+}
+
+/// `everysec` with a flush asked for after each write: as `always`, but for the zeros that make every life slow.
+#[test]
+fn wherever_the_power_is_cut_all_that_was_acknowledged_is_there() {
+    let changes = whole_life(AppendFsync::Everysec);
+    println!("{changes} steps, {} seeds from each step's number on", thoroughness());
+    assert!(changes > 50, "{changes}");
+    for step in 0..changes + 3 {
+        for seed in step..step + thoroughness() {
+            let disk = PowerCutDisk::new();
+            disk.stop_after(step);
+            let progress = Life::begin(&disk, AppendFsync::Everysec).map(Life::run).unwrap_or_default();
+            disk.power_cut(seed);
+            check(&disk, progress, &format!("step {step} seed {seed}"));
+        }
+    }
+}
+
+#[test]
+fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
+    let changes = whole_life(AppendFsync::Always);
+    for step in (0..changes).step_by(60 / thoroughness() as usize) {
+        let disk = PowerCutDisk::new();
+        disk.stop_after(step);
+        let progress = Life::begin(&disk, AppendFsync::Always).map(Life::run).unwrap_or_default();
+        disk.power_cut(step);
+        check(&disk, progress, &format!("step {step}"));
+    }
+}
+
+#[test]
+fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
+    for operation in [
+        Operation::Create,
+        Operation::Write,
+        Operation::Sync,
+        Operation::SetSize,
+        Operation::Rename,
+        Operation::Remove,
+        Operation::SyncDirectory,
+    ] {
+        for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
+            let errno = *errno;
+            for after in 0..20 {
+                let what = format!("{operation:?} number {after} fails with {errno}");
+                let disk = PowerCutDisk::new();
+                disk.fail(Fault { operation: Some(operation), after, errno, short: true, lasting: false });
+                let life = match Life::begin(&disk, AppendFsync::Everysec) {
+                    Ok(life) => life,
+                    // A clear error, and the next start succeeds.
+                    Err(error) => {
+                        assert!(error.contains("os error"), "{what}: {error}");
+                        check(&disk, Progress::default(), &what);
+                        continue;
+                    }
+                };
+                let progress = life.run();
+                // Only a flush that fails ends the log.
+                if operation != Operation::Sync {
+                    assert_eq!(progress.acknowledged, WRITES, "{what}");
+                }
+                disk.power_cut(after);
+                check(&disk, progress, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    for after in 0..12 * thoroughness() {
+        let disk = PowerCutDisk::new();
+        let Ok(mut life) = Life::begin(&disk, AppendFsync::Everysec) else { continue };
+        let mut progress = Progress::default();
+        {
+            let mut client = InProcess::new(&life.services);
+            let place = client.connect();
+            assert!(life.write(&mut client, place, &mut progress));
+            let operation = Some(Operation::Write);
+            disk.fail(Fault {
+                operation,
+                after: after % 6,
+                errno: NO_SPACE,
+                short: after % 2 == 0,
+                lasting: true,
+            });
+            while progress.attempted < 10 && life.write(&mut client, place, &mut progress) {}
+            assert!(progress.acknowledged < 10, "the disk is full");
+            assert!(life.services.write_log.failure().is_some_and(|text| text.contains("No space")));
+            // What was done before is still to become durable, so it counts when it is.
+            disk.heal();
+            progress.acknowledged = progress.attempted;
+            assert!(life.write(&mut client, place, &mut progress), "writes resume");
+            assert_eq!(life.services.write_log.failure(), None);
+        }
+        life.persistence.end();
+        disk.power_cut(after);
+        check(&disk, progress, &format!("full after {after}"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Files of each version of the format, kept for ever in tests/data: this program and every later one reads them.
+//!
+//! To keep the files of a new version: raise the versions in `storage`, run `CLOAKROOM_WRITE_GOLDEN=1 cargo test --test golden`, which writes
+//! `tests/data/v<version>` if that folder does not exist yet, and commit it. A folder that exists is never written again. Salts are
+//! random, so encrypted files differ between two runs; what they hold does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cloakroom::storage::file_header::FORMAT_VERSION;
+use cloakroom::storage::keys::KEY_LEN;
+use cloakroom::storage::{
+    Compression, Disk, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
+    Manifest, Mark, Opener, RealDisk, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter, check,
+};
+
+/// 32 times the byte 0x47, as tests/data/README.md says.
+const KEY: [u8; KEY_LEN] = [0x47; KEY_LEN];
+const CREATED_MS: u64 = 1_790_000_000_000;
+const LOG_OFFSET: u64 = 4711;
+/// The folders of a version: whether files are compressed, and whether they are encrypted.
+const FOLDERS: [(&str, bool, bool); 3] =
+    [("plain", false, false), ("compressed", true, false), ("encrypted", true, true)];
+
+fn folder(version: u16, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("v{version}")).join(name)
+}
+
+fn key(encrypted: bool) -> Option<EncryptionKey> {
+    encrypted.then(|| EncryptionKey::new(KEY))
+}
+
+/// Each kind of entry that version 1 knows: marks, deadlines, databases, an empty value, bytes that are no text, one that compresses.
+fn entries() -> Vec<EntryRecord<'static>> {
+    let plain = EntryRecord { access: 0x00ab_cdef, key: b"plain", value: b"value", ..EntryRecord::default() };
+    vec![
+        plain,
+        EntryRecord { key: b"number", value: b"12345", ..plain },
+        EntryRecord { key: b"text", value: b"12345", mark: Mark::Text, ..plain },
+        EntryRecord { key: b"raw", value: b"changed in place", mark: Mark::Raw, ..plain },
+        EntryRecord { key: b"session", expire_at_ms: Some(CREATED_MS + 1_800_000), ..plain },
+        EntryRecord { key: b"elsewhere", database: 15, expire_at_ms: Some(1), ..plain },
+        EntryRecord { key: b"", value: b"", ..plain },
+        EntryRecord { key: b"\x00\xff\r\n", value: &[0; 300], ..plain },
+    ]
+}
+
+fn blocks() -> [&'static [u8]; 2] {
+    [
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n",
+        b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n",
+    ]
+}
+
+fn write(path: &Path, compressed: bool, encrypted: bool) {
+    std::fs::create_dir_all(path).expect("a folder");
+    let disk = Arc::new(RealDisk::open(path).expect("a folder"));
+    let key = key(encrypted);
+    let compression = if compressed { Compression::Zstd(1) } else { Compression::None };
+    let start =
+        SnapshotStart { number: 1, created_ms: CREATED_MS, databases: 16, lfu: true, log_offset: LOG_OFFSET };
+    let options = SnapshotOptions { compression, key: key.as_ref(), incremental_sync: false };
+    let writer = SnapshotWriter::create(disk.clone(), start, &options).expect("a file");
+    let mut block = writer.block_writer().expect("memory");
+    for (number, entry) in entries().iter().enumerate() {
+        block.push(number as u16 % 2, entry);
+        // Two blocks.
+        if number == 3 {
+            block.flush().expect("written");
+        }
+    }
+    block.flush().expect("written");
+    drop(block);
+    let snapshot = writer.finish().expect("written");
+    let start = LogStart { number: 2, start_offset: LOG_OFFSET, created_ms: CREATED_MS };
+    let options = LogOptions { compression: Compression::None, key: key.as_ref() };
+    let mut log = LogWriter::create(&*disk, &start, &options).expect("a file");
+    log.append(blocks()[0]).expect("written");
+    log.sync().expect("synced");
+    let end = log.end();
+    // Taken up again: an encrypted log has a resume block here.
+    let mut log = LogWriter::reopen(&*disk, 2, &options, end).expect("a file");
+    log.append(blocks()[1]).expect("written");
+    log.prepare(100).expect("written");
+    log.sync().expect("synced");
+    let logs = vec![LogFacts { number: 2, start_offset: LOG_OFFSET }];
+    let manifest = Manifest { last_number: 2, written_ms: CREATED_MS, snapshot: Some(snapshot), logs };
+    manifest.write(&*disk).expect("written");
+}
+
+fn read(path: &Path, compressed: bool, encrypted: bool) {
+    let disk = RealDisk::open(path).expect("a folder of tests/data");
+    let key = key(encrypted);
+    let manifest = Manifest::read(&disk).expect("sound").expect("there is one");
+    assert_eq!((manifest.last_number, manifest.written_ms, manifest.logs.len()), (2, CREATED_MS, 1));
+    let facts = manifest.snapshot.expect("it names one");
+    let reader = SnapshotReader::open(&disk, &facts.name(), key.as_ref()).expect("sound");
+    let header = reader.header();
+    assert_eq!((header.number, header.created_ms, header.databases, header.lfu), (1, CREATED_MS, 16, true));
+    assert_eq!((header.log_offset, facts.log_offset, facts.entries), (LOG_OFFSET, LOG_OFFSET, 8));
+    assert_eq!((reader.blocks().len(), reader.is_compressed()), (2, compressed));
+    let mut opener = Opener::new().expect("memory");
+    let mut expected = entries().into_iter();
+    for block in 0..reader.blocks().len() {
+        for entry in reader.read_block(block, &mut opener).expect("sound") {
+            assert_eq!(Some(entry.expect("sound")), expected.next());
+        }
+    }
+    assert_eq!(expected.next(), None);
+    let mut log = LogReader::open(&disk, 2, key.as_ref()).expect("sound");
+    for records in blocks() {
+        assert_eq!(log.next_block().expect("sound"), Some(records));
+    }
+    assert_eq!(log.next_block().expect("sound"), None);
+    assert!(log.end().offset < log.size(), "zeros are prepared behind the end");
+    let report = check(&disk, key.as_ref(), &|_| Ok(1)).expect("can be listed");
+    assert!(report.is_sound() && report.unnamed.is_empty(), "{report:?}");
+    assert_eq!(EncryptionKey::new(KEY).id().to_string(), "d3cc9182c1739541", "a key keeps its name");
+    assert_eq!(reader.key_id(), key.map(|key| key.id()));
+    assert!(disk.exists("manifest").expect("can be listed"));
+}
+
+#[test]
+fn files_of_every_version_are_read() {
+    for (name, compressed, encrypted) in FOLDERS {
+        let path = folder(FORMAT_VERSION, name);
+        if std::env::var_os("CLOAKROOM_WRITE_GOLDEN").is_some() && !path.exists() {
+            write(&path, compressed, encrypted);
+        }
+        // What a later version no longer writes must still be read: all versions, not only the present one.
+        for version in 1..=FORMAT_VERSION {
+            read(&folder(version, name), compressed, encrypted);
+        }
+    }
+}
