@@ -1,7 +1,7 @@
 //! The state that all event loops share: keyspace, configuration, clients, subscriptions, records. No loops, no sockets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -67,17 +67,8 @@ pub struct Shutdown {
     pub save: Option<bool>,
     /// End even if saving fails.
     pub force: bool,
-}
-
-/// How far an end that was asked for has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum ShutdownState {
-    /// Nobody asked.
-    None,
-    Underway,
-    /// Saving has failed, and the server goes on.
-    Failed,
+    /// The number of the request among [`Services::shutdowns`]; 0 for a signal.
+    pub order: u64,
 }
 
 /// What the server can do to itself only from outside the core; `server` installs it.
@@ -118,8 +109,9 @@ pub struct Services {
     pub memory_exceeded_since_us: AtomicI64,
     pub write_log: WriteLog,
     pub snapshots: Snapshots,
-    /// A [`ShutdownState`].
-    pub shutdown: AtomicU8,
+    /// SHUTDOWN requests so far, and the number of the last one that failed.
+    pub shutdowns: AtomicU64,
+    pub shutdowns_failed: AtomicU64,
     pub control: Box<dyn Control>,
     /// An event loop has failed: the server ends, and says so with its exit status.
     pub failed: AtomicBool,
@@ -164,7 +156,8 @@ impl Services {
             memory_exceeded_since_us: AtomicI64::new(0),
             write_log: WriteLog::default(),
             snapshots: Snapshots::default(),
-            shutdown: AtomicU8::new(ShutdownState::None as u8),
+            shutdowns: AtomicU64::new(0),
+            shutdowns_failed: AtomicU64::new(0),
             control,
             failed: AtomicBool::new(false),
             replication_id: Mutex::new(identity.run_id.clone()),
@@ -208,11 +201,6 @@ impl Services {
         self.set_gate(Gates::WRITES_REFUSED, refused);
     }
 
-    /// An end that was asked for has failed.
-    pub fn shutdown_failed(&self) -> bool {
-        self.shutdown.load(Ordering::Acquire) == ShutdownState::Failed as u8
-    }
-
     /// Takes the right to save, and starts the save in the background. False if one is running.
     pub fn start_save(&self, kind: SaveKind, now_ms: i64) -> bool {
         let reserved = self.reserve_save(kind, now_ms);
@@ -230,6 +218,7 @@ impl Services {
         }
         state.running = Some(Running { kind, started_ms: now_ms });
         state.last_try_ms = now_ms;
+        state.scheduled.take_if(|scheduled| *scheduled == kind);
         self.snapshots.keys_written.store(0, Ordering::Relaxed);
         true
     }

@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -30,9 +31,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
+        // Nothing is ever written there but the lock.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("protocol-{port}"));
         let child = Command::new(env!("CARGO_BIN_EXE_cloakroom"))
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--threads", "1", "--save", ""])
-            .args(["--loglevel", "warning", "--dir", env!("CARGO_TARGET_TMPDIR")])
+            .args(["--loglevel", "warning", "--appendonly", "no", "--dir"])
+            .arg(&folder)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

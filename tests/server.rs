@@ -360,7 +360,9 @@ fn a_unix_socket_has_its_permissions_and_goes_with_the_server() {
     assert_eq!(mode & 0o777, 0o600);
     let stream = UnixStream::connect(&path).expect("the server accepts");
     assert_eq!(Client(BufReader::new(stream)).ask(&["PING"]), "+PONG");
-    assert!(complaint(&folder, &arguments).contains("another server listens there"));
+    let other = folder.path("other");
+    let elsewhere = [&arguments[..], &["--dir", &other]].concat();
+    assert!(complaint(&folder, &elsewhere).contains("another server listens there"));
     server.signal(Signal::TERM);
     assert_eq!(server.exit().0, Some(0));
     assert!(!Path::new(&path).exists());

@@ -12,5 +12,5 @@ pub use mailbox::{Mailbox, Message};
 pub use migration::{MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use session::{
-    Blocked, Client, Closing, Gates, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
+    Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
 };

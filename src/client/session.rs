@@ -143,6 +143,9 @@ pub struct Sighting {
     pub was_expired: bool,
 }
 
+/// The error of Redis for WAITAOF without a log.
+pub const NO_LOG: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 /// Why the client's next request has to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Blocked {
@@ -154,11 +157,11 @@ pub enum Blocked {
     LogFull,
     /// SAVE: until this many saves have ended; answers with how that one went.
     Saving { saves: u64 },
-    /// SHUTDOWN: until the server ends, or says that it cannot.
-    ShuttingDown,
+    /// SHUTDOWN: until the server ends, or says of the order with this number, or a later one, that it cannot.
+    ShuttingDown { order: u64 },
     /// WAITAOF: answers when the write log is on disk up to `offset`, or the time (Unix milliseconds; 0: never) has come, with whether
-    /// the client's own writes, which end at `written`, are.
-    Durable { offset: u64, written: u64, until_ms: i64 },
+    /// the client's own writes, which end at `written`, are. `local`: it is an error if the log is turned off meanwhile.
+    Durable { offset: u64, written: u64, until_ms: i64, local: bool },
     /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
     Waiting { until_ms: i64, answer: i64 },
     /// CLIENT UNBLOCK with ERROR has ended the waiting; the client hears so at the next look.

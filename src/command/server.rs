@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::base::number::parse_i64;
 use crate::client::Blocked;
 use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
-use crate::services::{Shutdown, ShutdownState};
+use crate::services::Shutdown;
 
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -277,10 +277,10 @@ fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
         // A shutdown never waits for replicas here, so there is never one to call off.
         return Err(Failure::text("ERR No shutdown in progress."));
     }
-    cx.services().shutdown.store(ShutdownState::Underway as u8, Ordering::Release);
-    cx.client.blocked = Some(Blocked::ShuttingDown);
+    let order = cx.services().shutdowns.fetch_add(1, Ordering::Relaxed) + 1;
+    cx.client.blocked = Some(Blocked::ShuttingDown { order });
     let save = if save { Some(true) } else { no_save.then_some(false) };
-    cx.services().control.shut_down(Shutdown { save, force });
+    cx.services().control.shut_down(Shutdown { save, force, order });
     Ok(())
 }
 

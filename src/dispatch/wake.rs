@@ -1,6 +1,8 @@
 //! When a blocked client goes on, and what it then hears.
 
-use crate::client::{Blocked, Client};
+use std::sync::atomic::Ordering;
+
+use crate::client::{Blocked, Client, NO_LOG};
 use crate::command::LoopState;
 use crate::observe::counters::Count;
 use crate::resp::Reply;
@@ -20,10 +22,12 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         Some(Blocked::Migrating) => client.migration.is_some(),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
         Some(Blocked::Saving { saves }) => state.services.snapshots.ended() >= saves,
-        Some(Blocked::ShuttingDown) => state.services.shutdown_failed(),
-        Some(Blocked::Durable { offset, until_ms, .. }) => {
+        Some(Blocked::ShuttingDown { order }) => {
+            state.services.shutdowns_failed.load(Ordering::Acquire) >= order
+        }
+        Some(Blocked::Durable { offset, until_ms, local, .. }) => {
             let log = &state.services.write_log;
-            log.durable() >= offset || !log.is_on() || until_ms != 0 && until_ms <= state.now_ms
+            log.durable() >= offset || local && !log.is_on() || until_ms != 0 && until_ms <= state.now_ms
         }
         Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.now_ms,
     };
@@ -40,7 +44,10 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
             true => reply.ok(),
             false => fail(state, &mut reply, "ERR"),
         },
-        Some(Blocked::ShuttingDown) => fail(state, &mut reply, NO_SHUTDOWN),
+        Some(Blocked::ShuttingDown { .. }) => fail(state, &mut reply, NO_SHUTDOWN),
+        Some(Blocked::Durable { local: true, .. }) if !state.services.write_log.is_on() => {
+            fail(state, &mut reply, NO_LOG);
+        }
         Some(Blocked::Durable { written, .. }) => {
             reply.array(2);
             reply.integer(i64::from(state.services.write_log.durable() >= written));

@@ -160,6 +160,18 @@ impl Keyspace {
         }
     }
 
+    /// Shows the keys of a shard whose deadlines the write log knows only roughly, with their exact deadlines.
+    pub fn each_coarse(&self, shard: usize, mut see: impl FnMut(usize, &[u8], i64)) {
+        let shard = self.lock_shard(shard);
+        for database in 0..self.databases {
+            shard.partition(database).table().each(|entry| {
+                if let (Some(at_ms), 1..) = (entry.expire_at_ms(), entry.logged_coarseness()) {
+                    see(database, entry.key(), at_ms);
+                }
+            });
+        }
+    }
+
     /// Gives partitions up that were taken out while all shards were locked, and still are.
     pub fn discard(&self, removed: Vec<(Site<'_>, Partition)>) {
         if self.is_visited() {

@@ -185,7 +185,7 @@ impl<'s> EventLoop<'s> {
                 Err(error) => {
                     tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
                     self.state.services.failed.store(true, Relaxed);
-                    self.state.services.control.shut_down(Shutdown { save: None, force: true });
+                    self.state.services.control.shut_down(Shutdown { save: None, force: true, order: 0 });
                     break;
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! Only the output of clients with such writes is kept back; other clients of the loop are served meanwhile, and these clients' own
 //! requests go on running behind. The log's thread flushes what has gathered, one flush for all, and then wakes the loop. When the log
-//! has failed, nobody knows what of it the disk has: those clients are closed without an answer.
+//! has failed, or cannot be written because the disk is full, nobody knows whether what was written will last: those clients are closed
+//! without an answer.
 
 use super::event_loop::EventLoop;
 use crate::client::Closing;
@@ -41,11 +42,11 @@ impl EventLoop<'_> {
 
     /// Sends the output of all clients whose writes have reached the disk.
     pub(super) fn release_held(&mut self) {
-        let failed = self.state.services.write_log.has_failed();
+        let stuck = self.state.services.write_log.is_stuck();
         for place in std::mem::take(&mut self.held) {
             let still = self.holds(place);
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
-            if still && !failed {
+            if still && !stuck {
                 self.held.push(place);
                 continue;
             }

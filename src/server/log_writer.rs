@@ -114,8 +114,7 @@ impl LogThread {
         {
             return self.fail(&error);
         }
-        self.log().note_durable(offset);
-        self.unsynced = false;
+        self.advance(offset);
         self.until_it_works(|this| {
             this.writer = Some(this.store.begin_log(offset, this.clock.now_ms())?);
             Ok(())
@@ -130,11 +129,7 @@ impl LogThread {
         {
             return self.fail(&error);
         }
-        self.unsynced = false;
-        if self.log().note_durable(offset) {
-            self.tell(&Message::Durable);
-            self.tell(&Message::Look);
-        }
+        self.advance(offset);
         if self.log().policy() == AppendFsync::Always
             && let Some(writer) = &mut self.writer
         {
@@ -142,6 +137,15 @@ impl LogThread {
             let _ = writer.prepare(PREPARED_BYTES);
         }
         Ok(())
+    }
+
+    /// Everything before `offset` is on disk: tells those who wait for that.
+    fn advance(&mut self, offset: u64) {
+        self.unsynced = false;
+        if self.log().note_durable(offset) {
+            self.tell(&Message::Durable);
+            self.tell(&Message::Look);
+        }
     }
 
     /// Tries something on the disk until it succeeds, refusing writes meanwhile.
@@ -158,6 +162,7 @@ impl LogThread {
                 tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
                 self.log().note_trouble(Some(system::error_text(&error)));
                 self.services.check_writes();
+                self.tell(&Message::Durable);
                 troubled = true;
             }
             if self.log().rest(RETRY) {

@@ -37,8 +37,10 @@ impl EventLoop<'_> {
                     // Whose time has come long ago is woken at the next look at blocked clients.
                     let timed_out = Blocked::Waiting { until_ms: 1, answer };
                     connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
-                } else if let Some(Blocked::Durable { offset, written, .. }) = connection.client.blocked {
-                    let timed_out = Blocked::Durable { offset, written, until_ms: 1 };
+                } else if let Some(Blocked::Durable { offset, written, local, .. }) =
+                    connection.client.blocked
+                {
+                    let timed_out = Blocked::Durable { offset, written, until_ms: 1, local };
                     connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
                 }
             }

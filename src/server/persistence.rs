@@ -14,9 +14,11 @@ use super::store::{Store, StoreError};
 use crate::base::clock::Clock;
 use crate::client::{Gates, Message};
 use crate::config::Config;
+use crate::keyspace::SHARDS;
 use crate::services::Services;
 use crate::snapshot::SaveKind;
 use crate::storage::KeySource;
+use crate::write_log::encode_request;
 
 /// After a failed save the next one that nobody asked for comes no sooner, as in Redis.
 const RETRY_MS: i64 = 5000;
@@ -127,11 +129,29 @@ impl Persistence {
 
     /// Writes the end of the log. After the event loops have ended.
     pub fn end(&mut self) {
+        if !self.services.snapshots.is_loading() {
+            log_exact_deadlines(&self.services);
+        }
         self.services.write_log.end();
         if let Some(thread) = self.log_thread.take() {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
+    }
+}
+
+/// Records the deadlines that the write log knows only roughly: after an orderly end no key lives longer than it should.
+fn log_exact_deadlines(services: &Services) {
+    let log = &services.write_log;
+    if !log.is_on() {
+        return;
+    }
+    for shard in 0..SHARDS {
+        services.keyspace.each_coarse(shard, |database, key, at_ms| {
+            let digits = &mut itoa::Buffer::new();
+            let words: [&[u8]; 3] = [b"PEXPIREAT", key, digits.format(at_ms).as_bytes()];
+            log.append(database, |out| encode_request(out, &words));
+        });
     }
 }
 
@@ -163,8 +183,8 @@ fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
     if state.running.is_some() {
         return None;
     }
-    if let Some(kind) = state.scheduled.take() {
-        return Some(kind);
+    if state.scheduled.is_some() {
+        return state.scheduled;
     }
     let waited_ms = now_ms - state.last_try_ms;
     let unsaved = changes.saturating_sub(state.saved_changes);

@@ -27,13 +27,16 @@ use crate::command::COMMANDS;
 use crate::config::{self, Config, LoadError, ShutdownOptions, Source, read_files};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
 use crate::observe::statistics::Statistics;
-use crate::services::{Identity, Services, Settings, Shutdown, ShutdownState};
+use crate::services::{Identity, Services, Settings, Shutdown};
 
 /// The exit status of a server that was interrupted twice.
 const EXIT_INTERRUPTED: i32 = 1;
 
 /// How often the control thread looks whether a save is due.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long loading may take before clients are served with LOADING.
+const LOADED_SOON: Duration = Duration::from_millis(200);
 
 /// What a server starts from.
 pub struct Launch {
@@ -199,14 +202,22 @@ fn serve(
     std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
     let mut persistence = Persistence::new(&services, store, Clock::System);
     let threads = start_loops(&services, &doors, processors)?;
-    let loaded = persistence.load(random_seed())?;
+    let mut loaded = persistence.load(random_seed())?;
     let local = tokio::task::LocalSet::new();
     let ControlThread { runtime, mut signals, logging, listeners } = control_thread;
     let result = local.block_on(&runtime, async {
+        // Who connects meanwhile waits in the sockets' backlog, and hears LOADING only if there is much to load.
+        let early = tokio::time::timeout(LOADED_SOON, &mut loaded).await.ok();
         let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
         let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
-        let ending = Ending { persistence: &persistence, orders, loaded };
-        let result = ending.wait(&mut controller, &mut signals, &launch.sources).await;
+        let is_loading = early.is_none();
+        let result = match early.map_or(Ok(()), load_result) {
+            Ok(()) => {
+                let ending = Ending { persistence: &persistence, orders, loaded };
+                ending.wait(&mut controller, &mut signals, &launch.sources, is_loading).await
+            }
+            Err(error) => Err(error),
+        };
         controller.listeners.close().await;
         for mailbox in services.clients.mailboxes() {
             mailbox.send(Message::Stop);
@@ -333,8 +344,8 @@ impl Ending<'_> {
         controller: &mut Controller,
         signals: &mut Signals,
         sources: &[Source],
+        mut is_loading: bool,
     ) -> Result<(), StartError> {
-        let mut is_loading = true;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -374,11 +385,8 @@ impl Ending<'_> {
                 }
                 loaded = &mut self.loaded, if is_loading => {
                     is_loading = false;
-                    match loaded {
-                        Ok(Ok(())) => continue,
-                        Ok(Err(error)) => return Err(StartError::Data(error)),
-                        Err(_) => return Err(StartError::System(std::io::Error::other("loading has panicked"))),
-                    }
+                    load_result(loaded)?;
+                    continue;
                 }
                 _ = looks.tick() => {
                     self.persistence.look();
@@ -402,14 +410,23 @@ impl Ending<'_> {
             return true;
         }
         tracing::error!("saving has failed, so the server does not end");
-        services.shutdown.store(ShutdownState::Failed as u8, Ordering::Release);
+        services.shutdowns_failed.fetch_max(how.order, Ordering::Release);
+        services.clients.mailboxes().iter().for_each(|mailbox| mailbox.send(Message::Look));
         false
+    }
+}
+
+/// What the thread that loads has said, or not.
+fn load_result(loaded: Result<Result<(), DataError>, oneshot::error::RecvError>) -> Result<(), StartError> {
+    match loaded {
+        Ok(result) => result.map_err(StartError::Data),
+        Err(_) => Err(StartError::System(std::io::Error::other("loading has panicked"))),
     }
 }
 
 fn as_shutdown(options: ShutdownOptions) -> Shutdown {
     let save = if options.save { Some(true) } else { options.nosave.then_some(false) };
-    Shutdown { save, force: options.force }
+    Shutdown { save, force: options.force, order: 0 }
 }
 
 fn random_seed() -> u64 {

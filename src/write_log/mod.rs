@@ -44,6 +44,8 @@ pub struct WriteLog {
     limit_bytes: AtomicUsize,
     full: AtomicBool,
     failed: AtomicBool,
+    /// It cannot be written at present, which may pass.
+    troubled: AtomicBool,
     /// Somebody wants to hear when `durable` advances.
     awaited: AtomicBool,
 }
@@ -117,6 +119,7 @@ impl Default for WriteLog {
             limit_bytes: AtomicUsize::new(usize::MAX),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
         }
     }
@@ -221,6 +224,11 @@ impl WriteLog {
     #[inline]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// What was appended and is not durable may stay so for long.
+    pub fn is_stuck(&self) -> bool {
+        self.troubled.load(Ordering::Acquire) || self.has_failed()
     }
 
     /// Why records cannot be written at present, or any more.
@@ -345,6 +353,7 @@ impl WriteLog {
 
     /// The log cannot be written at present; the thread keeps what it has taken and tries again. `None`: it can.
     pub fn note_trouble(&self, why: Option<String>) {
+        self.troubled.store(why.is_some(), Ordering::Release);
         self.buffer.lock().failure = why;
     }
 

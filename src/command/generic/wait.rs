@@ -3,7 +3,7 @@
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::parse_i64;
-use crate::client::Blocked;
+use crate::client::{Blocked, NO_LOG};
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -70,9 +70,7 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     let until_ms = until_ms(cx, 3)?;
     let log = &cx.services().write_log;
     if local == 1 && !log.is_on() {
-        return Err(Failure::text(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+        return Err(Failure::text(NO_LOG));
     }
     let offset = cx.client.log_offset;
     let is_local = log.is_on() && log.durable() >= offset;
@@ -84,7 +82,8 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     // There are no replicas yet, so who waits for one waits until the timeout.
     let waited_for = if replicas == 0 { offset } else { u64::MAX };
-    cx.client.blocked = Some(Blocked::Durable { offset: waited_for, written: offset, until_ms });
+    cx.client.blocked =
+        Some(Blocked::Durable { offset: waited_for, written: offset, until_ms, local: local == 1 });
     // Redis does not flush sooner because somebody waits.
     log.await_durable();
     Ok(())
