@@ -4,7 +4,7 @@ use std::io::{Read, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use cloakroom::base::allocator::Counting;
 use cloakroom::config::{ConfigFile, Source, load, read_files};
 use cloakroom::maintenance::{KeyOptions, check, rekey};
@@ -64,6 +64,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONFIGURATION")]
         configuration: Vec<String>,
     },
+    /// Bring sessions from an RDB file or a running Redis into a running server; what is interrupted goes on when it is called again
+    Import(ImportArguments),
+    /// Write the sessions of a running server into an RDB file that Redis and Valkey load
+    Export(ExportArguments),
     /// Read the data directory of a server that does not run, say what is in it and where it is damaged, and end: with status 0 if it is
     /// sound
     Check {
@@ -84,14 +88,53 @@ enum Command {
         #[command(flatten)]
         new_key: NewKeyArguments,
     },
-    /// Bring sessions from an RDB file or a running Redis into a running server; what is interrupted goes on when it is called again
-    Import(ImportArguments),
-    /// Write the sessions of a running server into an RDB file that Redis and Valkey load
-    Export(ExportArguments),
+}
+
+#[derive(Args)]
+struct ImportArguments {
+    /// An RDB file, or redis://[[user]:password@]host[:port][/database]
+    source: Origin,
+    /// The server that receives; a database in the address takes everything
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    to: Address,
+    /// Put it into an empty data directory instead, for a server that starts later
+    #[arg(long, conflicts_with = "to")]
+    dir: Option<PathBuf>,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+    /// Where the progress is kept until the end [default: next to the file, or in the working directory]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Do not compare everything at the end
+    #[arg(long)]
+    no_check: bool,
+}
+
+#[derive(Args)]
+struct ExportArguments {
+    /// The RDB file to write; it appears when it is complete
+    file: PathBuf,
+    /// The server to read from
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    from: Address,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
+    rate: u32,
+}
+
+const DEFAULT_SERVER: &str = "redis://127.0.0.1:6379";
+
+impl From<ImportArguments> for ImportOptions {
+    fn from(arguments: ImportArguments) -> ImportOptions {
+        let into = arguments.dir.map_or(Destination::Server(arguments.to), Destination::Directory);
+        let ImportArguments { source, rate, state, no_check, .. } = arguments;
+        ImportOptions { source, into, rate, state, check: !no_check }
+    }
 }
 
 /// Where the key is that the data are encrypted with, as the directives of these names say it to the server.
-#[derive(clap::Args)]
+#[derive(Args)]
 struct KeyArguments {
     /// The file that has the key
     #[arg(long, value_name = "FILE", default_value = "")]
@@ -105,7 +148,7 @@ struct KeyArguments {
 }
 
 /// Where the key is that the data are to be encrypted with.
-#[derive(clap::Args)]
+#[derive(Args)]
 struct NewKeyArguments {
     /// The file that has the new key
     #[arg(long, value_name = "FILE", default_value = "")]
@@ -138,63 +181,20 @@ impl NewKeyArguments {
     }
 }
 
-#[derive(clap::Args)]
-struct ImportArguments {
-    /// An RDB file, or redis://[[user]:password@]host[:port][/database]
-    source: Origin,
-    /// The server that receives; a database in the address takes everything
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
-    to: Address,
-    /// Put it into an empty data directory instead, for a server that starts later
-    #[arg(long, conflicts_with = "to")]
-    dir: Option<PathBuf>,
-    /// The most keys a second
-    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
-    rate: u32,
-    /// Where the progress is kept until the end [default: next to the file, or in the working directory]
-    #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
-    /// Do not compare everything at the end
-    #[arg(long)]
-    no_check: bool,
-}
-
-#[derive(clap::Args)]
-struct ExportArguments {
-    /// The RDB file to write; it appears when it is complete
-    file: PathBuf,
-    /// The server to read from
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
-    from: Address,
-    /// The most keys a second
-    #[arg(long, value_name = "KEYS", default_value_t = 0, hide_default_value = true)]
-    rate: u32,
-}
-
-const DEFAULT_SERVER: &str = "redis://127.0.0.1:6379";
-
-impl From<ImportArguments> for ImportOptions {
-    fn from(arguments: ImportArguments) -> ImportOptions {
-        let into = arguments.dir.map_or(Destination::Server(arguments.to), Destination::Directory);
-        let ImportArguments { source, rate, state, no_check, .. } = arguments;
-        ImportOptions { source, into, rate, state, check: !no_check }
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::CheckConfig { configuration }) => check_config(configuration),
+        Some(Command::Import(arguments)) => import(&arguments.into()).map_err(|error| error.to_string()),
+        Some(Command::Export(ExportArguments { file, from, rate })) => {
+            export(&ExportOptions { file, from, rate }).map_err(|error| error.to_string())
+        }
         Some(Command::Check { fix, directory, key }) => {
             check(&directory, &key.options(), fix, &mut stdout()).map_err(|error| error.to_string())
         }
         Some(Command::Rekey { directory, key, new_key }) => {
             rekey(&directory, &key.options(), &new_key.options(), &mut stdout())
                 .map_err(|error| error.to_string())
-        }
-        Some(Command::Import(arguments)) => import(&arguments.into()).map_err(|error| error.to_string()),
-        Some(Command::Export(ExportArguments { file, from, rate })) => {
-            export(&ExportOptions { file, from, rate }).map_err(|error| error.to_string())
         }
         None => {
             launch(arguments.configuration).and_then(|launch| run(launch).map_err(|error| error.to_string()))

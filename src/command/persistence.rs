@@ -74,9 +74,15 @@ const LAST_SAVE_FLAGS: Flags =
 
 fn save(cx: &mut Cx<'_, '_>) -> Outcome {
     // The count is read before the start, so that the save's end cannot be missed.
-    let saves = cx.services().snapshots.ended() + 1;
+    let mut saves = cx.services().snapshots.ended() + 1;
     if !cx.services().start_save(SaveKind::Save, cx.now_ms()) {
-        return Err(SAVE_RUNS);
+        let mut state = cx.services().snapshots.state.lock();
+        if state.is_running(SaveKind::Save) {
+            return Err(SAVE_RUNS);
+        }
+        // Behind the rewrite that runs. Another one that waits is not needed any more.
+        state.scheduled = Some(SaveKind::Save);
+        saves = state.ended + 1 + u64::from(state.running.is_some());
     }
     cx.client.blocked = Some(Blocked::Saving { saves });
     Ok(())

@@ -42,9 +42,16 @@ impl Saver {
         Saver { services, store, clock, one_at_a_time: Mutex::new(()) }
     }
 
-    /// Does a save that [`Services::reserve_save`] has reserved, and says how it went.
+    /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
     pub fn save(&self, kind: SaveKind) -> bool {
-        self.save_as_base(kind, self.services.settings.load().appendonly)
+        let saved = self.save_as_base(kind, self.services.settings.load().appendonly);
+        let scheduled = self.services.snapshots.state.lock().scheduled;
+        if let Some(kind) = scheduled
+            && self.services.reserve_save(kind, self.clock.now_ms())
+        {
+            self.save(kind);
+        }
+        saved
     }
 
     /// [`Saver::save`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
@@ -153,7 +160,8 @@ impl Saver {
     fn visit_all(&self, writer: Option<&SnapshotWriter>, captured_peak: &mut u64) -> io::Result<()> {
         let keyspace = &self.services.keyspace;
         let next_shard = AtomicUsize::new(0);
-        let threads = system::processors().len().clamp(1, VISITORS_MAX);
+        // The other half is for those who are being served.
+        let threads = (system::processors().len() / 2).clamp(1, VISITORS_MAX);
         let mut results: Vec<io::Result<u64>> = std::thread::scope(|scope| {
             let visitor = || {
                 system::yield_to_others();

@@ -39,12 +39,13 @@ pub fn processors() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
 }
 
-/// The last of the scheduler's "nice" values. Linux has one for each thread.
-const LEAST_PRIORITY: i32 = 19;
+/// A "nice" value that leaves the processor to event loops, but not for long: a visitor that is set aside in the middle of a bite
+/// holds a shard's lock. (At 19 such a visitor waits for tens of milliseconds on a busy machine.) Linux has one for each thread.
+const BACKGROUND_PRIORITY: i32 = 5;
 
 /// Lets the calling thread run only when others leave it a processor: for work in the background.
 pub fn yield_to_others() {
-    if let Err(error) = rustix::process::setpriority_process(None, LEAST_PRIORITY) {
+    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_PRIORITY) {
         tracing::debug!(%error, "a background thread runs with the priority of the others");
     }
 }
