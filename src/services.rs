@@ -210,6 +210,15 @@ impl Services {
         reserved
     }
 
+    /// Puts a changed configuration in force. A write log that is turned on by it begins at a cut, so that what it lacks is in its base.
+    pub fn put_in_force(&self, new: Config, now_ms: i64) {
+        let turned_on = new.appendonly && !self.settings.load().appendonly;
+        self.settings.store(new);
+        if turned_on && !self.start_save(SaveKind::Rewrite, now_ms) {
+            self.snapshots.state.lock().scheduled = Some(SaveKind::Rewrite);
+        }
+    }
+
     /// Takes the right to save. False if a save is running.
     pub fn reserve_save(&self, kind: SaveKind, now_ms: i64) -> bool {
         let mut state = self.snapshots.state.lock();

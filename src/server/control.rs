@@ -13,6 +13,7 @@ use super::listen::Listeners;
 use super::logging::Logging;
 use super::system;
 use crate::base::allocator;
+use crate::base::clock::Clock;
 use crate::client::{Gates, MigrationOrder};
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services, Shutdown};
@@ -129,10 +130,6 @@ impl Controller {
         }
         self.services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
         self.services.write_log.configure(new.appendfsync, new.write_log_buffer_limit);
-        if new.appendonly && !old.appendonly {
-            // The log begins at a cut, so that what it lacks is in its base.
-            self.services.snapshots.state.lock().scheduled = Some(SaveKind::Rewrite);
-        }
         if old.appendonly && !new.appendonly {
             self.services.keyspace.while_locked(|| self.services.write_log.turn_off());
         }
@@ -188,6 +185,6 @@ pub fn reload(services: &Services, sources: &[Source]) {
         }
     }
     let changed: Vec<_> = old.changes(&new).iter().map(|directive| directive.name).collect();
-    services.settings.store(new);
+    services.put_in_force(new, Clock::System.now_ms());
     tracing::info!(changed = changed.join(" "), "configuration read again");
 }

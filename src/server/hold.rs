@@ -36,12 +36,15 @@ impl EventLoop<'_> {
             // What waits must not go out, so there is no use in hearing that it could.
             self.poll_output(place, false);
         }
-        self.state.services.write_log.await_durable();
         self.release_held();
     }
 
     /// Sends the output of all clients whose writes have reached the disk.
     pub(super) fn release_held(&mut self) {
+        if !self.held.is_empty() {
+            // Before the offsets are compared: what becomes durable after that is told.
+            self.state.services.write_log.await_durable();
+        }
         let stuck = self.state.services.write_log.is_stuck();
         for place in std::mem::take(&mut self.held) {
             let still = self.holds(place);
@@ -57,9 +60,6 @@ impl EventLoop<'_> {
                 self.flush(place);
             }
             self.close_if_marked(place);
-        }
-        if !self.held.is_empty() {
-            self.state.services.write_log.await_durable();
         }
     }
 }

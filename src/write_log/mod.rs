@@ -256,7 +256,7 @@ impl WriteLog {
 
     /// Asks for a flush soon, and to hear of it when `durable` advances.
     pub fn request_sync(&self) {
-        self.awaited.store(true, Ordering::Release);
+        self.await_durable();
         let mut buffer = self.buffer.lock();
         buffer.sync = true;
         self.wake(&mut buffer);
@@ -265,7 +265,9 @@ impl WriteLog {
     /// Wants to hear when `durable` advances.
     #[inline]
     pub fn await_durable(&self) {
-        self.awaited.store(true, Ordering::Release);
+        self.awaited.store(true, Ordering::SeqCst);
+        // Whoever reads `durable` next sees what was stored before `awaited` was looked at.
+        std::sync::atomic::fence(Ordering::SeqCst);
     }
 
     /// Flushes, and waits for that; false if the log has failed. Not for event loops.
@@ -345,10 +347,10 @@ impl WriteLog {
 
     /// Everything before `offset` is on disk. Says whether somebody waits to hear that.
     pub fn note_durable(&self, offset: u64) -> bool {
-        self.durable.store(offset, Ordering::Release);
+        self.durable.store(offset, Ordering::SeqCst);
         drop(self.buffer.lock());
         self.advanced.notify_all();
-        self.awaited.swap(false, Ordering::AcqRel)
+        self.awaited.swap(false, Ordering::SeqCst)
     }
 
     /// The log cannot be written at present; the thread keeps what it has taken and tries again. `None`: it can.

@@ -121,7 +121,9 @@ fn a_log_on_a_full_disk_refuses_writes_and_loses_nothing() {
         let server = Server::start(&folder, &arguments);
         let mut client = server.connect();
         // What was refused is not there, what was acknowledged is.
-        assert_eq!(client.text("DBSIZE"), (written + 2).to_string());
+        let keys = client.ask(&["DBSIZE"]).number().expect("a number") - i64::from(written + 2);
+        // The write whose client was closed may be there or not: it was not answered.
+        assert!(keys == 0 || keys == 1 && *policy == "always", "{policy}: {keys} too many");
         assert_eq!(client.text("MGET resumed last a"), "[yes one (nil)]");
         assert_eq!(client.text("GET key:0").len(), 4000);
     }
