@@ -78,7 +78,7 @@ fn set_over_a_value_of_the_same_class(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(site, position, &VALUE));
+                partition.set_value(site, position, divan::black_box(&VALUE));
             }
         });
     });
@@ -93,7 +93,7 @@ fn set_over_a_value_of_another_class(bencher: Bencher<'_, '_>) {
         turn += 1;
         store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                divan::black_box(partition.set_value(site, position, values[turn / KEYS % 2]));
+                partition.set_value(site, position, divan::black_box(values[turn / KEYS % 2]));
             }
         });
     });

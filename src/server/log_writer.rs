@@ -5,7 +5,7 @@
 //! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::store::Store;
 use super::system;
@@ -28,7 +28,8 @@ pub struct LogThread {
     store: Arc<Store>,
     clock: Clock,
     writer: Option<LogWriter>,
-    last_sync: Instant,
+    /// Unix milliseconds.
+    last_sync_ms: i64,
     /// There is something that is not flushed.
     unsynced: bool,
 }
@@ -38,7 +39,7 @@ struct Failed;
 
 impl LogThread {
     pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> LogThread {
-        LogThread { services, store, clock, writer: None, last_sync: Instant::now(), unsynced: false }
+        LogThread { services, store, clock, writer: None, last_sync_ms: 0, unsynced: false }
     }
 
     /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
@@ -46,8 +47,8 @@ impl LogThread {
         let mut spare = Vec::new();
         loop {
             let every_second = self.log().policy() == AppendFsync::Everysec;
-            let deadline = (self.unsynced && every_second).then(|| self.last_sync + SYNC_EVERY);
-            let taken = self.log().take(spare, deadline);
+            let timeout = (self.unsynced && every_second).then(|| self.until_sync());
+            let taken = self.log().take(spare, timeout);
             let Ok(()) = self.work(&taken) else { return };
             if taken.end {
                 self.close();
@@ -59,6 +60,13 @@ impl LogThread {
 
     fn log(&self) -> &WriteLog {
         &self.services.write_log
+    }
+
+    /// How long `everysec` lets the next flush wait. A clock that was set back does not delay it.
+    fn until_sync(&self) -> Duration {
+        let waited_ms = self.clock.now_ms() - self.last_sync_ms;
+        let waited = u64::try_from(waited_ms).map_or(SYNC_EVERY, Duration::from_millis);
+        SYNC_EVERY.saturating_sub(waited)
     }
 
     fn work(&mut self, taken: &Taken) -> Result<(), Failed> {
@@ -77,7 +85,7 @@ impl LogThread {
         }
         let due = match self.log().policy() {
             AppendFsync::Always => true,
-            AppendFsync::Everysec => self.last_sync.elapsed() >= SYNC_EVERY,
+            AppendFsync::Everysec => self.until_sync().is_zero(),
             AppendFsync::No => false,
         };
         if due && self.unsynced || taken.sync {
@@ -122,7 +130,7 @@ impl LogThread {
     }
 
     fn sync(&mut self, offset: u64) -> Result<(), Failed> {
-        self.last_sync = Instant::now();
+        self.last_sync_ms = self.clock.now_ms();
         if let Some(writer) = &mut self.writer
             && self.unsynced
             && let Err(error) = writer.sync()

@@ -10,7 +10,7 @@
 mod record;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -292,18 +292,18 @@ impl WriteLog {
 
 /// The writing thread's side.
 impl WriteLog {
-    /// Waits for records, at most until `deadline`, lets them gather for a moment, and takes them. `spare` is the buffer that the next
+    /// Waits for records, at most for `timeout`, lets them gather for a moment, and takes them. `spare` is the buffer that the next
     /// ones go to.
-    pub fn take(&self, spare: Vec<u8>, deadline: Option<Instant>) -> Taken {
+    pub fn take(&self, spare: Vec<u8>, timeout: Option<Duration>) -> Taken {
         let mut buffer = self.buffer.lock();
         let nothing = |buffer: &Buffer| {
             buffer.bytes.is_empty() && buffer.cuts.is_empty() && !buffer.sync && !buffer.end
         };
         while nothing(&buffer) {
             buffer.idle = true;
-            match deadline {
+            match timeout {
                 None => self.filled.wait(&mut buffer),
-                Some(deadline) if self.filled.wait_until(&mut buffer, deadline).timed_out() => break,
+                Some(timeout) if self.filled.wait_for(&mut buffer, timeout).timed_out() => break,
                 Some(_) => {}
             }
         }
@@ -311,7 +311,7 @@ impl WriteLog {
         let urgent = buffer.sync || buffer.end || !buffer.cuts.is_empty() || self.is_synchronous();
         if !urgent && !buffer.bytes.is_empty() && buffer.bytes.len() < TAKE_SOON_BYTES {
             buffer.gathering = true;
-            self.filled.wait_until(&mut buffer, Instant::now() + GATHER);
+            self.filled.wait_for(&mut buffer, GATHER);
             buffer.gathering = false;
         }
         let bytes = std::mem::replace(&mut buffer.bytes, spare);
@@ -330,7 +330,7 @@ impl WriteLog {
     pub fn rest(&self, time: Duration) -> bool {
         let mut buffer = self.buffer.lock();
         if !buffer.end {
-            self.filled.wait_until(&mut buffer, Instant::now() + time);
+            self.filled.wait_for(&mut buffer, time);
         }
         buffer.end
     }
