@@ -81,6 +81,7 @@ pub fn load(services: &Services, store: &Store, clock: &Clock, seed: u64) -> Res
         offset = facts.log_offset;
         let mut state = services.snapshots.state.lock();
         state.base_bytes = facts.bytes;
+        state.base_raw_bytes = reader.blocks().iter().map(|block| u64::from(block.raw_len)).sum();
         state.base_offset = facts.log_offset;
         state.last_save_ms = facts.created_ms as i64;
     }

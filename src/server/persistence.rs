@@ -23,6 +23,10 @@ use crate::write_log::encode_request;
 /// After a failed save the next one that nobody asked for comes no sooner, as in Redis.
 const RETRY_MS: i64 = 5000;
 
+/// How many times its own duration passes between one rewrite of the log and the next that only growth asks for. A small keyspace that is
+/// rewritten all the time would else be saved all the time.
+const REWRITE_REST: i64 = 10;
+
 /// The threads and state of a running server's persistence.
 pub struct Persistence {
     services: Arc<Services>,
@@ -203,7 +207,8 @@ fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
     let grown = log.is_on()
         && percentage > 0
         && state.base_bytes + log_bytes >= config.auto_aof_rewrite_min_size
-        && log_bytes.saturating_mul(100) >= state.base_bytes.saturating_mul(percentage);
-    let may_rewrite = state.rewrites.last_ok || waited_ms > RETRY_MS;
+        && log_bytes.saturating_mul(100) >= state.base_raw_bytes.saturating_mul(percentage);
+    let rested = waited_ms >= REWRITE_REST * state.rewrites.last_ms;
+    let may_rewrite = if state.rewrites.last_ok { log_missing || rested } else { waited_ms > RETRY_MS };
     ((log_missing || grown) && may_rewrite).then_some(SaveKind::Rewrite)
 }

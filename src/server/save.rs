@@ -29,6 +29,15 @@ const CAPTURED_BYTES_MAX: usize = 16 << 20;
 /// Visitors at most: more than this only compete for the disk.
 const VISITORS_MAX: usize = 8;
 
+/// What a save has seen besides the file.
+#[derive(Default)]
+struct Measured {
+    /// Changes of the keyspace up to the cut.
+    changes: u64,
+    /// The most bytes that waited in captured queues.
+    captured_peak: u64,
+}
+
 /// Takes snapshots, one at a time.
 pub struct Saver {
     services: Arc<Services>,
@@ -58,8 +67,8 @@ impl Saver {
     pub fn save_as_base(&self, kind: SaveKind, with_log: bool) -> bool {
         let _one = self.one_at_a_time.lock();
         let started_ms = self.clock.now_ms();
-        let (mut changes, mut captured_peak) = (0, 0);
-        let result = self.take_snapshot(with_log, &mut changes, &mut captured_peak);
+        let mut measured = Measured::default();
+        let result = self.take_snapshot(with_log, &mut measured);
         let now_ms = self.clock.now_ms();
         match &result {
             Ok(facts) => tracing::info!(
@@ -73,17 +82,19 @@ impl Saver {
         let mut state = self.services.snapshots.state.lock();
         state.running = None;
         state.ended += 1;
-        state.captured_bytes_peak[kind as usize] = captured_peak;
+        state.captured_bytes_peak[kind as usize] = measured.captured_peak;
         let history = state.history(kind);
         history.last_ok = result.is_ok();
-        history.last_seconds = (now_ms - started_ms) / 1000;
+        history.last_ms = now_ms - started_ms;
+        history.last_seconds = history.last_ms / 1000;
         match &result {
             Ok(facts) => {
                 history.completed += 1;
                 history.failures = 0;
                 state.last_save_ms = now_ms;
-                state.saved_changes = changes;
+                state.saved_changes = measured.changes;
                 state.base_bytes = facts.bytes;
+                state.base_raw_bytes = self.services.snapshots.raw_bytes_written.load(Ordering::Relaxed);
                 state.base_offset = facts.log_offset;
             }
             Err(_) => history.failures += 1,
@@ -107,13 +118,9 @@ impl Saver {
         self.services.check_writes();
     }
 
-    fn take_snapshot(
-        &self,
-        with_log: bool,
-        changes: &mut u64,
-        captured_peak: &mut u64,
-    ) -> io::Result<SnapshotFacts> {
+    fn take_snapshot(&self, with_log: bool, measured: &mut Measured) -> io::Result<SnapshotFacts> {
         let services = &*self.services;
+        services.snapshots.raw_bytes_written.store(0, Ordering::Relaxed);
         let config = services.settings.load();
         let keys: usize =
             (0..services.keyspace.databases()).map(|database| services.keyspace.count(database).0).sum();
@@ -122,7 +129,7 @@ impl Saver {
         let mut increment = None;
         let now_ms = self.clock.now_ms();
         let cut = services.keyspace.cut(|| {
-            *changes = services.changes();
+            measured.changes = services.changes();
             if with_log && !services.write_log.has_failed() {
                 increment = Some(services.write_log.begin_increment());
             }
@@ -140,7 +147,7 @@ impl Saver {
         let compression = if config.snapshot_compression { Compression::FAST } else { Compression::None };
         let options = SnapshotOptions { compression, key: self.store.key(), incremental_sync: true };
         let writer = SnapshotWriter::create(Arc::clone(self.store.disk()), start, &options);
-        let visited = self.visit_all(writer.as_ref().ok(), captured_peak);
+        let visited = self.visit_all(writer.as_ref().ok(), &mut measured.captured_peak);
         let facts = writer.and_then(|writer| {
             visited?;
             writer.finish()
@@ -239,6 +246,7 @@ struct Page<'s> {
     bite_start: usize,
     /// Keys since the last look.
     count: u64,
+    raw_bytes: u64,
 }
 
 impl<'s> Page<'s> {
@@ -248,7 +256,7 @@ impl<'s> Page<'s> {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        Page { services, writer, failure, bite_start: 0, count: 0 }
+        Page { services, writer, failure, bite_start: 0, count: 0, raw_bytes: 0 }
     }
 
     fn begin_bite(&mut self) {
@@ -259,6 +267,7 @@ impl<'s> Page<'s> {
     #[inline]
     fn add(&mut self, shard: usize, database: usize, entry: EntryRef<'_>) -> bool {
         self.count += 1;
+        self.raw_bytes += (entry.key().len() + entry.value().len()) as u64;
         let Some(writer) = &mut self.writer else { return false };
         writer.push(shard as u16, &record(database, entry));
         writer.pending() >= self.bite_start + BITE_BYTES
@@ -291,6 +300,7 @@ impl<'s> Page<'s> {
 
     /// Writes the rest.
     fn end(mut self) -> io::Result<()> {
+        self.services.snapshots.raw_bytes_written.fetch_add(self.raw_bytes, Ordering::Relaxed);
         let result = self.writer.as_mut().map_or(Ok(()), BlockWriter::flush);
         self.note(result);
         self.failure.map_or(Ok(()), Err)

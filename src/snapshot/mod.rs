@@ -30,6 +30,8 @@ pub struct History {
     pub last_ok: bool,
     /// Seconds that the last one took; -1 before the first.
     pub last_seconds: i64,
+    /// The same in milliseconds.
+    pub last_ms: i64,
     pub completed: u64,
     /// Failures since the last success.
     pub failures: u64,
@@ -37,7 +39,7 @@ pub struct History {
 
 impl Default for History {
     fn default() -> History {
-        History { last_ok: true, last_seconds: -1, completed: 0, failures: 0 }
+        History { last_ok: true, last_seconds: -1, last_ms: 0, completed: 0, failures: 0 }
     }
 }
 
@@ -62,6 +64,9 @@ pub struct SaveState {
     /// Size of the log's base, the newest snapshot, and the log's offset at its cut.
     pub base_bytes: u64,
     pub base_offset: u64,
+    /// Bytes of the base's entries, not compressed: what the growth of the log is measured by, because a base that compresses well is
+    /// as slow to load as another.
+    pub base_raw_bytes: u64,
 }
 
 impl SaveState {
@@ -96,6 +101,8 @@ pub struct Snapshots {
     /// Keys that the running save has written, and how many there are.
     pub keys_written: AtomicU64,
     pub keys_total: AtomicU64,
+    /// Bytes of keys and values among them.
+    pub raw_bytes_written: AtomicU64,
 }
 
 impl Snapshots {

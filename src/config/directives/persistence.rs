@@ -106,7 +106,7 @@ const ROWS: &[Directive] = &[
         "auto-aof-rewrite-percentage",
         COUNT,
         "100",
-        "Take a new snapshot as base of the write log when the log has grown by so many percent of the base; 0 never.",
+        "Take a new snapshot as base of the write log when the log has grown by so many percent of the base, as it is before compression; 0 never.",
         field!(auto_aof_rewrite_percentage),
     ),
     Directive::new(
