@@ -215,7 +215,7 @@ impl Services {
         let turned_on = new.appendonly && !self.settings.load().appendonly;
         self.settings.store(new);
         if turned_on && !self.start_save(SaveKind::Rewrite, now_ms) {
-            self.snapshots.state.lock().scheduled = Some(SaveKind::Rewrite);
+            self.snapshots.state.lock().schedule(SaveKind::Rewrite);
         }
     }
 
@@ -227,7 +227,7 @@ impl Services {
         }
         state.running = Some(Running { kind, started_ms: now_ms });
         state.last_try_ms = now_ms;
-        state.scheduled.take_if(|scheduled| *scheduled == kind);
+        state.scheduled[kind as usize] = false;
         self.snapshots.keys_written.store(0, Ordering::Relaxed);
         true
     }

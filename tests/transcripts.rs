@@ -59,6 +59,7 @@ fn the_library_answers_as_the_transcripts_say() {
         let mut config = Config::default();
         config.enable_debug_command = Permission::Yes;
         config.save.clear();
+        config.appendonly = false;
         // A connection's state borrows the server's, which therefore lives on; there is one for each file and each failure.
         Box::new(InProcess::new(Box::leak(Box::new(services(config)))))
     });

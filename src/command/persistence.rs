@@ -81,7 +81,8 @@ fn save(cx: &mut Cx<'_, '_>) -> Outcome {
             return Err(SAVE_RUNS);
         }
         // Behind the rewrite that runs. Another one that waits is not needed any more.
-        state.scheduled = Some(SaveKind::Save);
+        state.scheduled[SaveKind::Rewrite as usize] = false;
+        state.schedule(SaveKind::Save);
         saves = state.ended + 1 + u64::from(state.running.is_some());
     }
     cx.client.blocked = Some(Blocked::Saving { saves });
@@ -106,7 +107,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
     if !schedule && !cx.in_exec {
         return Err(OTHER_RUNS);
     }
-    state.scheduled = Some(SaveKind::Save);
+    state.schedule(SaveKind::Save);
     cx.reply.simple("Background saving scheduled");
     Ok(())
 }
@@ -120,7 +121,7 @@ fn rewrite_log(cx: &mut Cx<'_, '_>) -> Outcome {
     if state.is_running(SaveKind::Rewrite) {
         return Err(REWRITE_RUNS);
     }
-    state.scheduled = Some(SaveKind::Rewrite);
+    state.schedule(SaveKind::Rewrite);
     cx.reply.simple("Background append only file rewriting scheduled");
     Ok(())
 }

@@ -50,7 +50,8 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         }
         Some(Blocked::Durable { written, .. }) => {
             reply.array(2);
-            reply.integer(i64::from(state.services.write_log.durable() >= written));
+            let log = &state.services.write_log;
+            reply.integer(i64::from(log.is_on() && log.durable() >= written));
             reply.integer(0);
         }
         Some(Blocked::Paused | Blocked::LogFull | Blocked::Migrating) | None => {}

@@ -187,8 +187,8 @@ fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
     if state.running.is_some() {
         return None;
     }
-    if state.scheduled.is_some() {
-        return state.scheduled;
+    if let Some(kind) = state.next_scheduled() {
+        return Some(kind);
     }
     let waited_ms = now_ms - state.last_try_ms;
     let unsaved = changes.saturating_sub(state.saved_changes);

@@ -54,7 +54,7 @@ impl Saver {
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
     pub fn save(&self, kind: SaveKind) -> bool {
         let saved = self.save_as_base(kind, self.services.settings.load().appendonly);
-        let scheduled = self.services.snapshots.state.lock().scheduled;
+        let scheduled = self.services.snapshots.state.lock().next_scheduled();
         if let Some(kind) = scheduled
             && self.services.reserve_save(kind, self.clock.now_ms())
         {

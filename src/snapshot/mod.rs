@@ -47,8 +47,8 @@ impl Default for History {
 #[derive(Debug, Default)]
 pub struct SaveState {
     pub running: Option<Running>,
-    /// BGSAVE SCHEDULE found another save running.
-    pub scheduled: Option<SaveKind>,
+    /// Saves that are to begin when the running one has ended, in the order of [`SaveKind`].
+    pub scheduled: [bool; 2],
     pub saves: History,
     pub rewrites: History,
     /// Saves and rewrites that have ended, well or not.
@@ -75,6 +75,15 @@ impl SaveState {
             SaveKind::Save => &mut self.saves,
             SaveKind::Rewrite => &mut self.rewrites,
         }
+    }
+
+    /// What begins next; a rewrite first, as in Redis.
+    pub fn next_scheduled(&self) -> Option<SaveKind> {
+        [SaveKind::Rewrite, SaveKind::Save].into_iter().find(|kind| self.scheduled[*kind as usize])
+    }
+
+    pub fn schedule(&mut self, kind: SaveKind) {
+        self.scheduled[kind as usize] = true;
     }
 
     pub fn is_running(&self, kind: SaveKind) -> bool {

@@ -63,10 +63,8 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     if !(0..=1).contains(&local) {
         return Err(Failure::text("ERR value is out of range, value must between 0 and 1"));
     }
-    let replicas = parse_i64(cx.args.at(2)).ok_or(Failure::NOT_AN_INTEGER)?;
-    if replicas < 0 {
-        return Err(Failure::text("ERR value is out of range, must be positive"));
-    }
+    let replicas = parse_i64(cx.args.at(2)).filter(|replicas| *replicas >= 0);
+    let replicas = replicas.ok_or(Failure::text("ERR value is out of range, must be positive"))?;
     let until_ms = until_ms(cx, 3)?;
     let log = &cx.services().write_log;
     if local == 1 && !log.is_on() {

@@ -45,7 +45,7 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "rdb_last_load_keys_loaded", progress.loaded_keys.load(Relaxed));
     line(text, "aof_enabled", u8::from(cx.config().appendonly));
     line(text, "aof_rewrite_in_progress", u8::from(state.is_running(SaveKind::Rewrite)));
-    line(text, "aof_rewrite_scheduled", u8::from(state.scheduled == Some(SaveKind::Rewrite)));
+    line(text, "aof_rewrite_scheduled", u8::from(state.scheduled[SaveKind::Rewrite as usize]));
     line(text, "aof_last_rewrite_time_sec", state.rewrites.last_seconds);
     line(text, "aof_current_rewrite_time_sec", running_s(SaveKind::Rewrite));
     line(text, "aof_last_bgrewrite_status", status(state.rewrites.last_ok));
