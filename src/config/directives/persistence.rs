@@ -61,7 +61,7 @@ const ROWS: &[Directive] = &[
         field!(encryption_key_file),
     )
     .immutable()
-    .protected(),
+    .hidden(),
     Directive::new(
         "encryption-key-env",
         Kind::Text,
@@ -70,7 +70,7 @@ const ROWS: &[Directive] = &[
         field!(encryption_key_env),
     )
     .immutable()
-    .protected(),
+    .hidden(),
     Directive::new(
         "encryption-key-command",
         Kind::Text,
@@ -79,7 +79,7 @@ const ROWS: &[Directive] = &[
         field!(encryption_key_command),
     )
     .immutable()
-    .protected(),
+    .hidden(),
     Directive::new("appendonly", Kind::Bool, "yes", "Keep a log of writes.", field!(appendonly)),
     Directive::new(
         "appendfsync",
