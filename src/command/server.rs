@@ -8,6 +8,7 @@ use crate::base::number::parse_i64;
 use crate::client::Blocked;
 use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
 use crate::services::Shutdown;
+use crate::snapshot::SaveKind;
 
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -145,7 +146,12 @@ fn dbsize(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn flush_all(cx: &mut Cx<'_, '_>) -> Outcome {
-    flush(cx, 0..cx.services().keyspace.databases())
+    flush(cx, 0..cx.services().keyspace.databases())?;
+    if !cx.config().save.is_empty() && !cx.services().write_log.is_on() {
+        // As in Redis: else a crash would bring back what was flushed, until the next save point.
+        cx.services().snapshots.state.lock().schedule(SaveKind::Save);
+    }
+    Ok(())
 }
 
 fn flush_database(cx: &mut Cx<'_, '_>) -> Outcome {

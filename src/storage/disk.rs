@@ -6,8 +6,11 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise};
 
 /// Sessions are credentials: only the server's own user may read its files.
 const FILE_MODE: u32 = 0o600;
@@ -61,6 +64,9 @@ pub trait DiskFile: Send + Sync {
 
     /// Makes the file's bytes and length durable.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// The bytes up to an offset are durable and will not be read soon: they need not stay in memory. Only advice; a disk may ignore it.
+    fn forget_before(&self, _offset: u64) {}
 
     /// The length in bytes.
     fn size(&self) -> io::Result<u64>;
@@ -193,6 +199,11 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn forget_before(&self, offset: u64) {
+        // What the system does with the advice is its own affair.
+        let _ = fadvise(&self.file, 0, NonZeroU64::new(offset), Advice::DontNeed);
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -28,6 +28,8 @@ use super::file_header::{Encryption, FileHeader, file_key, header_body, read_hea
 use super::keys::{EncryptionKey, FileKey, new_salt};
 use super::manifest::LogFacts;
 
+/// How much of a log may lie in memory before the system is told that it need not.
+const FORGET_EVERY: u64 = 16 << 20;
 /// Zeros are written in pieces of this size.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -95,6 +97,8 @@ pub struct LogWriter {
     end: LogEnd,
     /// Bytes of the file; from the end on they are zeros.
     size: u64,
+    /// Bytes that need not stay in memory, as the system was told.
+    forgotten: u64,
     /// Blocks since the last sync.
     unsynced: u16,
     health: Health,
@@ -170,7 +174,17 @@ impl LogWriter {
     ) -> io::Result<LogWriter> {
         let sealer = Sealer::new(options.compression, key.map(Arc::new))?;
         let rekey = options.key.map(|key| (key.clone(), header_body));
-        Ok(LogWriter { file, sealer, rekey, end, size: end.offset, unsynced: 0, health: Health::Good })
+        let forgotten = end.offset;
+        Ok(LogWriter {
+            file,
+            sealer,
+            rekey,
+            end,
+            size: end.offset,
+            forgotten,
+            unsynced: 0,
+            health: Health::Good,
+        })
     }
 
     /// Appends one block of whole records. It is durable after the next [`LogWriter::sync`].
@@ -250,6 +264,12 @@ impl LogWriter {
             return Err(error);
         }
         self.unsynced = 0;
+        if self.end.offset >= self.forgotten + FORGET_EVERY {
+            // A log is written and not read. Kept in memory it would only push out what is, and on a virtual machine each new page of the
+            // cache is slow for the first time.
+            self.file.forget_before(self.end.offset);
+            self.forgotten = self.end.offset;
+        }
         Ok(())
     }
 

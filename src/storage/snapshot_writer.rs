@@ -221,7 +221,10 @@ impl Shared {
         let before = self.unsynced.fetch_add(written, Ordering::Relaxed);
         if before < SYNC_EVERY && before + written >= SYNC_EVERY {
             self.unsynced.store(0, Ordering::Relaxed);
+            // What is taken here is written already, or by another thread just now; the sync does not mind, and the advice is only that.
+            let end = self.layout.lock().end;
             self.file.sync_data()?;
+            self.file.forget_before(end);
         }
         Ok(())
     }

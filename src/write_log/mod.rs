@@ -270,15 +270,15 @@ impl WriteLog {
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 
-    /// Flushes, and waits for that; false if the log has failed. Not for event loops.
+    /// Flushes, and waits for that; false if the log cannot be written. For an event loop only when it ends.
     pub fn sync_and_wait(&self) -> bool {
         self.request_sync();
         let target = self.appended();
         let mut buffer = self.buffer.lock();
-        while self.is_on() && self.durable() < target && !self.has_failed() {
+        while self.is_on() && self.durable() < target && !self.is_stuck() {
             self.advanced.wait(&mut buffer);
         }
-        !self.has_failed()
+        !self.is_stuck()
     }
 
     /// No more records will come: the writing thread ends when it has written what there is.
@@ -357,6 +357,7 @@ impl WriteLog {
     pub fn note_trouble(&self, why: Option<String>) {
         self.troubled.store(why.is_some(), Ordering::Release);
         self.buffer.lock().failure = why;
+        self.advanced.notify_all();
     }
 
     /// The log cannot be written any more. What was appended and is not durable stays unacknowledged.
