@@ -66,7 +66,10 @@ fn needs_memory(client: &Client, command: &Command) -> bool {
 
 /// Memory that counts against the limit.
 fn counted_bytes(services: &Services) -> usize {
-    let leaving = services.keyspace.reclaimer().pending_bytes() + services.keyspace.captured_bytes();
+    // Evicting sessions would not make a slow disk faster.
+    let leaving = services.keyspace.reclaimer().pending_bytes()
+        + services.keyspace.captured_bytes()
+        + services.write_log.backlog_bytes();
     allocator::used_bytes().saturating_sub(leaving)
 }
 

@@ -27,6 +27,9 @@ const RETRY_MS: i64 = 5000;
 /// rewritten all the time would else be saved all the time.
 const REWRITE_REST: i64 = 10;
 
+/// Each start begins an increment; when there are more than this, a new base takes their place.
+const INCREMENTS_MAX: usize = 16;
+
 /// The threads and state of a running server's persistence.
 pub struct Persistence {
     services: Arc<Services>,
@@ -84,6 +87,9 @@ impl Persistence {
                     }
                 }
                 begin(&services, &clock);
+                if store.manifest().logs.len() > INCREMENTS_MAX {
+                    services.snapshots.state.lock().schedule(SaveKind::Rewrite);
+                }
                 Ok(())
             });
             // Nobody listens any more when the server ends meanwhile.

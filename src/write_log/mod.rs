@@ -249,6 +249,12 @@ impl WriteLog {
         self.durable.load(Ordering::Acquire)
     }
 
+    /// Bytes that are on their way to the disk: in the buffer, or in the writing thread's hands.
+    #[inline]
+    pub fn backlog_bytes(&self) -> usize {
+        self.appended().saturating_sub(self.written()) as usize
+    }
+
     /// Bytes that wait for the writing thread.
     pub fn buffered_bytes(&self) -> usize {
         self.buffer.lock().bytes.len()
@@ -367,6 +373,7 @@ impl WriteLog {
         self.failed.store(true, Ordering::Release);
         self.on.store(false, Ordering::Relaxed);
         buffer.bytes = Vec::new();
+        self.written.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
         self.full.store(false, Ordering::Relaxed);
         self.advanced.notify_all();
     }

@@ -166,7 +166,7 @@ pub fn memory(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "mem_clients_slaves", 0);
     line(text, "mem_clients_normal", facts.clients);
     line(text, "mem_cluster_links", 0);
-    line(text, "mem_aof_buffer", 0);
+    line(text, "mem_aof_buffer", cx.services().write_log.backlog_bytes());
     line(text, "mem_allocator", process::allocator_name());
     line(text, "active_defrag_running", 0);
     let reclaimer = cx.services().keyspace.reclaimer();
