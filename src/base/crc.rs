@@ -2,7 +2,7 @@
 //!
 //! The checksum is CRC-16/XMODEM (polynomial 0x1021, most significant bit first, start 0, no final xor), which the
 //! Redis Cluster specification fixes for key slots. Each request's key passes here, so there are two ways to compute it,
-//! which must agree: [`carry_less`] takes 16 bytes at a time with the processor's multiplication of polynomials, and the
+//! which must agree: `carry_less` takes 16 bytes at a time with the processor's multiplication of polynomials, and the
 //! tables here take eight bytes at a time on processors without that. Table `TABLES[zeros]` holds the checksum of each byte
 //! followed by that many zero bytes, and because the checksum is linear, eight look-ups xored together advance it by eight bytes.
 //!

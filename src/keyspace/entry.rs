@@ -223,7 +223,7 @@ impl<'a> EntryRef<'a> {
         at != 0 && at <= now_ms
     }
 
-    /// The snapshot epoch (its low [`EPOCH_BITS`]) in which the entry was made, or last captured by a snapshot.
+    /// The snapshot epoch (its low 11 bits) in which the entry was made, or last captured by a snapshot.
     #[inline]
     pub fn stamp(self) -> u16 {
         (self.header().expire_and_stamp & STAMP_MASK) as u16
