@@ -16,7 +16,7 @@ const STALE_SLACK: usize = 64;
 
 /// An entry of more than this is not copied only because its deadline moves while a snapshot has yet to see it. The snapshot then has the
 /// new deadline; the write log, which has the move too, makes that right.
-const COPIED_BYTES_MAX: usize = 64 * 1024;
+const COPIED_BYTES_MAX: usize = 16 << 20;
 
 /// See the module's text. One cache line, because every request touches it.
 #[derive(Default)]

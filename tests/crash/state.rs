@@ -66,7 +66,7 @@ impl Expected {
 #[derive(Clone, Debug)]
 pub struct State {
     entries: BTreeMap<String, Entry>,
-    transfers: i64,
+    pub transfers: i64,
     slides: Slides,
 }
 

@@ -98,12 +98,20 @@ impl Journal {
         let acknowledged = self.steps.iter().filter(|step| step.acknowledged.is_some()).count();
         let mut state = start.clone();
         let (mut kept, mut earlier, mut difference) = (None, None, None);
+        // Where the shared transfers fit, but something else does not.
+        let mut near = Vec::new();
         for count in 0..=self.steps.len() {
             match state.difference(observed) {
                 None if count >= durable => kept = Some(count),
                 None => earlier = Some(count),
-                Some(text) if count == durable => difference = Some(text),
-                Some(_) => {}
+                Some(text) => {
+                    if count >= durable && state.transfers == observed.transfers {
+                        near.push(format!("after {count}: {text}"));
+                    }
+                    if count == durable {
+                        difference = Some(text);
+                    }
+                }
             }
             if let Some(step) = self.steps.get(count) {
                 step.apply(&mut state, gone_ms)?;
@@ -113,7 +121,12 @@ impl Journal {
             let all = self.steps.len();
             let why = match earlier {
                 Some(count) => format!("it holds the state after {count} of them"),
-                None => format!("no state fits; after {durable}: {}", difference.unwrap_or_default()),
+                None => {
+                    near.truncate(8);
+                    let nearest =
+                        if near.is_empty() { String::new() } else { format!("; {}", near.join("; ")) };
+                    format!("no state fits; after {durable}: {}{nearest}", difference.unwrap_or_default())
+                }
             };
             return Err(format!("{all} sent, {acknowledged} acknowledged, {durable} must be there: {why}"));
         };
