@@ -20,7 +20,8 @@ const ROUND_SWEEPS: usize = 2;
 /// gets done.
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
-    if services.gates().has(Gates::LOADING) {
+    // Each key that is reclaimed adds a record to the log; while that has no room, expired keys stay where they are, unseen.
+    if services.gates().has(Gates::LOADING) || services.write_log.is_full() {
         return false;
     }
     let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.now_ms).is_some();

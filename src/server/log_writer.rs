@@ -177,7 +177,7 @@ impl LogThread {
                 // The server ends, and the disk does not take what is left.
                 tracing::error!(%error, "the end of the write log is lost");
                 // Whoever waits for the log, such as a save, hears that it has ended.
-                self.log().note_failure(error.to_string());
+                self.log().note_failure(system::error_text(&error));
                 return Err(Failed);
             }
         }

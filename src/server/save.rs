@@ -53,14 +53,14 @@ impl Saver {
 
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
     pub fn save(&self, kind: SaveKind) -> bool {
-        let saved = self.save_as_base(kind, self.services.settings.load().appendonly);
-        let scheduled = self.services.snapshots.state.lock().next_scheduled();
-        if let Some(kind) = scheduled
-            && self.services.reserve_save(kind, self.clock.now_ms())
-        {
-            self.save(kind);
+        let with_log = || self.services.settings.load().appendonly;
+        let saved = self.save_as_base(kind, with_log());
+        loop {
+            let scheduled = self.services.snapshots.state.lock().next_scheduled();
+            let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, self.clock.now_ms()));
+            let Some(kind) = reserved else { return saved };
+            self.save_as_base(kind, with_log());
         }
-        saved
     }
 
     /// [`Saver::save`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
