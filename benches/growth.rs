@@ -7,8 +7,10 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cloakroom::base::slabs::Attendant;
 use cloakroom::keyspace::Entry;
 use common::{START_MS, Store, TTL_MS, session_key};
 use rustix::time::{ClockId, clock_gettime};
@@ -36,6 +38,10 @@ fn main() {
     // `cargo test --benches` only wants to know that it works.
     let usual = if std::env::args().any(|word| word == "--bench") { 2_000_000 } else { 10_000 };
     let count: usize = count.unwrap_or(usual);
+    // As in the server: a thread that keeps memory ready.
+    let attendant = Arc::<Attendant>::default();
+    let work = Arc::clone(&attendant);
+    let memory_thread = std::thread::spawn(move || work.run());
     let store = Store::with_keys(0, session_key);
     let mut nanoseconds: Vec<u32> = Vec::with_capacity(count);
     let mut resizes = Vec::new();
@@ -45,6 +51,8 @@ fn main() {
         nanoseconds.push(u32::try_from(wall.as_nanos()).unwrap_or(u32::MAX));
         resizes.extend(resize);
     }
+    attendant.end();
+    memory_thread.join().expect("the memory thread does not panic");
     nanoseconds.sort_unstable();
     print_inserts(&nanoseconds);
     print_resizes(resizes);

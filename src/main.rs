@@ -13,18 +13,6 @@ use cloakroom::transfer::{
     Address, Destination, ExportOptions, ImportOptions, Source as Origin, export, import,
 };
 
-/// Larger slabs for the size classes of session entries (320 to 1,024 bytes): fewer slabs mean fewer of jemalloc's own records, which
-/// saves about 6 bytes a session. jemalloc reads this symbol when it starts; it is its documented way of compiling options in.
-#[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: Option<&std::ffi::c_char> = Some(first_char(
-    c"slab_sizes:257-320:15|321-384:15|385-448:14|449-512:16|513-640:15|641-768:15|769-896:14|897-1024:16",
-));
-
-const fn first_char(text: &'static std::ffi::CStr) -> &'static std::ffi::c_char {
-    // SAFETY: a C string's pointer is never null and lives as long as the string, which is static.
-    unsafe { &*text.as_ptr() }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tikv_jemallocator::Jemalloc;
 
+use super::slabs;
+
 /// A thread's uncounted remainder never exceeds this many bytes in either direction.
 const FLUSH_STEP: i64 = 32 * 1024;
 
@@ -54,6 +56,7 @@ pub const fn size_class(size: usize) -> usize {
 /// Gives all pages in which nothing is allocated back to the operating system; says whether jemalloc could. Takes time in proportion to
 /// what it gives back.
 pub fn purge() -> bool {
+    slabs::purge();
     // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
     let entry = c"arena.4096.purge";
     let nothing = std::ptr::null_mut();
@@ -63,8 +66,9 @@ pub fn purge() -> bool {
     status == 0
 }
 
+/// Adds to the account of the calling thread.
 #[inline]
-fn account(delta: i64) {
+pub(super) fn account(delta: i64) {
     // A thread that is being torn down has no slot any more; it counts straight into the total.
     let counted = PENDING.try_with(|pending| {
         let sum = pending.get() + delta;

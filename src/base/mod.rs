@@ -9,3 +9,4 @@ pub mod number;
 pub mod quote;
 pub mod random;
 pub mod secret;
+pub mod slabs;

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use super::Site;
 use super::entry::{Entry, EntryRef};
 use super::partition::Partition;
-use crate::base::allocator::size_class;
 
 /// Something that was part of the keyspace at the cut; the snapshot frees it when it has seen it.
 pub enum Captured {
@@ -47,11 +46,11 @@ impl CapturedBytes {
 
     /// Takes note that a captured entry is freed.
     pub fn released(&self, entry: EntryRef<'_>) {
-        self.0.fetch_sub(size_class(entry.block_bytes()), Ordering::Relaxed);
+        self.0.fetch_sub(entry.block_bytes(), Ordering::Relaxed);
     }
 
     fn captured(&self, entry: EntryRef<'_>) {
-        self.0.fetch_add(size_class(entry.block_bytes()), Ordering::Relaxed);
+        self.0.fetch_add(entry.block_bytes(), Ordering::Relaxed);
     }
 }
 

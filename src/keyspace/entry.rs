@@ -5,21 +5,18 @@
 //! | expire | filed_tick | access,kind | key_len | value_len | key ... | value ... | spare up to the size class
 //! ```
 //! `expire` has the absolute deadline in its upper 48 bits (0: none); below it 5 bits that say how coarsely the write log knows
-//! the deadline, and an 11-bit snapshot stamp. The size of the block is not stored: it is always the allocator's size class of
-//! what it holds, so a value that stays within the class is overwritten where it lies, and one that leaves it moves.
+//! the deadline, and an 11-bit snapshot stamp. The size of the block is not stored: it is always the size class
+//! (`base/slabs`) of what it holds, so a value that stays within the class is overwritten where it lies, and one that leaves it moves.
 //!
 //! All raw memory work of the keyspace is in this file; `Entry` owns its block, `EntryRef` and `EntryMut` borrow it.
 
-use std::alloc::{self, Layout};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use crate::base::allocator::size_class;
+use crate::base::slabs;
 
 /// Bytes in front of the key.
 pub const HEADER_BYTES: usize = size_of::<Header>();
-/// Blocks are aligned so that a table word can drop the low four bits of their address.
-pub const ALIGN: usize = 16;
 /// Width of an entry's snapshot stamp.
 pub const EPOCH_BITS: u32 = COARSE_SHIFT;
 /// The largest key or value: the length fields are 32 bits wide.
@@ -63,9 +60,10 @@ pub struct EntryMut<'a> {
     life: PhantomData<&'a mut Entry>,
 }
 
-fn layout(key_len: usize, value_len: usize) -> Layout {
-    let size = size_class(HEADER_BYTES + key_len + value_len);
-    Layout::from_size_align(size, ALIGN).expect("lengths are below 2^32, so the size fits isize")
+/// Bytes in use of an entry's block.
+#[inline]
+fn size(key_len: usize, value_len: usize) -> usize {
+    HEADER_BYTES + key_len + value_len
 }
 
 impl Entry {
@@ -95,10 +93,7 @@ impl Entry {
 
     fn allocate(key: &[u8], value_len: usize) -> Entry {
         assert!(key.len() <= LENGTH_MAX && value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
-        let layout = layout(key.len(), value_len);
-        // SAFETY: the layout is never empty (the header is in it).
-        let block = unsafe { alloc::alloc(layout) };
-        let Some(block) = NonNull::new(block.cast::<Header>()) else { alloc::handle_alloc_error(layout) };
+        let block = slabs::allocate(size(key.len(), value_len)).cast::<Header>();
         // SAFETY: the block is large enough and aligned for a header and the key behind it.
         unsafe {
             block.as_ptr().write(Header {
@@ -148,12 +143,10 @@ impl Entry {
     pub fn resize_value(mut self, value_len: usize) -> Entry {
         assert!(value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
         let (key_len, old_len) = (self.view().key().len(), self.view().value().len());
-        let (old, new) = (layout(key_len, old_len), layout(key_len, value_len));
-        if old.size() != new.size() {
-            // SAFETY: the block was allocated with `old`, and `new` has the same alignment.
-            let block = unsafe { alloc::realloc(self.bytes(), old, new.size()) };
-            let Some(block) = NonNull::new(block.cast::<Header>()) else { alloc::handle_alloc_error(new) };
-            self.block = block;
+        let (old, new) = (size(key_len, old_len), size(key_len, value_len));
+        if slabs::block_bytes(old) != slabs::block_bytes(new) {
+            // SAFETY: the block was allocated for what it holds, and `self` alone knows of it.
+            self.block = unsafe { slabs::reallocate(self.block.cast(), old, new) }.cast();
         }
         // SAFETY: the block now has room for value_len bytes behind the key.
         unsafe {
@@ -168,9 +161,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let layout = layout(self.view().key().len(), self.view().value().len());
-        // SAFETY: the block was allocated with this layout: its size class follows from the lengths it holds.
-        unsafe { alloc::dealloc(self.bytes(), layout) };
+        let size = size(self.view().key().len(), self.view().value().len());
+        // SAFETY: the block was allocated for what it holds, or for something in the same class, and its owner goes away.
+        unsafe { slabs::free(self.block.cast(), size) };
     }
 }
 
@@ -280,7 +273,7 @@ impl<'a> EntryRef<'a> {
 
     /// Bytes that the allocator set aside for the block.
     pub fn block_bytes(self) -> usize {
-        layout(self.key().len(), self.value().len()).size()
+        slabs::block_bytes(size(self.key().len(), self.value().len()))
     }
 }
 
@@ -383,7 +376,7 @@ impl EntryMut<'_> {
         let header = self.header();
         let (key_len, old_len) = (header.key_len as usize, header.value_len as usize);
         let fixed = HEADER_BYTES + key_len;
-        if size_class(fixed + old_len) != size_class(fixed + value.len()) {
+        if slabs::block_bytes(fixed + old_len) != slabs::block_bytes(fixed + value.len()) {
             return false;
         }
         header.value_len = value.len() as u32;

@@ -7,7 +7,6 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::entry::Entry;
 use super::partition::Partition;
-use crate::base::allocator::size_class;
 
 /// Entries whose block is at least this large are not freed on an event loop.
 const LARGE_BLOCK_BYTES: usize = 64 * 1024;
@@ -29,7 +28,7 @@ impl Garbage {
     /// Bytes of an entry; those of partitions nobody has counted.
     fn bytes(&self) -> usize {
         match self {
-            Garbage::Entry(entry) => size_class(entry.view().block_bytes()),
+            Garbage::Entry(entry) => entry.view().block_bytes(),
             Garbage::Partitions(_) => 0,
         }
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::store::Store;
 use super::system;
 use crate::base::clock::{Clock, Stopwatch};
+use crate::base::slabs;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::LoopState;
 use crate::dispatch::{append_removal, begin_replay, replay};
@@ -145,6 +146,7 @@ fn load_blocks(
     next_block: &AtomicUsize,
     now_ms: i64,
 ) -> Result<(), Damage> {
+    slabs::prefer_huge_pages();
     let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
     let same_access = reader.header().lfu == services.settings.load().maxmemory_policy.is_lfu();
     let progress = &services.snapshots.progress;

@@ -22,6 +22,7 @@ use super::persistence::{Persistence, open_store};
 use super::store::{Store, StoreError};
 use super::system;
 use crate::base::clock::{Clock, Stopwatch};
+use crate::base::slabs;
 use crate::client::{Clients, Mailbox, Message};
 use crate::command::COMMANDS;
 use crate::config::{self, Config, LoadError, ShutdownOptions, Source, read_files};
@@ -200,6 +201,7 @@ fn serve(
     let (control, orders) = ServerControl::new();
     let (services, reclaim_work) = services(config, launch.file.clone(), &doors, control);
     std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
+    let _memory = MemoryThread::start()?;
     let mut persistence = Persistence::new(&services, store, Clock::System);
     let threads = start_loops(&services, &doors, processors)?;
     let mut loaded = persistence.load(random_seed())?;
@@ -239,6 +241,31 @@ fn serve(
     });
     persistence.end();
     if services.failed.load(Ordering::Relaxed) { Err(StartError::Failed) } else { result }
+}
+
+/// The thread that keeps memory for entries ready and gives it back; ends with this value.
+struct MemoryThread {
+    attendant: Arc<slabs::Attendant>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MemoryThread {
+    fn start() -> std::io::Result<MemoryThread> {
+        let attendant = Arc::<slabs::Attendant>::default();
+        let work = Arc::clone(&attendant);
+        let thread = std::thread::Builder::new().name("memory".into()).spawn(move || work.run())?;
+        Ok(MemoryThread { attendant, thread: Some(thread) })
+    }
+}
+
+impl Drop for MemoryThread {
+    fn drop(&mut self) {
+        self.attendant.end();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, it has said so already.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Puts the shared state together.

@@ -3,6 +3,8 @@
 
 use tikv_jemalloc_ctl::{epoch, stats};
 
+use crate::base::slabs;
+
 /// Ticks a second in /proc: Linux shows 100 to every program, whatever the kernel uses itself.
 const CLOCK_TICKS: f64 = 100.0;
 
@@ -20,7 +22,7 @@ pub fn machine_bytes() -> u64 {
     info.totalram as u64 * u64::from(info.mem_unit)
 }
 
-/// What jemalloc says of itself, in bytes.
+/// What jemalloc and the entries' slabs say of themselves, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllocatorBytes {
     /// Handed out to the program.
@@ -31,14 +33,18 @@ pub struct AllocatorBytes {
     pub resident: u64,
 }
 
-/// The allocator's own account.
+/// The allocators' own account.
 pub fn allocator_bytes() -> AllocatorBytes {
     // The numbers are those of the last epoch; a failure leaves them a little old.
     let _ = epoch::advance();
+    let entries = slabs::bytes();
+    let sum = |general: tikv_jemalloc_ctl::Result<usize>, slabs: usize| {
+        (general.unwrap_or_default() + slabs) as u64
+    };
     AllocatorBytes {
-        allocated: stats::allocated::read().unwrap_or_default() as u64,
-        active: stats::active::read().unwrap_or_default() as u64,
-        resident: stats::resident::read().unwrap_or_default() as u64,
+        allocated: sum(stats::allocated::read(), entries.allocated),
+        active: sum(stats::active::read(), entries.active),
+        resident: sum(stats::resident::read(), entries.resident),
     }
 }
 
