@@ -14,9 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::table::{self, Probe, Words};
+use super::table::{self, LINE, Probe, Words};
 
-const LINE: usize = 64;
 /// Slots behind the home that the second stage looks at; most keys are no further away.
 const PROBES: usize = 7;
 /// What an idle reader announces: it holds no word array.

@@ -29,7 +29,9 @@ const LOW_BITS: u32 = 21;
 const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
 const FIRST_SLOTS: usize = 6;
 /// How many words ahead a rebuild prefetches the entries that it is about to rehash.
-const REHASH_AHEAD: usize = 16;
+const REHASH_AHEAD: usize = 24;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
 
 /// The array of words; shared with readers that only prefetch.
 pub type Words = Arc<[AtomicU64]>;
@@ -266,7 +268,10 @@ impl Table {
     fn adopt(&mut self, old: &[AtomicU64], rehash: &impl Fn(&[u8]) -> u64) -> bool {
         for (slot, cell) in old.iter().enumerate() {
             if let Some(ahead) = old.get(slot + REHASH_AHEAD) {
-                prefetch(entry_address(ahead.load(Relaxed)));
+                let address = entry_address(ahead.load(Relaxed));
+                // Header and key of most entries lie in two lines.
+                prefetch(address);
+                prefetch(address + LINE);
             }
             let word = cell.load(Relaxed);
             if word == 0 {

@@ -27,7 +27,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::books::{Books, REGION_BYTES, SLAB_BYTES, Surplus};
 use self::class::{BLOCK_MAX, CLASSES, class_bytes, class_of, rounded};
-use self::pages::Backing;
+use self::pages::{Backing, Space};
 use super::allocator::{account, size_class};
 
 /// All blocks are aligned to this, so that who keeps an address can drop its low four bits.
@@ -56,6 +56,7 @@ struct Shared {
 
 struct State {
     books: Books,
+    space: Space,
     /// Regions with memory behind them that the books do not know yet.
     ready: Vec<usize>,
     /// How many of these there should be; 0 while no attendant works or nothing was ever allocated.
@@ -64,7 +65,13 @@ struct State {
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared {
-    state: Mutex::new(State { books: Books::new(), ready: Vec::new(), wanted: 0, attendants: 0 }),
+    state: Mutex::new(State {
+        books: Books::new(),
+        space: Space::default(),
+        ready: Vec::new(),
+        wanted: 0,
+        attendants: 0,
+    }),
     taken: Condvar::new(),
 });
 
@@ -240,10 +247,13 @@ impl Shared {
         if let Some(address) = state.ready.pop() {
             state.books.adopt(address, true);
         } else {
-            let Some(address) = pages::map(backing) else {
+            let Some(address) = state.space.region(backing) else {
                 alloc::handle_alloc_error(large_layout(REGION_BYTES));
             };
-            state.books.adopt(address, backing != Backing::Small);
+            if backing == Backing::Huge {
+                pages::make_huge(address);
+            }
+            state.books.adopt(address, backing == Backing::Huge);
             if state.attendants > 0 {
                 state.wanted = (state.wanted * 2).clamp(1, READY_MAX);
             }
@@ -251,15 +261,23 @@ impl Shared {
         self.taken.notify_one();
     }
 
-    /// Makes regions until as many are ready as should be.
+    /// Makes regions until as many are ready as should be. The system works without the lock.
     fn make_ready(&self) {
         loop {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             if state.ready.len() >= state.wanted {
                 return;
             }
+            if state.space.is_short() {
+                drop(state);
+                let regions = pages::reserve();
+                state = self.state.lock();
+                state.space.add_fresh(regions);
+            }
+            let Some(address) = state.space.region(Backing::Huge) else { return };
             drop(state);
-            let Some(address) = pages::map(Backing::HugeNow) else { return };
+            pages::make_huge(address);
+            pages::touch(address);
             self.state.lock().ready.push(address);
         }
     }
@@ -272,7 +290,7 @@ impl Shared {
         let spare = state.ready.split_off(kept);
         let counts = state.books.counts();
         drop(state);
-        spare.into_iter().for_each(pages::unmap);
+        spare.into_iter().for_each(|address| self.give_region_back(address));
         let kept = KEPT_SLABS + counts.used_slabs / KEPT_DIVISOR;
         let excess = counts.dirty_slabs.saturating_sub(kept);
         self.give_back(counts.dirty_slabs - excess.div_ceil(GIVE_BACK_DIVISOR));
@@ -281,17 +299,21 @@ impl Shared {
     /// Gives free slabs back until no more than `kept` have memory behind them.
     fn give_back(&self, kept: usize) {
         loop {
-            // The system works without the lock.
             let surplus = self.state.lock().books.surplus(kept);
             match surplus {
                 None => return,
-                Some(Surplus::Region(address)) => pages::unmap(address),
+                Some(Surplus::Region(address)) => self.give_region_back(address),
                 Some(Surplus::Slab(address)) => {
                     pages::forget(address, SLAB_BYTES);
                     self.state.lock().books.take_clean(address);
                 }
             }
         }
+    }
+
+    fn give_region_back(&self, address: usize) {
+        pages::forget(address, REGION_BYTES);
+        self.state.lock().space.add_forgotten(address);
     }
 }
 
