@@ -126,12 +126,14 @@ impl Persistence {
             return true;
         }
         self.services.pause_clients(i64::MAX, false, self.clock.now_ms());
+        self.saver.hurry(true);
         while !self.services.reserve_save(SaveKind::Save, self.clock.now_ms()) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let saver = Arc::clone(&self.saver);
         let saved = tokio::task::spawn_blocking(move || saver.save(SaveKind::Save)).await.unwrap_or(false);
         if !saved {
+            self.saver.hurry(false);
             self.services.unpause_clients();
         }
         saved

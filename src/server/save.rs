@@ -6,7 +6,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -28,6 +29,9 @@ const BITE_BYTES: usize = 64 * 1024;
 const CAPTURED_BYTES_MAX: usize = 16 << 20;
 /// Visitors at most: more than this only compete for the disk.
 const VISITORS_MAX: usize = 8;
+/// How long a visitor works before it rests for as long. A thread that wakes up to serve a client may have to wait for this, so it is short; and where
+/// every processor is in use, half of one is all that a save takes.
+const STRETCH: Duration = Duration::from_micros(300);
 
 /// What a save has seen besides the file.
 #[derive(Default)]
@@ -44,11 +48,13 @@ pub struct Saver {
     store: Arc<Store>,
     clock: Clock,
     one_at_a_time: Mutex<()>,
+    /// The server waits for the save, so visitors do not rest.
+    hurried: AtomicBool,
 }
 
 impl Saver {
     pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> Saver {
-        Saver { services, store, clock, one_at_a_time: Mutex::new(()) }
+        Saver { services, store, clock, one_at_a_time: Mutex::new(()), hurried: AtomicBool::new(false) }
     }
 
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
@@ -105,6 +111,11 @@ impl Saver {
             mailbox.send(Message::Look);
         }
         result.is_ok()
+    }
+
+    /// Whether saves from now on, and the one under way, take all the time they can get: for the server's end.
+    pub fn hurry(&self, on: bool) {
+        self.hurried.store(on, Ordering::Relaxed);
     }
 
     /// Ends a save that could not begin.
@@ -203,6 +214,7 @@ impl Saver {
     fn visit_shards(&self, next_shard: &AtomicUsize, writer: Option<&SnapshotWriter>) -> io::Result<u64> {
         let keyspace = &self.services.keyspace;
         let mut page = Page::new(&self.services, writer);
+        let mut worked = system::thread_time();
         let mut peak = 0;
         loop {
             let shard = next_shard.fetch_add(1, Ordering::Relaxed);
@@ -215,6 +227,7 @@ impl Saver {
                 let more =
                     keyspace.visit(&mut visit, &mut |database, entry| page.add(shard, database, entry));
                 page.write();
+                self.rest_after_work(&mut worked);
                 if !more {
                     break;
                 }
@@ -228,6 +241,15 @@ impl Saver {
             self.services.snapshots.keys_written.fetch_add(page.take_count(), Ordering::Relaxed);
         }
         page.end().map(|()| peak)
+    }
+
+    /// Rests if enough was done since the last rest, which ended when the thread had used `since` of processor time.
+    fn rest_after_work(&self, since: &mut Duration) {
+        let worked = system::thread_time().saturating_sub(*since);
+        if worked >= STRETCH && !self.hurried.load(Ordering::Relaxed) {
+            system::rest(worked);
+            *since = system::thread_time();
+        }
     }
 
     fn visit_captured(&self, shard: usize, page: &mut Page<'_>) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Descriptors that are not clients: listeners, pollers, doorbells, logs, files of the data directory.
 const RESERVED_DESCRIPTORS: u64 = 32;
@@ -94,6 +95,17 @@ pub fn start_allocator_thread() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         tracing::warn!(%error, "the allocator gives memory back only while it is used");
     }
+}
+
+/// The processor time that the calling thread has used.
+pub fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Leaves the processor to others for so long.
+#[allow(clippy::disallowed_methods, reason = "a thread in the background that nobody waits for")]
+pub fn rest(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Stops the calling thread for a number of microseconds, if that is more than none (DEBUG SLEEP).
