@@ -222,15 +222,7 @@ fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
 
 #[test]
 fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
-    for operation in [
-        Operation::Create,
-        Operation::Write,
-        Operation::Sync,
-        Operation::SetSize,
-        Operation::Rename,
-        Operation::Remove,
-        Operation::SyncDirectory,
-    ] {
+    for operation in Operation::CHANGING {
         for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
             let errno = *errno;
             for after in 0..20 {
