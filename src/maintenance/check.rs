@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{KeyOptions, ToolError, open};
-use crate::keyspace::LENGTH_MAX;
-use crate::resp::{Limits, Parser, Step};
+use crate::resp::{Parser, Step};
 use crate::storage::{self, Disk, EncryptionKey, KeyId, LogFacts, LogReport, Report, SnapshotReport};
 
 /// Reads a data directory and writes what is in it; with `fix` cuts the write log at its damage.
+use crate::write_log::RECORD_LIMITS;
 ///
 /// # Errors
 /// If the directory cannot be used, or, in the end, its data are not sound.
@@ -71,16 +71,10 @@ fn end_of_log(report: &Report) -> u64 {
 
 /// The requests in a block.
 fn count_records(block: &[u8]) -> Result<u64, String> {
-    let limits = Limits {
-        bulk_len_max: LENGTH_MAX as u64,
-        multibulk_len_max: i32::MAX as u64,
-        inline_max: 0,
-        unauthenticated: false,
-    };
     let (mut parser, mut ranges, mut records) = (Parser::default(), Vec::new(), 0);
     while parser.at < block.len() {
         ranges.clear();
-        match parser.advance(block, &limits, &mut ranges) {
+        match parser.advance(block, &RECORD_LIMITS, &mut ranges) {
             Ok(Step::Request) => records += u64::from(!ranges.is_empty()),
             Ok(Step::Inline(_) | Step::Incomplete) => return Err(String::from("a record that ends early")),
             Err(error) => return Err(format!("a record that cannot be read: {error}")),

@@ -18,9 +18,10 @@ use crate::command::LoopState;
 use crate::dispatch::{append_removal, begin_replay, replay};
 use crate::keyspace::{Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::rdb;
-use crate::resp::{ArgRange, Args, Limits, Parser, Step};
+use crate::resp::{ArgRange, Args, Parser, Step};
 use crate::services::Services;
 use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Mark, Opener, SnapshotReader, cut_tail};
+use crate::write_log::RECORD_LIMITS;
 
 /// How much of an RDB file is read at once.
 const IMPORT_BUFFER: usize = 256 * 1024;
@@ -217,14 +218,8 @@ impl<'s> Replayer<'s> {
         let address = String::from("replay");
         let flags = ClientFlags::default();
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now_us / 1000, flags);
-        let limits = Limits {
-            bulk_len_max: LENGTH_MAX as u64,
-            multibulk_len_max: i32::MAX as u64,
-            inline_max: 0,
-            unauthenticated: false,
-        };
         let client = Client::new(Arc::new(info), false);
-        Replayer { state, client, limits, ranges: Vec::new(), reply: Vec::new(), records: 0 }
+        Replayer { state, client, ranges: Vec::new(), reply: Vec::new(), records: 0 }
     }
 
     /// Does the records of one block again.
@@ -232,7 +227,7 @@ impl<'s> Replayer<'s> {
         let mut parser = Parser::default();
         while parser.at < records.len() {
             self.ranges.clear();
-            match parser.advance(records, &self.limits, &mut self.ranges) {
+            match parser.advance(records, &RECORD_LIMITS, &mut self.ranges) {
                 Ok(Step::Request) if !self.ranges.is_empty() => {
                     let args = Args::new(records, &self.ranges);
                     replay(&mut self.state, &mut self.client, args, &mut self.reply)?;
