@@ -39,15 +39,7 @@ pub enum LoadError {
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LoadError::Damage(damage) => {
-                damage.fmt(f)?;
-                damage.directory_to_repair().map_or(Ok(()), |directory| {
-                    write!(
-                        f,
-                        "; 'cloakroom check {directory}' says what is there, and 'cloakroom check --fix {directory}' cuts the write log at its damage"
-                    )
-                })
-            }
+            LoadError::Damage(damage) => write!(f, "{damage}{}", damage.advice()),
             LoadError::System(error) => error.fmt(f),
             LoadError::Import(text) => f.write_str(text),
         }
@@ -128,7 +120,8 @@ fn load_snapshot(services: &Services, reader: &SnapshotReader, now_ms: i64) -> R
     })
 }
 
-/// Makes the tables as large as they will be, so that none grows step by step.
+/// Makes the tables as large as they will be, so that none grows step by step. Entries that take less than a byte of the file each are no
+/// sessions: for what an index may claim, no memory is taken before it is there.
 fn reserve(services: &Services, reader: &SnapshotReader, now_ms: i64) {
     let keyspace = &services.keyspace;
     for count in reader.counts() {
@@ -148,6 +141,9 @@ fn load_blocks(
 ) -> Result<(), Damage> {
     let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
     let same_access = reader.header().lfu == services.settings.load().maxmemory_policy.is_lfu();
+    if reader.entries() > reader.size() {
+        return;
+    }
     let progress = &services.snapshots.progress;
     loop {
         let block = next_block.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use super::disk::{Disk, TEMPORARY_PREFIX};
 use super::keys::{EncryptionKey, KeyId};
 use super::log_file::cut_tail;
 use super::log_reader::{Behind, LogReader};
-use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
+use super::manifest::{LOG_PREFIX, LogFacts, MANIFEST_NAME, Manifest, SNAPSHOT_PREFIX, SnapshotFacts};
 use super::snapshot_file::SnapshotReader;
 
 /// Counts the records of a block, or says what is wrong with them. What a record is, this module does not know.
@@ -147,7 +147,7 @@ pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'
 
 /// Whether a file belongs to the data, finished or not.
 pub fn is_data(name: &str) -> bool {
-    let numbered = name.starts_with("snapshot-") || name.starts_with("log-");
+    let numbered = name.starts_with(SNAPSHOT_PREFIX) || name.starts_with(LOG_PREFIX);
     name.starts_with(TEMPORARY_PREFIX) || numbered && name.ends_with(".cloakroom")
 }
 
@@ -170,15 +170,11 @@ fn read_snapshot(
     key: Option<&EncryptionKey>,
     report: &mut SnapshotReport,
 ) -> Result<(), Damage> {
-    let reader = SnapshotReader::open(disk, &report.name, key)?;
+    let reader = SnapshotReader::open_named(disk, facts, key)?;
     report.bytes = reader.size();
     report.blocks = reader.blocks().len();
     report.compressed = reader.is_compressed();
     report.key = reader.key_id();
-    let found = (reader.header().number, reader.header().log_offset, reader.entries(), reader.size());
-    if found != (facts.number, facts.log_offset, facts.entries, facts.bytes) {
-        return Err(reader.damage("it is another snapshot than the one that the manifest names"));
-    }
     let mut opener = Opener::new().map_err(|error| Damage::unreadable(&report.name, 0, error))?;
     for block in 0..reader.blocks().len() {
         for entry in reader.read_block(block, &mut opener)? {
