@@ -185,7 +185,8 @@ pub fn deliver(
     }
 }
 
-fn access_rules(config: &Config) -> AccessRules {
+/// How this configuration wants accesses to be noted.
+pub fn access_rules(config: &Config) -> AccessRules {
     AccessRules {
         lfu: config.maxmemory_policy.is_lfu(),
         log_factor: config.lfu_log_factor,

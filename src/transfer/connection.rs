@@ -234,6 +234,14 @@ impl Connection {
         }
     }
 
+    /// Asks the server not to take this connection's reads for use of the keys; one that does not know how is read all the same.
+    ///
+    /// # Errors
+    /// As [`Connection::reply`].
+    pub fn leave_no_trace(&mut self) -> Result<(), Error> {
+        self.ask(&[b"CLIENT", b"NO-TOUCH", b"ON"]).map(drop)
+    }
+
     /// Selects a database.
     ///
     /// # Errors
