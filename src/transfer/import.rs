@@ -186,10 +186,13 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
     let mut found = Comparison::default();
     while let Some(mut batch) = origin.next_batch(pace.keys_max())? {
         drop_expired(&mut batch);
-        let arrived = target.fetch(&batch)?;
-        let exact = origin.is_exact() && target.is_exact();
-        for (record, arrived) in batch.iter().zip(arrived) {
-            found.add(record, arrived, exact);
+        while !batch.is_empty() {
+            let arrived = target.fetch(&batch)?;
+            let exact = origin.is_exact() && target.is_exact();
+            pace.done(arrived.len() as u64, origin.keys_expected());
+            for (record, arrived) in batch.drain(..arrived.len()).zip(arrived) {
+                found.add(&record, arrived, exact);
+            }
         }
         pace.done(batch.len() as u64, origin.keys_expected());
     }
