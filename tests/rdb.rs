@@ -555,6 +555,23 @@ fn migrate_moves_keys_as_redis_server_does() {
 }
 
 #[test]
+fn migrate_to_the_same_place_deletes_nothing() {
+    let mut server = Server::start(CLOAKROOM, &[]);
+    server.run("SET k v");
+    let port = server.port.to_string();
+    let migrate = |server: &mut Server, database: &[u8]| {
+        server.ask(&[b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"k", database, b"5000", b"REPLACE"])
+    };
+    let told = "ERR the target is this server and this database";
+    assert_eq!(migrate(&mut server, b"0"), Frame::Error(String::from(told)));
+    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
+    assert_eq!(migrate(&mut server, b"1"), Frame::SimpleString(b"OK".to_vec()));
+    assert_eq!(server.look(b"k"), None);
+    server.run("SELECT 1");
+    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
+}
+
+#[test]
 fn migrate_gives_up_on_a_silent_server_and_blocks_nobody_else() {
     let mut server = Server::start(CLOAKROOM, &["--threads", "1"]);
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -589,20 +606,3 @@ fn migrate_gives_up_on_a_silent_server_and_blocks_nobody_else() {
     assert_eq!(server.receive(), Frame::Error(String::from(changed)));
     assert_eq!(server.look(b"k"), Some((b"x".to_vec(), None)));
 }
-#[test]
-fn migrate_to_the_same_place_deletes_nothing() {
-    let mut server = Server::start(CLOAKROOM, &[]);
-    server.run("SET k v");
-    let port = server.port.to_string();
-    let migrate = |server: &mut Server, database: &[u8]| {
-        server.ask(&[b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"k", database, b"5000", b"REPLACE"])
-    };
-    let told = "ERR the target is this server and this database";
-    assert_eq!(migrate(&mut server, b"0"), Frame::Error(String::from(told)));
-    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
-    assert_eq!(migrate(&mut server, b"1"), Frame::SimpleString(b"OK".to_vec()));
-    assert_eq!(server.look(b"k"), None);
-    server.run("SELECT 1");
-    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
-}
-
