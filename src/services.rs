@@ -1,7 +1,7 @@
 //! The state that all event loops share: keyspace, configuration, clients, subscriptions, records. No loops, no sockets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -107,6 +107,8 @@ pub struct Services {
     pub startup_bytes: usize,
     /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
     pub memory_exceeded_since_us: AtomicI64,
+    /// What MIGRATE has under way.
+    pub migrating_bytes: Arc<AtomicUsize>,
     pub write_log: WriteLog,
     pub snapshots: Snapshots,
     /// SHUTDOWN requests so far, and the number of the last one that failed.
@@ -154,6 +156,7 @@ impl Services {
             active_expire: AtomicBool::new(true),
             startup_bytes: crate::base::allocator::used_bytes(),
             memory_exceeded_since_us: AtomicI64::new(0),
+            migrating_bytes: Arc::default(),
             write_log: WriteLog::default(),
             snapshots: Snapshots::default(),
             shutdowns: AtomicU64::new(0),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom::base::random::Random;
-use cloakroom::rdb::{Reader, Record, Writer, encode_payload};
+use cloakroom::rdb::{Access, Reader, Record, Writer, encode_payload};
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame as Frame;
 
@@ -363,6 +363,56 @@ fn a_file_is_imported_and_exported() {
 }
 
 #[test]
+fn access_history_goes_where_the_eviction_policy_has_use_for_it() {
+    let folder = new_folder();
+    let path = folder.join("used.rdb").display().to_string();
+    let mut writer = Writer::new(File::create(&path).expect("a file"), 0, 0).expect("a disk");
+    writer.database(0, 3, 0).expect("a disk");
+    let far_ms = cloakroom::base::clock::Clock::System.now_ms() + 1_000_000;
+    writer.record(b"idle", b"1", Some(far_ms), Some(Access::IdleSeconds(1000))).expect("a disk");
+    writer.record(b"used", &[b'z'; 300], None, Some(Access::Frequency(77))).expect("a disk");
+    writer.record(b"plain", b"3", None, None).expect("a disk");
+    drop(writer.finish().expect("a disk"));
+    for program in [CLOAKROOM, "redis-server"] {
+        for (policy, line, range) in [
+            ("allkeys-lru", "OBJECT IDLETIME idle", 1000..1500),
+            ("allkeys-lru", "OBJECT IDLETIME used", 0..500),
+            ("allkeys-lfu", "OBJECT FREQ used", 77..78),
+            ("allkeys-lfu", "OBJECT FREQ idle", 0..10),
+        ] {
+            let mut server = Server::start(program, &["--maxmemory-policy", policy]);
+            // The comparison of redis-server 7.0, which has no NO-TOUCH, would be an access.
+            let check: &[&str] = if program == CLOAKROOM { &[] } else { &["--no-check"] };
+            succeed(&[&["import", &path, "--to", &server.address()], check].concat());
+            let Frame::Integer(number) = server.run(line) else { panic!("a number") };
+            assert!(range.contains(&number), "{program}, {policy}, {line}: {number}");
+            assert_eq!(server.look(b"idle"), Some((b"1".to_vec(), Some(far_ms))));
+            assert_eq!(server.look(b"used"), Some((vec![b'z'; 300], None)));
+        }
+    }
+    // Who may not use RESTORE goes without.
+    let mut server = Server::start("redis-server", &[]);
+    server.run("ACL SETUSER writer on >pw ~* +@all -restore");
+    succeed(&["import", &path, "--to", &format!("redis://writer:pw@127.0.0.1:{}", server.port)]);
+    assert_eq!(server.look(b"idle"), Some((b"1".to_vec(), Some(far_ms))));
+    assert_eq!(server.run("DBSIZE"), Frame::Integer(3));
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_directory_in_which_a_server_runs_gets_no_file() {
+    let mut redis = Server::start("redis-server", &[]);
+    redis.run("SET k v");
+    redis.run("SAVE");
+    let server = Server::start(CLOAKROOM, &[]);
+    let dump = redis.folder.join("dump.rdb").display().to_string();
+    let refused = cloakroom(&["import", &dump, "--dir", &server.folder.display().to_string()]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("a server is running from"), "{told}");
+    assert!(!server.folder.join("dump.rdb").exists());
+}
+
+#[test]
 fn a_running_server_is_imported() {
     let (records, mut redis) = (records(), Server::start("redis-server", &["--requirepass", "s@cret"]));
     redis.run("AUTH s@cret");
@@ -502,6 +552,23 @@ fn migrate_moves_keys_as_redis_server_does() {
     let (mut redis, mut server) = start();
     migrate_between(&mut server, &mut redis);
     assert!(redis.look(b"d").is_none(), "nothing goes to a database that was refused");
+}
+
+#[test]
+fn migrate_to_the_same_place_deletes_nothing() {
+    let mut server = Server::start(CLOAKROOM, &[]);
+    server.run("SET k v");
+    let port = server.port.to_string();
+    let migrate = |server: &mut Server, database: &[u8]| {
+        server.ask(&[b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"k", database, b"5000", b"REPLACE"])
+    };
+    let told = "ERR the target is this server and this database";
+    assert_eq!(migrate(&mut server, b"0"), Frame::Error(String::from(told)));
+    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
+    assert_eq!(migrate(&mut server, b"1"), Frame::SimpleString(b"OK".to_vec()));
+    assert_eq!(server.look(b"k"), None);
+    server.run("SELECT 1");
+    assert_eq!(server.look(b"k"), Some((b"v".to_vec(), None)));
 }
 
 #[test]

@@ -12,16 +12,6 @@ use cloakroom::storage::{
 };
 use cloakroom::testing::power_cut_disk::{Fault, NO_SPACE, Operation, PowerCutDisk};
 
-const OPERATIONS: [Operation; 7] = [
-    Operation::Create,
-    Operation::Write,
-    Operation::Sync,
-    Operation::SetSize,
-    Operation::Rename,
-    Operation::Remove,
-    Operation::SyncDirectory,
-];
-
 /// An entry that outlives its block.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Owned {
@@ -248,7 +238,7 @@ fn wherever_the_power_is_cut_the_old_snapshot_or_the_new_one_is_there() {
 fn whichever_operation_fails_the_old_snapshot_or_the_new_one_is_there() {
     let (old, new) = (entries("old", 40), entries("new", 50));
     let manner = (Compression::Zstd(1), None);
-    for operation in OPERATIONS {
+    for operation in Operation::CHANGING {
         for (after, short) in (0..8).flat_map(|after| [(after, false), (after, true)]) {
             let disk = PowerCutDisk::new();
             replace_data(&disk, &manner, &old).expect("writes");

@@ -9,7 +9,7 @@ mod session;
 
 pub use info::{ClientFlags, ClientInfo, is_valid_name};
 pub use mailbox::{Mailbox, Message};
-pub use migration::{MigrationOrder, MigrationResult, MovedKey};
+pub use migration::{Luggage, MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use session::{
     Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,

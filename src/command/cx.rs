@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::effects::{Deadline, Effects, Event, Noted, Record};
 use super::registry::Command;
+use super::spec::Flags;
 use crate::base::clock::Stopwatch;
 use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
@@ -184,7 +185,8 @@ pub fn deliver(
     }
 }
 
-fn access_rules(config: &Config) -> AccessRules {
+/// How this configuration wants accesses to be noted.
+pub fn access_rules(config: &Config) -> AccessRules {
     AccessRules {
         lfu: config.maxmemory_policy.is_lfu(),
         log_factor: config.lfu_log_factor,
@@ -342,10 +344,13 @@ impl<'a, 's> Cx<'a, 's> {
         entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
     }
 
-    /// Reclaims a key whose time has passed. While writes are paused it stays where it is, unseen.
+    /// Reclaims a key whose time has passed. While writes are paused, or the write log has no room for the record, a request that reads leaves
+    /// it where it is, unseen. One that writes was admitted before that, and may be about to add the key anew: the old one has to go.
     #[cold]
     fn expire(&mut self, database: usize, key: Key<'_>, position: Position) {
-        if self.services().gates().has(Gates::PAUSED) {
+        let services = self.services();
+        let stays = services.gates().has(Gates::PAUSED) || services.write_log.is_full();
+        if stays && self.command.has(Flags::READONLY) {
             return;
         }
         let (partition, site) = self.partition_of(database, key);

@@ -3,17 +3,20 @@
 //! A record is a request that was already accepted once: no gate, no statistics, no event, and no key expires but those that the log
 //! names. It runs through the same functions, so a command has one meaning.
 
+use std::sync::Arc;
+
 use crate::base::number::parse_i64;
 use crate::client::Client;
-use crate::command::{Cx, Failure, KeyPlan, LoopState};
-use crate::keyspace::{Key, Locked, ShardSet};
+use crate::command::{Cx, Failure, Flags, KeyPlan, LoopState};
+use crate::keyspace::{Key, LENGTH_MAX, Locked, ShardSet};
 use crate::resp::{Args, Reply};
 
 use super::execute::{Prepared, add_shards, prepare};
 
-/// Starts a replay: from here on `state` sees every key, whatever its deadline.
+/// Starts a replay: from here on `state` sees every key, whatever its deadline, and what was once long enough is not too long now.
 pub fn begin_replay(state: &mut LoopState<'_>) {
     state.expired_ms = i64::MIN;
+    Arc::make_mut(&mut state.config).proto_max_bulk_len = LENGTH_MAX as u64;
 }
 
 /// Does one record again. `out` is used for the reply, which nobody reads.
@@ -42,6 +45,10 @@ pub fn replay(
     let command = command.ok_or_else(|| format!("the unknown command '{}'", name()))?;
     if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
         return Err(format!("'{}' with a wrong number of arguments", name()));
+    }
+    // Else a file could make the server end, sleep, or call others.
+    if !command.has(Flags::WRITE) || command.has(Flags::NO_MULTI) {
+        return Err(format!("'{}', which is never logged", name()));
     }
     let first_key = key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
     let mut locked = match (command.plan, first_key) {

@@ -7,7 +7,7 @@ use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReplyMode,
 };
 use crate::command::{COMMANDS, LoopState};
-use crate::config::{Config, NotifyFlags, Permission};
+use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Protocol};
@@ -15,7 +15,7 @@ use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
 
 use super::execute::call;
-use super::{execute, expire_round, forget_client, prepare};
+use super::{begin_replay, execute, expire_round, forget_client, prepare, replay};
 
 mod every_command;
 
@@ -78,11 +78,7 @@ impl<'s> Loop<'s> {
 
     /// Runs one request, given as words; `None` if it has to wait. The reply's line ends are shown as spaces.
     fn ask(&mut self, place: usize, line: &str) -> Option<String> {
-        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
-        for word in line.split(' ') {
-            ranges.push(ArgRange { start: bytes.len() as u32, len: word.len() as u32 });
-            bytes.extend_from_slice(word.as_bytes());
-        }
+        let (bytes, ranges) = words(line);
         let args = Args::new(&bytes, &ranges);
         let prepared = prepare(&self.state.services.keyspace, args);
         let mut out = Vec::new();
@@ -94,6 +90,12 @@ impl<'s> Loop<'s> {
         assert_eq!(self.ask(place, line).as_deref(), Some(reply), "{line}");
     }
 
+    /// Does a record of the write log again.
+    fn replay(&mut self, line: &str) -> Result<(), String> {
+        let (bytes, ranges) = words(line);
+        replay(&mut self.state, &mut self.clients[0], Args::new(&bytes, &ranges), &mut Vec::new())
+    }
+
     /// Messages for clients of this loop since the last call, each with its client's place.
     fn pushes(&mut self) -> Vec<(usize, String)> {
         let shown = |message| match message {
@@ -102,6 +104,15 @@ impl<'s> Loop<'s> {
         };
         std::mem::take(&mut self.state.effects.local).into_iter().filter_map(shown).collect()
     }
+}
+
+fn words(line: &str) -> (Vec<u8>, Vec<ArgRange>) {
+    let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+    for word in line.split(' ') {
+        ranges.push(ArgRange { start: bytes.len() as u32, len: word.len() as u32 });
+        bytes.extend_from_slice(word.as_bytes());
+    }
+    (bytes, ranges)
 }
 
 fn show(bytes: &[u8]) -> String {
@@ -219,6 +230,109 @@ fn a_pause_of_writes_holds_back_what_may_write_until_its_end() {
     *services.pause.lock() = Pause { until_ms: START_MS + 200, all: true };
     services.set_gate(Gates::PAUSED, true);
     assert_eq!(it.ask(0, "PING"), None);
+}
+
+/// The gate may come into force after a write has passed it.
+#[test]
+fn a_key_that_had_expired_is_not_there_twice_when_a_pause_begins_during_the_write() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "SET a 1 PX 10", "+OK");
+    it.at_ms(20);
+    services.set_gate(Gates::PAUSED, true);
+    let keyspace = &services.keyspace;
+    let mut locked = Locked::one(keyspace, keyspace.key(b"a").shard);
+    let (args, ranges) = words("SET a 2");
+    let command = COMMANDS.find(b"set").expect("a command");
+    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    drop(locked);
+    services.set_gate(Gates::PAUSED, false);
+    assert_eq!(show(&out), "+OK");
+    it.check(0, "GET a", "$1 2");
+    it.check(0, "DBSIZE", ":1");
+}
+
+#[test]
+fn reads_of_expired_keys_add_nothing_to_a_write_log_that_is_full() {
+    let services = services(1, |_| {});
+    services.write_log.configure(AppendFsync::No, 1);
+    services.write_log.begin_increment();
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "MSET a 1 b 2 c 3", "+OK");
+    services.write_log.take(Vec::new(), None);
+    for line in ["PEXPIRE a 10", "PEXPIRE b 10"] {
+        it.check(0, line, ":1");
+        services.write_log.take(Vec::new(), None);
+    }
+    it.at_ms(20);
+    it.check(0, "PERSIST c", ":0");
+    it.check(0, "SET c 4", "+OK");
+    let full = services.write_log.appended();
+    assert!(services.write_log.is_full());
+    it.check(0, "MGET a b c", "*3 $-1 $-1 $1 4");
+    assert_eq!(services.write_log.appended(), full);
+    services.write_log.take(Vec::new(), None);
+    it.check(0, "MGET a b c", "*3 $-1 $-1 $1 4");
+    assert!(services.write_log.appended() > full, "now both removals are recorded");
+    it.check(0, "DBSIZE", ":1");
+}
+
+#[test]
+fn a_log_with_a_command_that_is_never_logged_makes_nothing_happen() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "SET k v", "+OK");
+    begin_replay(&mut it.state);
+    for line in
+        ["SHUTDOWN", "DEBUG SLEEP 1000", "CONFIG SET port 1", "MIGRATE 127.0.0.1 1 k 0 1", "GET k", "MONITOR"]
+    {
+        let told = it.replay(line).expect_err(line);
+        assert!(told.ends_with("which is never logged"), "{told}");
+    }
+    assert_eq!(it.clients[0].blocked, None);
+    assert_eq!(it.replay("DEL k"), Ok(()));
+    it.check(0, "DBSIZE", ":0");
+}
+
+#[test]
+fn a_log_is_replayed_although_proto_max_bulk_len_is_smaller_than_it_was() {
+    let services = services(1, |config| config.proto_max_bulk_len = 1 << 20);
+    let mut it = Loop::new(&services, 0, 1);
+    begin_replay(&mut it.state);
+    assert_eq!(it.replay("SETRANGE k 2000000 end"), Ok(()));
+    assert_eq!(it.replay("APPEND k more"), Ok(()));
+    it.check(0, "STRLEN k", ":2000007");
+}
+
+#[test]
+fn scan_gives_no_key_twice_though_a_table_grows_between_two_pages() {
+    for more in [100, 1000, 3000] {
+        let services = services(1, |_| {});
+        let mut it = Loop::new(&services, 0, 1);
+        // One tag, one shard.
+        let add = |it: &mut Loop<'_>, name: &str, count: usize| {
+            (0..count).for_each(|number| it.check(0, &format!("SET {{t}}{name}{number} v"), "+OK"));
+        };
+        add(&mut it, "lasting", 500);
+        let (mut cursor, mut seen, mut pages) = (String::from("0"), Vec::new(), 0);
+        loop {
+            let reply = it.ask(0, &format!("SCAN {cursor} COUNT 37")).expect("nothing pauses");
+            let mut texts = reply.split(' ').filter(|word| !word.starts_with(['*', '$']));
+            cursor = texts.next().expect("a cursor").to_owned();
+            seen.extend(texts.filter(|key| key.starts_with("{t}lasting")).map(str::to_owned));
+            if cursor == "0" {
+                break;
+            }
+            // Not for ever: the cursor must be able to get to the end.
+            pages += 1;
+            if pages <= 5 {
+                add(&mut it, &format!("more{pages}:"), more / 5);
+            }
+        }
+        let distinct: std::collections::HashSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), distinct.len()), (500, 500), "{more}");
+    }
 }
 
 #[test]

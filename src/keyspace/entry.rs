@@ -19,8 +19,9 @@ use crate::base::slabs;
 pub const HEADER_BYTES: usize = size_of::<Header>();
 /// Width of an entry's snapshot stamp.
 pub const EPOCH_BITS: u32 = COARSE_SHIFT;
-/// The largest key or value: the length fields are 32 bits wide.
-pub const LENGTH_MAX: usize = u32::MAX as usize - 64;
+/// The largest key or value: the length fields have 32 bits, and a block of a snapshot or of the write log holds both together
+/// (`storage/blocks.rs`).
+pub const LENGTH_MAX: usize = 1 << 30;
 
 const DEADLINE_SHIFT: u32 = 16;
 const COARSE_SHIFT: u32 = 11;

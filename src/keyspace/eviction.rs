@@ -40,6 +40,9 @@ impl Policy {
     }
 }
 
+/// Three months. The clock of an entry comes round after twice as long, and what is idle for longer must not look fresh.
+const IDLE_SECONDS_MAX: i64 = ACCESS_MASK as i64 / 2;
+
 /// How an access is noted in an entry: fixed for a batch of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRules {
@@ -67,11 +70,8 @@ impl AccessRules {
 
     /// The access history of an entry that was last used so many seconds ago. LFU starts such an entry like a new one.
     pub fn idle(&self, seconds: i64, now_ms: i64) -> u32 {
-        if self.lfu {
-            self.fresh(now_ms)
-        } else {
-            self.fresh(now_ms.saturating_sub(seconds.saturating_mul(1000)))
-        }
+        let seconds = if self.lfu { 0 } else { seconds.clamp(0, IDLE_SECONDS_MAX) };
+        self.fresh(now_ms - seconds * 1000)
     }
 
     /// The access history of an entry with this counter. LRU starts such an entry like a new one.

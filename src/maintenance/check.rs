@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::{KeyOptions, ToolError, open};
-use crate::keyspace::LENGTH_MAX;
-use crate::resp::{Limits, Parser, Step};
+use crate::resp::{Parser, Step};
 use crate::storage::{self, Disk, EncryptionKey, KeyId, LogFacts, LogReport, Report, SnapshotReport};
+use crate::write_log::RECORD_LIMITS;
 
 /// Reads a data directory and writes what is in it; with `fix` cuts the write log at its damage.
 ///
@@ -35,7 +37,7 @@ fn examine(
     fix: bool,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let report = storage::check(disk, key, &count_records)?;
+    let report = read_all(disk, key)?;
     write_report(&report, out)?;
     if report.is_sound() {
         writeln!(out, "The data are sound.")?;
@@ -53,7 +55,7 @@ fn examine(
         return Ok(false);
     }
     storage::repair(disk, &report)?;
-    let repaired = storage::check(disk, key, &count_records)?;
+    let repaired = read_all(disk, key)?;
     for damage in repaired.problems() {
         writeln!(out, "still damaged: {damage}")?;
     }
@@ -61,6 +63,21 @@ fn examine(
         writeln!(out, "The data are sound now, up to offset {} of the write log.", end_of_log(&repaired))?;
     }
     Ok(repaired.is_sound())
+}
+
+/// Reads everything, with a bar if standard error is a terminal.
+fn read_all(disk: &dyn Disk, key: Option<&EncryptionKey>) -> io::Result<Report> {
+    let bar = ProgressBar::new(0).with_message("check");
+    // The template is a constant; a mistake in it would only cost its look.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left") {
+        bar.set_style(style);
+    }
+    let report = storage::check_showing(disk, key, &count_records, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    report
 }
 
 fn end_of_log(report: &Report) -> u64 {
@@ -71,16 +88,10 @@ fn end_of_log(report: &Report) -> u64 {
 
 /// The requests in a block.
 fn count_records(block: &[u8]) -> Result<u64, String> {
-    let limits = Limits {
-        bulk_len_max: LENGTH_MAX as u64,
-        multibulk_len_max: i32::MAX as u64,
-        inline_max: 0,
-        unauthenticated: false,
-    };
     let (mut parser, mut ranges, mut records) = (Parser::default(), Vec::new(), 0);
     while parser.at < block.len() {
         ranges.clear();
-        match parser.advance(block, &limits, &mut ranges) {
+        match parser.advance(block, &RECORD_LIMITS, &mut ranges) {
             Ok(Step::Request) => records += u64::from(!ranges.is_empty()),
             Ok(Step::Inline(_) | Step::Incomplete) => return Err(String::from("a record that ends early")),
             Err(error) => return Err(format!("a record that cannot be read: {error}")),

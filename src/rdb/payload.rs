@@ -8,6 +8,8 @@ use super::{CHECKSUM, opcode};
 
 /// The newest version that payloads may have (Redis 8).
 pub const PAYLOAD_VERSION_MAX: u16 = 12;
+/// What Valkey 9 writes. Its strings are those of Redis.
+const VALKEY_VERSION: u16 = 80;
 const FOOTER_BYTES: usize = 10;
 
 /// Why a payload was refused.
@@ -51,7 +53,8 @@ fn check_footer(payload: &[u8]) -> Option<&[u8]> {
     let (body, footer) = payload.split_last_chunk::<FOOTER_BYTES>()?;
     let [version @ .., _, _, _, _, _, _, _, _] = footer;
     let (signed, checksum) = payload.split_last_chunk::<8>()?;
-    let good = u16::from_le_bytes(*version) <= PAYLOAD_VERSION_MAX
+    let version = u16::from_le_bytes(*version);
+    let good = (version <= PAYLOAD_VERSION_MAX || version == VALKEY_VERSION)
         && crc_fast::checksum(CHECKSUM, signed) == u64::from_le_bytes(*checksum);
     good.then_some(body)
 }

@@ -282,15 +282,18 @@ fn payloads_come_back_and_damaged_ones_do_not() {
 
 #[test]
 fn a_payload_of_another_type_is_named() {
-    let payload = |body: &[u8]| {
-        let mut bytes = [body, &PAYLOAD_VERSION_MAX.to_le_bytes()].concat();
+    let payload_of = |version: u16, body: &[u8]| {
+        let mut bytes = [body, &version.to_le_bytes()].concat();
         bytes.extend_from_slice(&crc_fast::checksum(CHECKSUM, &bytes).to_le_bytes());
         decode_payload(&bytes)
     };
+    let payload = |body: &[u8]| payload_of(PAYLOAD_VERSION_MAX, body);
     assert!(matches!(payload(b"\x12\x00"), Err(PayloadError::Unsupported("list"))));
     assert!(matches!(payload(b"\x15\x00"), Err(PayloadError::Unsupported("stream"))));
     assert!(matches!(payload(b"\x63\x00"), Err(PayloadError::Format(None))));
     assert!(matches!(payload(b""), Err(PayloadError::Format(None))));
     assert!(matches!(payload(b"\x00\x05hell"), Err(PayloadError::Format(Some(_)))));
     assert_eq!(payload(b"\x00\x05hello and more").expect("a good one"), b"hello");
+    assert_eq!(payload_of(80, b"\x00\x05hello").expect("one of Valkey 9"), b"hello");
+    assert!(matches!(payload_of(13, b"\x00\x05hello"), Err(PayloadError::VersionOrChecksum)));
 }

@@ -14,7 +14,8 @@ use crate::client::{Gates, Message};
 use crate::config::AppendFsync;
 use crate::services::Services;
 use crate::storage::LogWriter;
-use crate::write_log::{Taken, WriteLog};
+use crate::storage::log_file::RECORDS_MAX;
+use crate::write_log::{Taken, WriteLog, leading_records};
 
 /// `appendfsync everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -104,15 +105,22 @@ impl LogThread {
         self.append_block(&taken.bytes[done..to])
     }
 
-    fn append_block(&mut self, records: &[u8]) -> Result<(), Failed> {
-        if records.is_empty() || self.writer.is_none() {
+    /// Appends records as one block. Only what is larger than any block may be becomes several: a transaction of gigabytes, of which a crash may
+    /// then leave the beginning.
+    fn append_block(&mut self, mut records: &[u8]) -> Result<(), Failed> {
+        if self.writer.is_none() {
             return Ok(());
         }
-        self.unsynced = true;
-        self.until_it_works(|this| match &mut this.writer {
-            Some(writer) => writer.append(records),
-            None => Ok(()),
-        })
+        while !records.is_empty() {
+            let (block, rest) = records.split_at(leading_records(records, RECORDS_MAX));
+            self.unsynced = true;
+            self.until_it_works(|this| match &mut this.writer {
+                Some(writer) => writer.append(block),
+                None => Ok(()),
+            })?;
+            records = rest;
+        }
+        Ok(())
     }
 
     /// Ends the present increment and begins one at `offset`.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Message, MigrationOrder, MigrationResult};
+use crate::config::Config;
 use crate::rdb::encode_payload;
 use crate::services::Services;
 use crate::write_log::encode_request;
@@ -22,19 +23,24 @@ const READ_BYTES: usize = 4096;
 const CANNOT_CONNECT: &str = "IOERR error or timeout connecting to the client";
 const CANNOT_WRITE: &str = "IOERR error or timeout writing to target instance";
 const CANNOT_READ: &str = "IOERR error or timeout reading to target instance";
+const IS_HERE: &str = "ERR the target is this server and this database";
 
 /// Does what MIGRATE has ordered, and tells the client's event loop.
 pub async fn migrate(services: Arc<Services>, mut order: MigrationOrder) {
     let (loop_index, place, id) = (order.loop_index, order.place, order.id);
     let mut result = MigrationResult::default();
-    if let Err(text) = transfer(&mut order, &mut result).await {
+    if let Err(text) = transfer(&services, &mut order, &mut result).await {
         result.error.get_or_insert_with(|| text.as_bytes().to_vec());
     }
     let message = Message::Migrated { place, id, result: Arc::new(result) };
     services.clients.mailbox(loop_index).send(message);
 }
 
-async fn transfer(order: &mut MigrationOrder, result: &mut MigrationResult) -> Result<(), &'static str> {
+async fn transfer(
+    services: &Services,
+    order: &mut MigrationOrder,
+    result: &mut MigrationResult,
+) -> Result<(), &'static str> {
     let patience = Duration::from_millis(order.timeout_ms);
     let connecting = timeout(patience, TcpStream::connect((order.host.as_str(), order.port))).await;
     let stream = match connecting {
@@ -43,6 +49,9 @@ async fn transfer(order: &mut MigrationOrder, result: &mut MigrationResult) -> R
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(CANNOT_WRITE),
         Ok(Err(_)) | Err(_) => return Err(CANNOT_CONNECT),
     };
+    if is_here(&services.settings.load(), order, &stream) {
+        return Err(IS_HERE);
+    }
     let mut target = Target { stream, patience, input: Vec::new() };
     let (mut output, mut replies) = (Vec::new(), 1);
     if !order.credentials.is_empty() {
@@ -76,6 +85,15 @@ async fn transfer(order: &mut MigrationOrder, result: &mut MigrationResult) -> R
         }
     }
     Ok(())
+}
+
+/// Whether the way leads back to where the keys are. They would arrive, and then be deleted as what is left behind.
+fn is_here(config: &Config, order: &MigrationOrder, stream: &TcpStream) -> bool {
+    let same_machine = match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+        _ => false,
+    };
+    same_machine && order.port == config.port && i64::try_from(order.from_database) == Ok(order.database)
 }
 
 /// The other server.

@@ -77,7 +77,9 @@ impl Persistence {
             Some(std::thread::Builder::new().name("log".into()).spawn(move || log_thread.run())?);
         let saver = Arc::clone(&self.saver);
         std::thread::Builder::new().name("load".into()).spawn(move || {
-            let loaded = load(&services, &store, &clock, seed);
+            // A log that is turned on from here on begins with a base of its own.
+            let with_log = services.settings.load().appendonly;
+            let loaded = load(&services, &store, &clock, seed, with_log);
             let result = loaded.and_then(|offset| {
                 services.write_log.start_at(offset);
                 if store.is_new() && import_dump(&services, &store, clock.now_ms())? {
@@ -86,7 +88,7 @@ impl Persistence {
                         return Err(LoadError::Import(String::from("what was imported could not be saved")));
                     }
                 }
-                begin(&services, &clock);
+                begin(&services, &clock, with_log);
                 if store.manifest().logs.len() > INCREMENTS_MAX {
                     services.snapshots.state.lock().schedule(SaveKind::Rewrite);
                 }
@@ -168,10 +170,10 @@ fn log_exact_deadlines(services: &Services) {
 }
 
 /// Begins to serve what was loaded.
-fn begin(services: &Services, clock: &Clock) {
+fn begin(services: &Services, clock: &Clock, with_log: bool) {
     let config = services.settings.load();
     services.write_log.configure(config.appendfsync, config.write_log_buffer_limit);
-    if config.appendonly {
+    if with_log && config.appendonly {
         services.write_log.begin_increment();
     }
     remove_expired(services, clock.now_ms());

@@ -49,7 +49,7 @@ impl std::fmt::Display for StoreError {
                 write!(f, "another server is running on it (it holds the file '{LOCK_NAME}')")
             }
             StoreError::System(error) => error.fmt(f),
-            StoreError::Damage(damage) => damage.fmt(f),
+            StoreError::Damage(damage) => write!(f, "{damage}{}", damage.advice()),
             StoreError::Key(error) => error.fmt(f),
         }
     }

@@ -14,7 +14,9 @@ use crate::client::Gates;
 use crate::config::{AppendFsync, Config};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
-use crate::storage::Disk;
+use crate::storage::{
+    Compression, Disk, EntryRecord, Manifest, SnapshotOptions, SnapshotStart, SnapshotWriter,
+};
 use crate::testing::in_process::{InProcess, START_MS, services};
 use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation, PowerCutDisk};
 
@@ -57,9 +59,13 @@ fn wait_until(mut holds: impl FnMut() -> Option<bool>) -> bool {
 impl Life {
     /// Starts on a disk and loads.
     fn begin(disk: &PowerCutDisk, policy: AppendFsync) -> Result<Life, String> {
+        Life::begin_with(disk, |config| config.appendfsync = policy)
+    }
+
+    fn begin_with(disk: &PowerCutDisk, change: impl FnOnce(&mut Config)) -> Result<Life, String> {
         let mut config = Config::default();
         config.appendonly = true;
-        config.appendfsync = policy;
+        change(&mut config);
         config.save = Vec::new();
         config.dir = String::from("/no/such/directory");
         let services = Arc::new(services(config));
@@ -222,15 +228,7 @@ fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
 
 #[test]
 fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
-    for operation in [
-        Operation::Create,
-        Operation::Write,
-        Operation::Sync,
-        Operation::SetSize,
-        Operation::Rename,
-        Operation::Remove,
-        Operation::SyncDirectory,
-    ] {
+    for operation in Operation::CHANGING {
         for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
             let errno = *errno;
             for after in 0..20 {
@@ -289,4 +287,65 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         disk.power_cut(after);
         check(&disk, progress, &format!("full after {after}"));
     }
+}
+
+/// A snapshot of keys that have these deadlines.
+fn snapshot_of(deadlines: impl Iterator<Item = u64>) -> PowerCutDisk {
+    let disk = PowerCutDisk::new();
+    let start = SnapshotStart { number: 1, created_ms: 1, databases: 16, lfu: false, log_offset: 0 };
+    let options = SnapshotOptions { compression: Compression::None, key: None, incremental_sync: false };
+    let writer = SnapshotWriter::create(Arc::new(disk.clone()), start, &options).expect("creates");
+    let mut block = writer.block_writer().expect("memory");
+    for (number, expire_at_ms) in deadlines.enumerate() {
+        let (key, expire_at_ms) = (format!("key:{number}"), Some(expire_at_ms));
+        block.push(
+            0,
+            &EntryRecord { expire_at_ms, key: key.as_bytes(), value: b"v", ..EntryRecord::default() },
+        );
+    }
+    block.flush().expect("writes");
+    drop(block);
+    let snapshot = Some(writer.finish().expect("finishes"));
+    Manifest { last_number: 1, snapshot, ..Manifest::default() }.write(&disk).expect("writes");
+    disk
+}
+
+#[test]
+fn a_deadline_beyond_all_times_is_the_latest_there_is_and_not_none() {
+    let latest_ms = (1 << 48) - 1;
+    let disk = snapshot_of([u64::MAX, i64::MAX as u64, latest_ms].into_iter());
+    let mut life = Life::begin(&disk, AppendFsync::Always).expect("starts");
+    {
+        let mut client = InProcess::new(&life.services);
+        let place = client.connect();
+        client.feed(place, b"PEXPIRETIME key:0\r\nPEXPIRETIME key:1\r\nPEXPIRETIME key:2\r\n");
+        let text = String::from_utf8(client.take_output(place)).expect("text");
+        assert_eq!(text, format!(":{latest_ms}\r\n").repeat(3));
+    }
+    life.persistence.end();
+}
+
+#[test]
+fn a_start_on_a_full_disk_does_not_fill_the_log_with_all_that_expired_meanwhile() {
+    let disk = snapshot_of((0..3000).map(|number| number + 1));
+    disk.fail(Fault {
+        operation: Some(Operation::Create),
+        after: 0,
+        errno: NO_SPACE,
+        short: false,
+        lasting: true,
+    });
+    let limit = 1000;
+    let mut life = Life::begin_with(&disk, |config| config.write_log_buffer_limit = limit).expect("starts");
+    let appended = life.services.write_log.appended();
+    assert!((limit..2 * limit).contains(&appended), "{appended}");
+    {
+        let mut client = InProcess::new(&life.services);
+        let place = client.connect();
+        client.feed(place, b"EXISTS key:1 key:2 key:3 key:4 key:5\r\n");
+        assert_eq!(client.take_output(place), b":0\r\n");
+    }
+    disk.heal();
+    life.persistence.end();
+    check(&disk, Progress::default(), "after the start on the full disk");
 }

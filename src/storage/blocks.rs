@@ -25,8 +25,8 @@ use super::keys::{FileKey, TAG_LEN};
 pub const HEADER_LEN: usize = 32;
 /// The first bytes of each block.
 pub const MAGIC: [u8; 4] = *b"CLKB";
-/// Longer bodies are damage: the largest value is 512 MB, and a write request may have several.
-pub const BODY_MAX: usize = (1 << 30) + (64 << 20);
+/// Longer bodies are damage. No key and no value has more than 1 GB, and no request more than 2 GB, so that each entry and each record fits.
+pub const BODY_MAX: usize = (2 << 30) + (64 << 20);
 
 const FLAG_COMPRESSED: u8 = 1;
 const FLAG_ENCRYPTED: u8 = 2;

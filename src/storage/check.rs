@@ -13,11 +13,26 @@ use super::disk::{Disk, TEMPORARY_PREFIX};
 use super::keys::{EncryptionKey, KeyId};
 use super::log_file::cut_tail;
 use super::log_reader::{Behind, LogReader};
-use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
+use super::manifest::{LOG_PREFIX, LogFacts, MANIFEST_NAME, Manifest, SNAPSHOT_PREFIX, SnapshotFacts};
 use super::snapshot_file::SnapshotReader;
 
 /// Counts the records of a block, or says what is wrong with them. What a record is, this module does not know.
 pub type CountRecords<'a> = &'a dyn Fn(&[u8]) -> Result<u64, String>;
+
+/// How far a check has come in the files that the manifest names.
+struct Progress<'a> {
+    done: u64,
+    total: u64,
+    /// Is told both, in bytes, after each block.
+    show: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Progress<'_> {
+    fn advance(&mut self, bytes: u64) {
+        self.done += bytes;
+        (self.show)(self.done, self.total);
+    }
+}
 
 /// What a directory holds.
 #[derive(Debug, Default)]
@@ -111,6 +126,19 @@ impl Report {
 /// # Errors
 /// Only if the directory cannot be listed; what is wrong with files is in the report.
 pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'_>) -> io::Result<Report> {
+    check_showing(disk, key, count, &mut |_, _| {})
+}
+
+/// [`check`], telling `show` now and then how many bytes of how many are read.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_showing(
+    disk: &dyn Disk,
+    key: Option<&EncryptionKey>,
+    count: CountRecords<'_>,
+    show: &mut dyn FnMut(u64, u64),
+) -> io::Result<Report> {
     let names = disk.list()?;
     let data: Vec<String> = names.into_iter().filter(|name| is_data(name)).collect();
     let mut report = Report::default();
@@ -130,14 +158,16 @@ pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'
         }
     };
     report.unnamed = data.into_iter().filter(|name| !manifest.names(name)).collect();
+    let sizes = manifest.file_names().map(|name| size_of_file(disk, &name));
+    let progress = &mut Progress { done: 0, total: sizes.sum(), show };
     let mut offset = None;
     if let Some(facts) = &manifest.snapshot {
-        report.snapshot = Some(check_snapshot(disk, facts, key));
+        report.snapshot = Some(check_snapshot(disk, facts, key, progress));
         offset = Some(facts.log_offset);
     }
     for (index, facts) in manifest.logs.iter().enumerate() {
         let is_last = index + 1 == manifest.logs.len();
-        let log = check_log(disk, facts, key, offset, is_last, count);
+        let log = check_log(disk, facts, key, offset, is_last, count, progress);
         offset = log.problem.is_none().then_some(log.offsets.1);
         report.logs.push(log);
     }
@@ -147,7 +177,7 @@ pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'
 
 /// Whether a file belongs to the data, finished or not.
 pub fn is_data(name: &str) -> bool {
-    let numbered = name.starts_with("snapshot-") || name.starts_with("log-");
+    let numbered = name.starts_with(SNAPSHOT_PREFIX) || name.starts_with(LOG_PREFIX);
     name.starts_with(TEMPORARY_PREFIX) || numbered && name.ends_with(".cloakroom")
 }
 
@@ -158,9 +188,19 @@ pub fn missing_manifest(disk: &dyn Disk, example: &str) -> Damage {
     Damage::wrong(&disk.describe(MANIFEST_NAME), 0, what)
 }
 
-fn check_snapshot(disk: &dyn Disk, facts: &SnapshotFacts, key: Option<&EncryptionKey>) -> SnapshotReport {
+/// 0 for one that cannot be opened.
+fn size_of_file(disk: &dyn Disk, name: &str) -> u64 {
+    disk.open_read(name).and_then(|file| file.size()).unwrap_or(0)
+}
+
+fn check_snapshot(
+    disk: &dyn Disk,
+    facts: &SnapshotFacts,
+    key: Option<&EncryptionKey>,
+    progress: &mut Progress<'_>,
+) -> SnapshotReport {
     let mut report = SnapshotReport { name: facts.name(), ..SnapshotReport::default() };
-    report.problem = read_snapshot(disk, facts, key, &mut report).err();
+    report.problem = read_snapshot(disk, facts, key, progress, &mut report).err();
     report
 }
 
@@ -168,17 +208,14 @@ fn read_snapshot(
     disk: &dyn Disk,
     facts: &SnapshotFacts,
     key: Option<&EncryptionKey>,
+    progress: &mut Progress<'_>,
     report: &mut SnapshotReport,
 ) -> Result<(), Damage> {
-    let reader = SnapshotReader::open(disk, &report.name, key)?;
+    let reader = SnapshotReader::open_named(disk, facts, key)?;
     report.bytes = reader.size();
     report.blocks = reader.blocks().len();
     report.compressed = reader.is_compressed();
     report.key = reader.key_id();
-    let found = (reader.header().number, reader.header().log_offset, reader.entries(), reader.size());
-    if found != (facts.number, facts.log_offset, facts.entries, facts.bytes) {
-        return Err(reader.damage("it is another snapshot than the one that the manifest names"));
-    }
     let mut opener = Opener::new().map_err(|error| Damage::unreadable(&report.name, 0, error))?;
     for block in 0..reader.blocks().len() {
         for entry in reader.read_block(block, &mut opener)? {
@@ -187,6 +224,7 @@ fn read_snapshot(
             *entries += 1;
             *deadlines += u64::from(entry.expire_at_ms.is_some());
         }
+        progress.advance(u64::from(reader.blocks()[block].stored_len));
     }
     let mut counted = BTreeMap::<u32, u64>::new();
     reader.counts().iter().for_each(|count| *counted.entry(count.database).or_default() += count.entries);
@@ -207,6 +245,7 @@ fn check_log(
     before: Option<u64>,
     is_last: bool,
     count: CountRecords<'_>,
+    progress: &mut Progress<'_>,
 ) -> LogReport {
     let offsets = (facts.start_offset, facts.start_offset);
     let mut report = LogReport { number: facts.number, offsets, ..LogReport::default() };
@@ -214,7 +253,7 @@ fn check_log(
         Ok(reader) => reader,
         Err(damage) => {
             // Of a log without a sound header nothing can be read.
-            let size = disk.open_read(&facts.name()).and_then(|file| file.size()).unwrap_or(0);
+            let size = size_of_file(disk, &facts.name());
             (report.bytes, report.behind.bytes, report.problem) = (size, size, Some(damage));
             return report;
         }
@@ -224,7 +263,7 @@ fn check_log(
         Some(before) => reader.follows(before),
         None => reader.follows(facts.start_offset),
     }
-    .and_then(|()| read_log(&mut reader, &mut report, count));
+    .and_then(|()| read_log(&mut reader, &mut report, count, progress));
     if let Err(mut damage) = read {
         if let (Problem::TornTail(what), false) = (&damage.problem, is_last) {
             damage.problem = Problem::Wrong(format!("{what}, though a log follows that was begun later"));
@@ -235,7 +274,12 @@ fn check_log(
     report
 }
 
-fn read_log(reader: &mut LogReader, report: &mut LogReport, count: CountRecords<'_>) -> Result<(), Damage> {
+fn read_log(
+    reader: &mut LogReader,
+    report: &mut LogReport,
+    count: CountRecords<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(), Damage> {
     report.end = reader.end().offset;
     loop {
         let (counted, len) = match reader.next_block() {
@@ -250,6 +294,7 @@ fn read_log(reader: &mut LogReader, report: &mut LogReport, count: CountRecords<
             counted.map_err(|what| reader.damage_at(report.end, format!("the block has {what}")))?;
         report.blocks += 1;
         report.offsets.1 += len as u64;
+        progress.advance(reader.end().offset - report.end);
         report.end = reader.end().offset;
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::keys::KeyId;
+use super::manifest::LOG_PREFIX;
 
 /// A file cannot be read as what it should be.
 #[derive(Debug)]
@@ -51,11 +52,25 @@ impl Damage {
         Damage::new(file, offset, Problem::Unreadable(error))
     }
 
-    /// The directory whose log a repair may cut; `None` where another key, program or disk is needed instead.
-    pub fn directory_to_repair(&self) -> Option<String> {
-        let may_help = matches!(self.problem, Problem::TornTail(_) | Problem::Wrong(_));
-        let directory = Path::new(&self.file).parent()?.display().to_string();
-        Some(directory).filter(|directory| may_help && !directory.is_empty())
+    /// What the operator can do about it; nothing where another key, program or disk is needed instead.
+    pub fn advice(&self) -> String {
+        let path = Path::new(&self.file);
+        let directory = path.parent().map_or(String::new(), |directory| directory.display().to_string());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let may_help = match &self.problem {
+            Problem::TornTail(_) | Problem::Wrong(_) => true,
+            Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
+            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } => false,
+        };
+        if !may_help || directory.is_empty() {
+            return String::new();
+        }
+        let look = format!("; 'cloakroom check {directory}' says what is there");
+        if name.starts_with(LOG_PREFIX) {
+            format!("{look}, and 'cloakroom check --fix {directory}' cuts the write log at its damage")
+        } else {
+            format!("{look}; {name} itself cannot be repaired and has to come from a copy")
+        }
     }
 
     /// Whether cutting the file at the offset loses nothing that was durable.

@@ -4,8 +4,10 @@
 //! key, that salt, and a digest of the file's header. So no two files share a key, a block's number can be its nonce, and a header that was
 //! exchanged makes every block of the file unreadable. Key material is wiped when it is dropped and never appears in a message.
 
+use std::env::VarError;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -79,26 +81,47 @@ impl KeySource {
     pub fn load(&self) -> Result<Option<EncryptionKey>, KeyError> {
         let text = match self {
             KeySource::None => return Ok(None),
-            KeySource::File(path) => {
-                std::fs::read(path).map_err(|error| KeyError::File { path: path.clone(), error })?
+            KeySource::File(path) => File::open(path)
+                .and_then(read_text)
+                .map_err(|error| KeyError::File { path: path.clone(), error })?,
+            KeySource::Environment(name) => {
+                let problem = |error: VarError| KeyError::Environment {
+                    name: name.clone(),
+                    problem: error.to_string(),
+                };
+                Zeroizing::new(std::env::var(name).map_err(problem)?.into_bytes())
             }
-            KeySource::Environment(name) => std::env::var(name)
-                .map_err(|error| KeyError::Environment { name: name.clone(), problem: error.to_string() })?
-                .into_bytes(),
-            KeySource::Command(command) => output_of(command)?,
+            KeySource::Command(command) => {
+                output_of(command).map_err(|problem| KeyError::Command { problem })?
+            }
         };
-        EncryptionKey::parse(&Zeroizing::new(text)).map(Some)
+        EncryptionKey::parse(&text).map(Some)
     }
 }
 
 /// What a command prints.
-fn output_of(command: &str) -> Result<Vec<u8>, KeyError> {
-    let failed = |problem: String| KeyError::Command { problem };
+fn output_of(command: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     // Its complaints go to our own standard error, where the operator looks.
-    let output =
-        Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(failed(output.status.to_string())) }
+    let child = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn();
+    let mut child = child.map_err(|error| error.to_string())?;
+    // Its end of the pipe is closed when enough is read: a command that goes on printing fails.
+    let text = child.stdout.take().map_or(Ok(Zeroizing::default()), read_text);
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let text = text.map_err(|error| error.to_string())?;
+    // What is too long is no key, and that is the error to tell.
+    if status.success() || text.len() > KEY_TEXT_MAX { Ok(text) } else { Err(status.to_string()) }
+}
+
+/// Reads to the end, or as much as shows that it is no key. The room is taken at once, so that no copy is left behind where it grew.
+fn read_text(input: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * KEY_TEXT_MAX));
+    input.take(KEY_TEXT_MAX as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Why there is no key.
@@ -337,6 +360,9 @@ mod tests {
             (KeySource::Environment("CLOAKROOM_NO_SUCH_KEY".to_owned()), "CLOAKROOM_NO_SUCH_KEY"),
             (KeySource::Command("exit 3".to_owned()), "exit status: 3"),
             (KeySource::Command("echo x".to_owned()), "64 hexadecimal digits"),
+            // These never end.
+            (KeySource::Command("yes".to_owned()), "64 hexadecimal digits"),
+            (KeySource::File("/dev/zero".into()), "64 hexadecimal digits"),
         ] {
             let error = source.load().expect_err("no key").to_string();
             assert!(error.contains(message), "{error}");

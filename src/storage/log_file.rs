@@ -21,13 +21,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{BlockKind, Compression, Sealer};
+use super::blocks::{BODY_MAX, BlockKind, Compression, Sealer};
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile};
 use super::file_header::{Encryption, FileHeader, file_key, header_body, read_header, write_header};
-use super::keys::{EncryptionKey, FileKey, new_salt};
+use super::keys::{EncryptionKey, FileKey, TAG_LEN, new_salt};
 use super::manifest::LogFacts;
 
+/// The most that one append takes.
+pub const RECORDS_MAX: usize = BODY_MAX - TAG_LEN;
 /// How much of a log may lie in memory before the system is told that it need not.
 const FORGET_EVERY: u64 = 16 << 20;
 /// Zeros are written in pieces of this size.

@@ -19,11 +19,16 @@ use super::encoding::{crc32c, decode, encode};
 
 /// The file's name.
 pub const MANIFEST_NAME: &str = "manifest";
+/// What the names of logs and of snapshots begin with.
+pub const LOG_PREFIX: &str = "log-";
+pub const SNAPSHOT_PREFIX: &str = "snapshot-";
 /// The version that this program writes.
 const VERSION: u8 = 1;
 /// A manifest names a snapshot and a handful of logs; it is never longer.
 const MANIFEST_MAX: u64 = 1 << 20;
 const CHECKSUM_LEN: usize = 4;
+/// No server makes so many files, writes so many bytes, or lives for so many milliseconds.
+const COUNT_MAX: u64 = 1 << 62;
 
 /// What the data consists of: the snapshot, and then the logs in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +66,7 @@ impl SnapshotFacts {
 
     /// The name of the snapshot of a number.
     pub fn name_of(number: u64) -> String {
-        format!("snapshot-{number}.cloakroom")
+        format!("{SNAPSHOT_PREFIX}{number}.cloakroom")
     }
 }
 
@@ -82,7 +87,7 @@ impl LogFacts {
 
     /// The name of the log of a number.
     pub fn name_of(number: u64) -> String {
-        format!("log-{number}.cloakroom")
+        format!("{LOG_PREFIX}{number}.cloakroom")
     }
 }
 
@@ -145,7 +150,29 @@ impl Manifest {
         if version != VERSION {
             return Err(Problem::UnknownVersion { what: "the manifest", found: u32::from(version) });
         }
-        decode(body).map_err(|what| Problem::Wrong(format!("the manifest cannot be read: {what}")))
+        let manifest: Manifest =
+            decode(body).map_err(|what| Problem::Wrong(format!("the manifest cannot be read: {what}")))?;
+        if manifest.is_possible() {
+            Ok(manifest)
+        } else {
+            Err(wrong("the numbers of the manifest contradict each other"))
+        }
+    }
+
+    /// Whether its numbers are such as a server counts: new ones are added to them without looking.
+    fn is_possible(&self) -> bool {
+        let (snapshot, logs) = (self.snapshot.iter(), self.logs.iter());
+        let numbers =
+            snapshot.clone().map(|snapshot| snapshot.number).chain(logs.clone().map(|log| log.number));
+        let counts = snapshot
+            .flat_map(|snapshot| [snapshot.log_offset, snapshot.created_ms])
+            .chain(logs.map(|log| log.start_offset));
+        self.last_number <= COUNT_MAX
+            && numbers.clone().all(|number| number <= self.last_number)
+            && counts.clone().all(|count| count <= COUNT_MAX)
+            && self
+                .logs
+                .is_sorted_by(|log, next| log.number < next.number && log.start_offset <= next.start_offset)
     }
 }
 
@@ -179,6 +206,25 @@ mod tests {
         }
         for cut in 0..bytes.len() {
             assert!(Manifest::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_server_counts_are_damage() {
+        let changes: [fn(&mut Manifest); 7] = [
+            |manifest| manifest.last_number = u64::MAX,
+            |manifest| manifest.last_number = 8,
+            |manifest| manifest.snapshot.iter_mut().for_each(|snapshot| snapshot.number = 10),
+            |manifest| manifest.snapshot.iter_mut().for_each(|snapshot| snapshot.log_offset = u64::MAX),
+            |manifest| manifest.snapshot.iter_mut().for_each(|snapshot| snapshot.created_ms = u64::MAX),
+            |manifest| manifest.logs[1].start_offset = u64::MAX,
+            |manifest| manifest.logs.reverse(),
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut manifest = example();
+            change(&mut manifest);
+            let read = Manifest::from_bytes(&manifest.to_bytes().expect("encodes"));
+            assert!(matches!(read, Err(Problem::Wrong(_))), "{index}: {read:?}");
         }
     }
 

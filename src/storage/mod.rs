@@ -29,7 +29,7 @@ pub mod snapshot_file;
 pub mod snapshot_writer;
 
 pub use blocks::{Compression, Opener};
-pub use check::{LogReport, Report, SnapshotReport, check, repair};
+pub use check::{LogReport, Report, SnapshotReport, check, check_showing, repair};
 pub use damage::{Damage, Problem};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use keys::{EncryptionKey, KeyError, KeyId, KeySource};

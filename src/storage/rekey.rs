@@ -107,7 +107,7 @@ fn copy_all(
 ) -> Result<(), RekeyError> {
     if let Some(snapshot) = &before.snapshot {
         after.last_number += 1;
-        let reader = SnapshotReader::open(&**disk, &snapshot.name(), old)?;
+        let reader = SnapshotReader::open_named(&**disk, snapshot, old)?;
         after.snapshot = Some(copy_snapshot(disk, &reader, after.last_number, new)?);
     }
     for log in &before.logs {

@@ -24,6 +24,8 @@ const HAS_DATABASE: u8 = 0x80;
 const KIND_STRING: u8 = 0;
 /// The most that an entry takes beside its key and value.
 const HEAD_MAX: usize = 4 + 5 + 10 + 5 + 5;
+/// The shortest entry: no database, no deadline, an empty key and an empty value.
+pub const ENTRY_LEN_MIN: u64 = 4 + 1 + 1;
 /// Bits of the access history.
 const ACCESS_BITS: u32 = 24;
 
@@ -175,6 +177,9 @@ mod tests {
         encode_entry(&mut out, &session);
         assert_eq!(out.len(), 45 + 483 + 13);
         assert_eq!(entries(&out, 1).expect("decodes"), [session]);
+        out.clear();
+        encode_entry(&mut out, &EntryRecord::default());
+        assert_eq!(out.len() as u64, ENTRY_LEN_MIN);
     }
 
     #[test]

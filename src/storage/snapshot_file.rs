@@ -18,7 +18,8 @@ use super::disk::{Disk, DiskFile};
 use super::encoding::{crc32c, decode};
 use super::file_header::{Encryption, FileHeader, file_key, read_header};
 use super::keys::{EncryptionKey, FileKey, KeyId};
-use super::snapshot_entry::Entries;
+use super::manifest::SnapshotFacts;
+use super::snapshot_entry::{ENTRY_LEN_MIN, Entries};
 
 /// Bytes of the trailer.
 pub(super) const TRAILER_LEN: usize = 32;
@@ -139,6 +140,27 @@ impl SnapshotReader {
         check_index(&index, end, trailer.index_offset)
             .map_err(|what| Damage::wrong(&path, trailer.index_offset, what))?;
         Ok(SnapshotReader { file, path, size, header, key, index })
+    }
+
+    /// [`SnapshotReader::open`] for the snapshot that a manifest names. Another one in its place, such as one from a copy of older files, does not
+    /// fit the logs behind it.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::open`].
+    pub fn open_named(
+        disk: &dyn Disk,
+        facts: &SnapshotFacts,
+        key: Option<&EncryptionKey>,
+    ) -> Result<SnapshotReader, Damage> {
+        let reader = SnapshotReader::open(disk, &facts.name(), key)?;
+        let SnapshotHeader { number, created_ms, log_offset, .. } = *reader.header();
+        let found =
+            SnapshotFacts { number, created_ms, log_offset, entries: reader.entries(), bytes: reader.size };
+        if found == *facts {
+            Ok(reader)
+        } else {
+            Err(reader.damage("it is another snapshot than the one that the manifest names"))
+        }
     }
 
     /// What the snapshot says of itself.
@@ -263,6 +285,9 @@ fn check_index(index: &Index, header_end: u64, index_offset: u64) -> Result<(), 
         }
         end = end.checked_add(u64::from(len)).ok_or("the index has a block beyond all bounds")?;
     }
+    if index.blocks.iter().any(|block| u64::from(block.entries) * ENTRY_LEN_MIN > u64::from(block.raw_len)) {
+        return Err("the index has a block with more entries than its bytes can hold");
+    }
     if end != index_offset {
         return Err("the last block does not end where the index begins");
     }
@@ -275,5 +300,21 @@ fn check_index(index: &Index, header_end: u64, index_offset: u64) -> Result<(), 
         Ok(())
     } else {
         Err("the counts of the index do not add up")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_does_not_claim_more_entries_than_there_is_room_for() {
+        let index = |raw_len, entries| Index {
+            blocks: vec![IndexedBlock { offset: 100, stored_len: 40, raw_len, entries }],
+            counts: vec![ShardCount { database: 0, shard: 0, entries: u64::from(entries) }],
+        };
+        assert_eq!(check_index(&index(60, 10), 100, 140), Ok(()));
+        assert!(check_index(&index(60, 11), 100, 140).is_err());
+        assert!(check_index(&index(u32::MAX, u32::MAX), 100, 140).is_err());
     }
 }

@@ -11,7 +11,8 @@ use crate::storage::blocks::{HEADER_LEN, MAGIC};
 use crate::storage::encoding::crc32c;
 use crate::storage::{
     Compression, Damage, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
-    Opener, SnapshotFacts, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter,
+    Manifest, Opener, SnapshotFacts, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter, check,
+    repair,
 };
 
 const NUMBER: u64 = 1;
@@ -103,7 +104,20 @@ struct Seen {
     access: u32,
 }
 
-fn sound_snapshot(choice: &Choice<'_>) -> PowerCutDisk {
+/// What `cloakroom check --fix` does: after a repair nothing is wrong. Says whether nothing was wrong before.
+fn check_and_repair(disk: &PowerCutDisk, manifest: &Manifest, key: Option<&EncryptionKey>) -> bool {
+    let count = |_: &[u8]| Ok(1);
+    manifest.write(disk).expect("a disk in memory");
+    let report = check(disk, key, &count).expect("a disk in memory");
+    if report.first_cut().is_some() {
+        repair(disk, &report).expect("a disk in memory");
+        let again = check(disk, key, &count).expect("a disk in memory");
+        assert!(again.is_sound(), "{again:?} after {report:?}");
+    }
+    report.is_sound()
+}
+
+fn sound_snapshot(choice: &Choice<'_>) -> (PowerCutDisk, SnapshotFacts) {
     let disk = PowerCutDisk::new();
     let start = SnapshotStart { number: NUMBER, created_ms: 1, databases: 3, lfu: false, log_offset: 0 };
     let options = SnapshotOptions {
@@ -129,8 +143,8 @@ fn sound_snapshot(choice: &Choice<'_>) -> PowerCutDisk {
     }
     block.flush().expect("a disk in memory");
     drop(block);
-    writer.finish().expect("a disk in memory");
-    disk
+    let facts = writer.finish().expect("a disk in memory");
+    (disk, facts)
 }
 
 fn read_snapshot(disk: &PowerCutDisk, key: Option<&EncryptionKey>) -> Result<Vec<Seen>, Damage> {
@@ -150,12 +164,16 @@ fn read_snapshot(disk: &PowerCutDisk, key: Option<&EncryptionKey>) -> Result<Vec
 /// Bytes as a snapshot.
 pub fn snapshot_load(data: &[u8]) {
     let Some(choice) = Choice::of(data) else { return };
-    let disk = sound_snapshot(&choice);
+    let (disk, facts) = sound_snapshot(&choice);
     let written = read_snapshot(&disk, choice.key.as_ref()).expect("sound");
     let name = SnapshotFacts::name_of(NUMBER);
     let sound = disk.contents(&name).expect("is there");
     disk.put(&name, &choice.file(&sound, true));
-    match read_snapshot(&disk, choice.key.as_ref()) {
+    let read = read_snapshot(&disk, choice.key.as_ref());
+    let manifest = Manifest { last_number: NUMBER, snapshot: Some(facts), ..Manifest::default() };
+    let is_sound = check_and_repair(&disk, &manifest, choice.key.as_ref());
+    assert!(read.is_ok() || !is_sound, "{read:?}");
+    match read {
         Ok(read) if choice.keeps_contents() => assert_eq!(read, written),
         Ok(_) => {}
         Err(damage) => assert!(!damage.is_torn_tail(), "{damage}"),
@@ -211,13 +229,19 @@ pub fn log_load(data: &[u8]) {
     if choice.keeps_contents() {
         assert!(written.starts_with(&read), "what is read was written");
     }
-    let Err(damage) = result else { return };
-    if damage.is_torn_tail() {
+    if let Err(damage) = &result
+        && damage.is_torn_tail()
+    {
         crate::storage::cut_tail(&disk, &name, damage.offset).expect("a disk in memory");
         let (again, result) = read_log(&disk, choice.key.as_ref());
         assert_eq!(again, read);
         result.expect("nothing is wrong with what is left");
     }
+    let logs = vec![LogFacts { number: NUMBER, start_offset: 0 }];
+    let manifest = Manifest { last_number: NUMBER, logs, ..Manifest::default() };
+    let is_sound = check_and_repair(&disk, &manifest, choice.key.as_ref());
+    let can_be_read = result.is_ok() || result.is_err_and(|damage| damage.is_torn_tail());
+    assert!(can_be_read || !is_sound, "what is sound can be read");
 }
 
 #[cfg(test)]
@@ -253,7 +277,7 @@ mod tests {
     #[test]
     fn resealing_a_sound_file_changes_nothing() {
         let choice = Choice::of(&[1]).expect("a byte");
-        let snapshot = sound_snapshot(&choice).contents(&SnapshotFacts::name_of(NUMBER)).expect("is there");
+        let snapshot = sound_snapshot(&choice).0.contents(&SnapshotFacts::name_of(NUMBER)).expect("is there");
         assert!(choice.file(&snapshot, true) == snapshot);
         let log = sound_log(&choice).contents(&LogFacts::name_of(NUMBER)).expect("is there");
         assert!(choice.file(&log, false) == log);

@@ -1,6 +1,8 @@
-//! The body of the fuzz target `rdb_load`: any bytes as an RDB stream, as a payload of RESTORE, and as a string to pack.
+//! The body of the fuzz target `rdb_load`: any bytes as an RDB stream, as a payload of RESTORE with a good checksum, and as a string to pack.
 
 use std::io::{self, Read};
+
+use crc_fast::CrcAlgorithm;
 
 use crate::rdb::{Error, Reader, Record, Writer, decode_payload, encode_payload};
 
@@ -16,7 +18,9 @@ pub fn rdb_load(data: &[u8]) {
     let (again, error) = read(&written(&records)[..]);
     assert_eq!(records, again);
     assert!(error.is_none(), "{error:?}");
-    if let Ok(value) = decode_payload(data) {
+    let payload = [data, &[10, 0]].concat();
+    let checksum = crc_fast::checksum(CrcAlgorithm::Crc64Redis, &payload);
+    if let Ok(value) = decode_payload(&[&payload[..], &checksum.to_le_bytes()].concat()) {
         assert_eq!(decode_payload(&encode_payload(&value)).expect("an own payload"), value);
     }
     assert_eq!(decode_payload(&encode_payload(data)).expect("an own payload"), data);

@@ -40,9 +40,19 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether it changes what a power cut could leave; only these are counted when any operation may fail.
+    /// Those that change what a power cut could leave; only these are counted when any operation may fail.
+    pub const CHANGING: [Operation; 7] = [
+        Operation::Create,
+        Operation::Write,
+        Operation::Sync,
+        Operation::SetSize,
+        Operation::Rename,
+        Operation::Remove,
+        Operation::SyncDirectory,
+    ];
+
     fn changes(self) -> bool {
-        !matches!(self, Operation::Open | Operation::Read)
+        Operation::CHANGING.contains(&self)
     }
 }
 

@@ -20,7 +20,7 @@ const DEFAULT_PORT: u16 = 6379;
 const PATIENCE: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 64 * 1024;
 /// More than the longest string that servers hold by default.
-const REPLY_BYTES_MAX: usize = (512 << 20) + 64;
+pub const REPLY_BYTES_MAX: usize = (512 << 20) + 64;
 /// The longest head of an array.
 const HEAD_BYTES_MAX: usize = 32;
 
@@ -234,6 +234,14 @@ impl Connection {
         }
     }
 
+    /// Asks the server not to take this connection's reads for use of the keys; one that does not know how is read all the same.
+    ///
+    /// # Errors
+    /// As [`Connection::reply`].
+    pub fn leave_no_trace(&mut self) -> Result<(), Error> {
+        self.ask(&[b"CLIENT", b"NO-TOUCH", b"ON"]).map(drop)
+    }
+
     /// Selects a database.
     ///
     /// # Errors
@@ -246,7 +254,7 @@ impl Connection {
         self.input.drain(..self.at);
         self.at = 0;
         if self.input.len() > REPLY_BYTES_MAX {
-            return Err(self.nonsense());
+            return Err(self.long_reply());
         }
         let before = self.input.len();
         self.input.resize(before + READ_BYTES, 0);
@@ -270,6 +278,10 @@ impl Connection {
 
     pub fn nonsense(&self) -> Error {
         Error::Protocol { server: self.server.clone() }
+    }
+
+    pub fn long_reply(&self) -> Error {
+        Error::LongReply { server: self.server.clone() }
     }
 
     pub fn refused(&self, command: &'static str, text: String) -> Error {

@@ -27,6 +27,10 @@ pub enum Error {
     Protocol {
         server: String,
     },
+    /// A server has answered with more than any string may have.
+    LongReply {
+        server: String,
+    },
     /// A server has answered with an error.
     Refused {
         server: String,
@@ -58,6 +62,9 @@ impl fmt::Display for Error {
             Error::Network { server, error } => write!(formatter, "{server}: {error}"),
             Error::Protocol { server } => {
                 write!(formatter, "{server} does not answer as a Redis server does")
+            }
+            Error::LongReply { server } => {
+                write!(formatter, "{server} sends a value or a page of keys of more than 512 MB")
             }
             Error::Refused { server, command, text } => {
                 write!(formatter, "{server} refuses {command}: {text}")

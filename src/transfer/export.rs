@@ -1,15 +1,19 @@
 //! Export: from a running server into an RDB file.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::connection::Address;
 use super::error::Error;
 use super::origin::{LiveOrigin, Origin};
 use super::pace::Pace;
 use crate::base::clock::Clock;
-use crate::rdb::Writer;
+use crate::rdb::{Record, Writer};
 
 /// See `cloakroom export --help`.
 #[derive(Clone)]
@@ -38,7 +42,11 @@ pub fn write_file(from: &Address, path: &Path, rate: u32) -> Result<(), Error> {
         let sizes: Vec<(u32, u64)> = origin.databases().to_vec();
         let mut pace = Pace::new("export", rate);
         let mut database = None;
-        while let Some(batch) = origin.next_batch(pace.keys_max())? {
+        let mut written = (!origin.gives_keys_once()).then(HashSet::new);
+        while let Some(mut batch) = origin.next_batch(pace.keys_max())? {
+            if let Some(written) = &mut written {
+                batch.retain(|record| written.insert(name_of(record)));
+            }
             for record in &batch {
                 if database != Some(record.database) {
                     database = Some(record.database);
@@ -64,6 +72,24 @@ pub fn write_file(from: &Address, path: &Path, rate: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// What stands for a key among those that are written: Redis ends when it finds one twice in a file, and its own SCAN may give one twice. The
+/// digest is long enough that two keys of one are not met.
+fn name_of(record: &Record) -> [u8; 16] {
+    let mut digest = Context::new(&SHA256);
+    digest.update(&record.database.to_le_bytes());
+    digest.update(&record.key);
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.finish().as_ref()[..16]);
+    name
+}
+
+/// Sessions are credentials: nobody but the user may read them.
+fn create_private(path: &Path) -> io::Result<File> {
+    // What an earlier process of this number has left may be anybody's.
+    let _ = fs::remove_file(path);
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Writes a file under another name first: what is then under its own is whole and on disk.
 pub fn replace_durably(
     path: &Path,
@@ -71,7 +97,7 @@ pub fn replace_durably(
 ) -> Result<(), Error> {
     let temporary = path.with_added_extension(format!("temp-{}", std::process::id()));
     let written = (|| {
-        let mut file = BufWriter::new(File::create(&temporary).map_err(Error::file(&temporary))?);
+        let mut file = BufWriter::new(create_private(&temporary).map_err(Error::file(&temporary))?);
         write(&mut file)?;
         let file = file.into_inner().map_err(|error| Error::file(path)(error.into_error()))?;
         file.sync_all().map_err(Error::file(path))?;

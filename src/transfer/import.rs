@@ -14,11 +14,11 @@ use super::state::{Place, State, StateFile};
 use super::target::Target;
 use crate::base::clock::Clock;
 use crate::rdb::{Record, Skipped};
+use crate::storage::DirectoryLock;
+use crate::storage::manifest::MANIFEST_NAME;
 
 /// The file that a server looks for in an empty data directory.
 const RDB_NAME: &str = "dump.rdb";
-/// What a data directory has that is not empty.
-const MANIFEST_NAME: &str = "manifest";
 /// Deadlines that are computed from a remaining time may differ by this.
 const INEXACT_MS: i64 = 2000;
 /// A key that expires within this time may be gone before it is compared.
@@ -97,14 +97,11 @@ impl Source {
                 let modified = modified.map_or(0, |since| since.as_nanos());
                 Ok(format!("{} of {} bytes, {modified}", path.display(), facts.len()))
             }
-            Source::Server(address) => {
-                let Reply::Text(text) = Connection::open(address)?.ask(&[b"INFO", b"server"])? else {
-                    return Ok(address.to_string());
-                };
-                let text = String::from_utf8_lossy(&text);
-                let run_id = text.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
-                Ok(format!("{address}, run {run_id}"))
-            }
+            Source::Server(address) => Ok(match run_id(address)? {
+                Some(run_id) => format!("{address}, run {run_id}"),
+                // It may have been started anew, and then a cursor leads anywhere: this name is never met again.
+                None => format!("{address}, at {}", Clock::System.now_us()),
+            }),
         }
     }
 
@@ -118,10 +115,19 @@ impl Source {
     }
 }
 
+/// What a process of a server calls itself, if it says so.
+fn run_id(address: &Address) -> Result<Option<String>, Error> {
+    let Reply::Text(text) = Connection::open(address)?.ask(&[b"INFO", b"server"])? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned))
+}
+
 fn import_into_server(options: &ImportOptions, address: &Address) -> Result<(), Error> {
-    let (source, target_name) = (options.source.identity()?, address.to_string());
+    let source = options.source.identity()?;
+    // A target that was started anew may have lost what it had.
+    let target_name = format!("{address}, run {}", run_id(address)?.unwrap_or_default());
     let file = StateFile::new(options.state.clone().unwrap_or_else(|| options.source.state_path()));
-    let earlier = file.load(&source, &target_name);
+    let earlier = file.load(&source, &target_name)?;
     let mut copied = 0;
     let mut place = None;
     if let Some(earlier) = earlier {
@@ -146,13 +152,11 @@ fn import_into_server(options: &ImportOptions, address: &Address) -> Result<(), 
         pace.done(batch.len() as u64, origin.keys_expected());
     }
     pace.finish();
+    // There is nothing left to go on with: if the comparison finds a difference, the next import must begin anew.
+    file.remove();
     println!("{copied} keys imported, {expired} had expired.");
     report_skipped(origin.skipped());
-    if options.check {
-        compare(&options.source, &mut target)?;
-    }
-    file.remove();
-    Ok(())
+    if options.check { compare(&options.source, &mut target) } else { Ok(()) }
 }
 
 /// Takes out what has expired; gives how many.
@@ -186,12 +190,14 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
     let mut found = Comparison::default();
     while let Some(mut batch) = origin.next_batch(pace.keys_max())? {
         drop_expired(&mut batch);
-        let arrived = target.fetch(&batch)?;
-        let exact = origin.is_exact() && target.is_exact();
-        for (record, arrived) in batch.iter().zip(arrived) {
-            found.add(record, arrived, exact);
+        while !batch.is_empty() {
+            let arrived = target.fetch(&batch)?;
+            let exact = origin.is_exact() && target.is_exact();
+            pace.done(arrived.len() as u64, origin.keys_expected());
+            for (record, arrived) in batch.drain(..arrived.len()).zip(arrived) {
+                found.add(&record, arrived, exact);
+            }
         }
-        pace.done(batch.len() as u64, origin.keys_expected());
     }
     pace.finish();
     let Comparison { equal, missing, different, source_sum, target_sum } = found;
@@ -201,7 +207,7 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
     );
     if missing + different > 0 {
         return Err(Error::Different(format!(
-            "{missing} keys are missing and {different} differ. If the source or the target is in use, that may be why"
+            "{missing} keys are missing and {different} differ. If the source or the target is in use, that may be why; the next import copies everything again"
         )));
     }
     println!("All are equal.");
@@ -275,6 +281,12 @@ fn checksum(record: &Record, value: &[u8], expire_at_ms: Option<i64>, exact: boo
 fn import_into_directory(source: &Source, folder: &Path, rate: u32) -> Result<(), Error> {
     let file = folder.join(RDB_NAME);
     std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    let Some(_lock) = DirectoryLock::take(folder).map_err(Error::file(folder))? else {
+        return Err(Error::Usage(format!(
+            "a server is running from {}: import into it with --to",
+            folder.display()
+        )));
+    };
     for name in [MANIFEST_NAME, RDB_NAME] {
         if folder.join(name).exists() {
             return Err(Error::Usage(format!(

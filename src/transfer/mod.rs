@@ -17,6 +17,8 @@ mod origin;
 mod pace;
 mod state;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use connection::Address;
 pub use error::Error;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::connection::{Address, Connection, Reply};
+use super::connection::{Address, Connection, REPLY_BYTES_MAX, Reply};
 use super::error::Error;
 use super::fetch::{Fetched, Fetcher};
 use super::state::Place;
@@ -84,8 +84,8 @@ impl Origin for FileOrigin {
     }
 }
 
-/// Keys of a running server, by SCAN. What was there all the time is given at least once; some keys may be given twice, and what
-/// changes meanwhile is seen or not.
+/// Keys of a running server, by SCAN. What was there all the time is given at least once; what changes meanwhile is seen or not. Redis may give a
+/// key twice when a table of it shrinks.
 pub struct LiveOrigin {
     connection: Connection,
     fetcher: Fetcher,
@@ -99,12 +99,15 @@ pub struct LiveOrigin {
     selected: bool,
     skipped: Skipped,
     expected: u64,
+    gives_keys_once: bool,
 }
 
 impl LiveOrigin {
     /// Starts with the first database that has keys, or goes on at a place that [`Origin::place`] gave.
     pub fn open(address: &Address, resume: Option<(u32, Vec<u8>)>) -> Result<LiveOrigin, Error> {
         let mut connection = Connection::open(address)?;
+        connection.leave_no_trace()?;
+        let gives_keys_once = is_cloakroom(&mut connection)?;
         let mut databases = databases(&mut connection, address.database)?;
         let expected = databases.iter().map(|(_, keys)| keys).sum();
         let mut cursor = b"0".to_vec();
@@ -124,7 +127,13 @@ impl LiveOrigin {
             selected: false,
             skipped: Skipped::default(),
             expected,
+            gives_keys_once,
         })
+    }
+
+    /// No key is given twice.
+    pub fn gives_keys_once(&self) -> bool {
+        self.gives_keys_once
     }
 
     /// The databases that are left, with the number of their keys.
@@ -149,8 +158,13 @@ impl LiveOrigin {
         if parts != 2 {
             return Err(self.connection.nonsense());
         }
+        let mut bytes = 0;
         for _ in 0..self.connection.array("SCAN")? {
             let Reply::Text(key) = self.connection.reply()? else { return Err(self.connection.nonsense()) };
+            bytes += key.len() + size_of::<Vec<u8>>();
+            if bytes > REPLY_BYTES_MAX {
+                return Err(self.connection.long_reply());
+            }
             self.keys.push(key);
         }
         self.cursor = cursor;
@@ -168,11 +182,10 @@ impl Origin for LiveOrigin {
             self.selected = false;
             return Ok(Some(Vec::new()));
         }
-        let keys = self.keys.split_off(self.keys.len().saturating_sub(keys_max));
-        let names: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let names: Vec<&[u8]> = self.keys.iter().take(keys_max).map(Vec::as_slice).collect();
         let fetched = self.fetcher.fetch(&mut self.connection, &names)?;
-        let mut batch = Vec::with_capacity(keys.len());
-        for (key, fetched) in keys.into_iter().zip(fetched) {
+        let mut batch = Vec::with_capacity(fetched.len());
+        for (key, fetched) in self.keys.drain(..fetched.len()).zip(fetched) {
             match fetched {
                 Fetched::Absent => {}
                 Fetched::Text { value, expire_at_ms } => {
@@ -205,6 +218,11 @@ impl Origin for LiveOrigin {
     }
 }
 
+fn is_cloakroom(connection: &mut Connection) -> Result<bool, Error> {
+    let Reply::Text(text) = connection.ask(&[b"INFO", b"server"])? else { return Ok(false) };
+    Ok(memchr::memmem::find(&text, b"cloakroom_version:").is_some())
+}
+
 /// Databases that have keys, with their number; only one of them if the address names it.
 fn databases(connection: &mut Connection, only: Option<u32>) -> Result<Vec<(u32, u64)>, Error> {
     if let Some(number) = only {
@@ -216,7 +234,8 @@ fn databases(connection: &mut Connection, only: Option<u32>) -> Result<Vec<(u32,
         return Ok(vec![(number, keys)]);
     }
     let Reply::Text(text) = connection.ask(&[b"INFO", b"keyspace"])? else {
-        // Where INFO is not allowed, the first database is most likely all there is.
+        // Where INFO is not allowed, the first database is most likely all there is; but that is for the user to know.
+        eprintln!("INFO is refused, so it is not known which databases there are: only database 0 is read.");
         return Ok(vec![(0, 0)]);
     };
     // Lines like `db0:keys=12,expires=3,avg_ttl=0`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-pub use record::{encode_head, encode_request, encode_word};
+pub use record::{RECORD_LIMITS, encode_head, encode_request, encode_word, leading_records};
 
 use crate::config::AppendFsync;
 

@@ -1,5 +1,32 @@
 //! Records as bytes: RESP arrays of bulk strings, as a client would send them.
 
+use crate::keyspace::LENGTH_MAX;
+use crate::resp::{Limits, Parser, Step};
+
+/// Whatever was a request may be a record.
+pub const RECORD_LIMITS: Limits = Limits {
+    bulk_len_max: LENGTH_MAX as u64,
+    multibulk_len_max: i32::MAX as u64,
+    inline_max: 0,
+    unauthenticated: false,
+};
+
+/// How many bytes of the records are the first ones that together have at most `most` bytes; at least one record.
+pub fn leading_records(records: &[u8], most: usize) -> usize {
+    if records.len() <= most {
+        return records.len();
+    }
+    let (mut parser, mut ranges, mut end) = (Parser::default(), Vec::new(), 0);
+    while let Ok(Step::Request) = parser.advance(records, &RECORD_LIMITS, &mut ranges) {
+        ranges.clear();
+        if end > 0 && parser.at > most {
+            return end;
+        }
+        end = parser.at;
+    }
+    records.len()
+}
+
 /// Writes the head of a request with this many words.
 #[inline]
 pub fn encode_head(out: &mut Vec<u8>, words: usize) {
@@ -31,4 +58,24 @@ fn encode_number(out: &mut Vec<u8>, mark: u8, number: usize) {
     out.push(mark);
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_split_only_between_two() {
+        let mut records = Vec::new();
+        let mut ends = Vec::new();
+        for number in 0..5 {
+            encode_request(&mut records, &[b"SET", b"key", &vec![b'v'; 100 * number]]);
+            ends.push(records.len());
+        }
+        for most in 0..records.len() + 2 {
+            let fitting = ends.iter().rev().find(|end| **end <= most).unwrap_or(&ends[0]);
+            assert_eq!(leading_records(&records, most), *fitting, "{most}");
+        }
+        assert_eq!(leading_records(b"", 0), 0);
+    }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::client::Client;
 use crate::support::process::{Folder, Server, is_redis, program};
 use crate::{BARE, LOGGED, files, with};
 
@@ -95,6 +96,47 @@ fn a_torn_tail_is_cut_off_with_a_warning() {
     }
 }
 
+/// As when an older copy was restored only in part: the log behind the snapshot does not fit it.
+#[test]
+fn another_snapshot_in_the_place_of_the_right_one_refuses_the_start() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    let server = Server::start(&folder, BARE);
+    let mut client = server.connect();
+    let snapshot = |client: &mut Client| {
+        assert_eq!(client.text("INCR counter"), client.text("GET counter"));
+        assert_eq!(client.text("SAVE"), "OK");
+        files(&folder.data(), "snapshot-").pop().expect("there is one")
+    };
+    let older = std::fs::read(snapshot(&mut client)).expect("a file");
+    let path = snapshot(&mut client);
+    server.kill();
+    let newer = std::fs::read(&path).expect("a file");
+    assert_eq!(older.len(), newer.len());
+    std::fs::write(&path, &older).expect("a file");
+    let log = refused(&folder, BARE);
+    assert!(log.contains(&name(&path)) && log.contains("another snapshot"), "{log}");
+    assert!(!check(&folder, &[]).0);
+    std::fs::write(&path, &newer).expect("a file");
+    assert_eq!(Server::start(&folder, BARE).connect().text("GET counter"), "2");
+}
+
+#[test]
+fn a_log_that_is_missing_refuses_the_start_and_the_way_out_is_named() {
+    if is_redis() {
+        return;
+    }
+    let folder = ten_writes();
+    let path = newest_log(&folder);
+    std::fs::remove_file(&path).expect("a file");
+    let log = refused(&folder, LOGGED);
+    assert!(log.contains(&name(&path)) && log.contains("cloakroom check --fix"), "{log}");
+    assert!(check(&folder, &["--fix"]).0);
+    assert_eq!(Server::start(&folder, LOGGED).connect().text("DBSIZE"), "0");
+}
+
 /// A file system may have grown a file before its bytes were written; and the server prepares zeros itself, so they are worth no warning.
 #[test]
 fn zeros_at_the_end_are_cut_off() {
@@ -153,6 +195,7 @@ fn damage_in_a_snapshot_or_manifest_refuses_the_start() {
             flip(&path, offset);
             let log = refused(&folder, BARE);
             assert!(log.contains(&name(&path)), "byte {offset} of {length}: {log}");
+            assert!(log.contains("cannot be repaired") && !log.contains("--fix"), "{log}");
             assert!(!check(&folder, &[]).0);
             std::fs::write(&path, &good).expect("a file");
         }

@@ -2,9 +2,12 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::client::Reply;
+use cloakroom::base::clock::Clock;
+use cloakroom::rdb::{Access, Writer};
+
+use crate::support::client::{Client, Reply};
 use crate::support::process::{Folder, Server, is_redis, wait_until};
-use crate::{BARE, LOGGED, copy, files, with};
+use crate::{BARE, LOGGED, copy, field, files, wait_for_saves, with};
 
 #[test]
 fn while_loading_data_commands_are_refused_and_info_tells_the_progress() {
@@ -159,6 +162,122 @@ fn a_dump_of_redis_in_an_empty_directory_is_imported() {
         assert_eq!(server.connect().text("GET text"), "changed");
         assert_eq!(server.connect().text("DBSIZE"), "4");
     }
+}
+
+/// Whether INFO or OBJECT gives a number in this range.
+#[track_caller]
+fn assert_number(client: &mut Client, line: &str, range: std::ops::Range<i64>) {
+    let number = client.ask(&line.split(' ').collect::<Vec<_>>()).number().expect(line);
+    assert!(range.contains(&number), "{line}: {number}");
+}
+
+#[test]
+fn access_history_in_a_dump_counts_and_keys_without_one_are_fresh() {
+    let dump = || {
+        let folder = Folder::new("persistence");
+        let file = std::fs::File::create(folder.data().join("dump.rdb")).expect("a file");
+        let mut writer = Writer::new(file, 1_790_000_000, 0).expect("room");
+        writer.database(0, 3, 0).expect("room");
+        for (key, access) in [
+            ("idle", Some(Access::IdleSeconds(1000))),
+            ("used", Some(Access::Frequency(77))),
+            ("plain", None),
+        ] {
+            writer.record(key.as_bytes(), b"v", None, access).expect("room");
+        }
+        drop(writer.finish().expect("room"));
+        folder
+    };
+    let folder = dump();
+    let server = Server::start(&folder, &with(BARE, &["--maxmemory-policy", "allkeys-lru"]));
+    let mut client = server.connect();
+    assert_number(&mut client, "OBJECT IDLETIME idle", 1000..1500);
+    assert_number(&mut client, "OBJECT IDLETIME used", 0..500);
+    assert_number(&mut client, "OBJECT IDLETIME plain", 0..500);
+    drop(server);
+    let folder = dump();
+    let server = Server::start(&folder, &with(BARE, &["--maxmemory-policy", "allkeys-lfu"]));
+    let mut client = server.connect();
+    assert_number(&mut client, "OBJECT FREQ idle", 5..6);
+    assert_number(&mut client, "OBJECT FREQ used", 77..78);
+    assert_number(&mut client, "OBJECT FREQ plain", 5..6);
+}
+
+#[test]
+fn keys_are_fresh_after_a_change_of_the_kind_of_eviction_policy() {
+    let folder = Folder::new("persistence");
+    let policy = |policy| with(BARE, &["--maxmemory-policy", policy]);
+    let server = Server::start(&folder, &policy("allkeys-lru"));
+    let mut client = server.connect();
+    assert_eq!(client.text("SET key value"), "OK");
+    assert_eq!(client.text("SAVE"), "OK");
+    server.kill();
+    let server = Server::start(&folder, &policy("allkeys-lfu"));
+    let mut client = server.connect();
+    assert_number(&mut client, "OBJECT FREQ key", 5..6);
+    assert_eq!(client.text("SAVE"), "OK");
+    server.kill();
+    let server = Server::start(&folder, &policy("allkeys-lru"));
+    assert_number(&mut server.connect(), "OBJECT IDLETIME key", 0..500);
+}
+
+#[test]
+fn keys_that_expired_while_the_server_was_down_are_counted_and_gone() {
+    for arguments in [BARE, LOGGED] {
+        if is_redis() && arguments == LOGGED {
+            // redis-server does not count those of its log.
+            continue;
+        }
+        let folder = Folder::new("persistence");
+        let server = Server::start(&folder, arguments);
+        let mut client = server.connect();
+        assert_eq!(client.text("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+        assert_eq!(client.text("MSET lasts 1 late 1"), "OK");
+        assert_eq!(client.text("EXPIRE late 10000"), "1");
+        for number in 0..20 {
+            assert_eq!(client.text(&format!("SET short:{number} v PX 1")), "OK");
+        }
+        assert_eq!(client.text("SAVE"), "OK");
+        server.kill();
+        let server = Server::start(&folder, arguments);
+        let mut client = server.connect();
+        assert_eq!(client.text("DBSIZE"), "2");
+        assert_eq!(client.text("EXISTS short:1 lasts late"), "2");
+        assert_eq!(field(&mut client, "rdb_last_load_keys_expired"), "20");
+        if arguments == BARE {
+            assert_eq!(field(&mut client, "rdb_last_load_keys_loaded"), "2");
+        }
+        // What was left out or removed does not come back with the next start either.
+        assert_eq!(client.text("SET short:1 again"), "OK");
+        if arguments == BARE {
+            assert_eq!(client.text("SAVE"), "OK");
+        }
+        server.kill();
+        let server = Server::start(&folder, arguments);
+        assert_eq!(server.connect().text("MGET short:1 short:2"), "[again (nil)]");
+    }
+}
+
+/// The base has a deadline that has passed; only the log behind it knows better.
+#[test]
+fn a_key_that_the_log_keeps_alive_is_loaded_though_its_time_in_the_base_has_passed() {
+    let folder = Folder::new("persistence");
+    let server = Server::start(&folder, LOGGED);
+    let mut client = server.connect();
+    assert_eq!(client.text("MSET kept 1 moved 1 renewed 1"), "OK");
+    let soon_ms = Clock::System.now_ms() + 2000;
+    for key in ["kept", "moved", "renewed"] {
+        assert_eq!(client.text(&format!("PEXPIREAT {key} {soon_ms}")), "1");
+    }
+    assert_eq!(client.text("BGREWRITEAOF"), "Background append only file rewriting started");
+    wait_for_saves(&mut client);
+    assert_eq!(client.text("PERSIST kept"), "1");
+    assert_eq!(client.text("EXPIRE moved 1000"), "1");
+    assert_eq!(client.text("SET renewed 2 XX"), "OK");
+    server.kill();
+    assert!(wait_until(|| Clock::System.now_ms() > soon_ms));
+    let server = Server::start(&folder, LOGGED);
+    assert_eq!(server.connect().text("MGET kept moved renewed"), "[1 1 2]");
 }
 
 #[test]

@@ -8,13 +8,16 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
-use crate::client::{Blocked, MigrationOrder, MigrationResult, MovedKey};
+use crate::client::{Blocked, Luggage, MigrationOrder, MigrationResult, MovedKey};
 use crate::resp::Args;
 
 /// What a timeout that is not above zero means.
 const DEFAULT_TIMEOUT_MS: u64 = 1000;
 const KEY_MUST_BE_EMPTY: Failure =
     Failure::text("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string");
+const TOO_MUCH: Failure = Failure::text(
+    "ERR more than 1 GB would be on its way to other servers at a time: name fewer keys, or wait for other MIGRATE requests",
+);
 const CANNOT_CONNECT: Failure = Failure::text("IOERR error or timeout connecting to the client");
 
 const MOVED: Effect = Effect::ACCESS.and(Effect::DELETE);
@@ -85,9 +88,14 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
     let timeout_ms = cx.integer(5)?;
     let database = cx.integer(4)?;
     let mut keys = Vec::new();
+    let mut luggage = Luggage::new(&cx.services().migrating_bytes);
     for index in options.keys {
         let key = cx.key(index);
         if let Some(entry) = cx.read(key) {
+            // A key may be named any number of times.
+            if !luggage.add(key.bytes.len() + entry.value().len()) {
+                return Err(TOO_MUCH);
+            }
             let (value, expire_at_ms) = (entry.value().to_vec(), entry.expire_at_ms());
             keys.push(MovedKey { key: key.bytes.to_vec(), value, expire_at_ms });
         }
@@ -100,10 +108,12 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
         host: String::from_utf8_lossy(cx.args.at(1)).into_owned(),
         port: parse_i64(cx.args.at(2)).and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
         credentials: options.credentials,
+        from_database: cx.client.database,
         database,
         timeout_ms: u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).unwrap_or(DEFAULT_TIMEOUT_MS),
         replace: options.replace,
         keys,
+        luggage,
         now_ms: cx.now_ms(),
         loop_index: cx.client.info.loop_index,
         place: cx.client.info.place,

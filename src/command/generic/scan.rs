@@ -206,6 +206,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let cursor = cursor_argument(cx.args.at(1))?;
     let options = scan_options(cx)?;
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
+    let keyspace = &cx.services().keyspace;
     let mut found = Found { body: Vec::new(), count: 0 };
     let mut granule = cursor & ((1 << GRANULE_BITS) - 1);
     let mut keys_left = options.count;
@@ -222,7 +223,9 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
         let rest = table.walk(granule, keys_left, homes_left, |entry| {
             seen += 1;
             let wanted = !options.nothing && !entry.is_expired(now_ms);
-            if wanted && matches(options.pattern, entry.key()) {
+            // After a resize the first home may hold keys of the last page, too. None is given twice.
+            let is_new = || granule == 0 || granule_of(keyspace.key(entry.key()).hash) >= granule;
+            if wanted && is_new() && matches(options.pattern, entry.key()) {
                 found.push(entry.key(), protocol);
             }
         });
