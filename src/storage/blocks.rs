@@ -15,11 +15,13 @@ use std::io;
 use std::sync::Arc;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
 
 use super::damage::Problem;
 use super::disk::DiskFile;
 use super::encoding::crc32c;
 use super::keys::{FileKey, TAG_LEN};
+use super::pages::{PAGE, PageBuffer};
 
 /// Bytes of a block's header.
 pub const HEADER_LEN: usize = 32;
@@ -178,7 +180,7 @@ impl BlockHeader {
 pub struct Sealer {
     compressor: Option<Compressor<'static>>,
     key: Option<Arc<FileKey>>,
-    block: Vec<u8>,
+    buffer: PageBuffer,
 }
 
 impl Sealer {
@@ -191,7 +193,7 @@ impl Sealer {
             Compression::None => None,
             Compression::Zstd(level) => Some(Compressor::new(level)?),
         };
-        Ok(Sealer { compressor, key, block: Vec::new() })
+        Ok(Sealer { compressor, key, buffer: PageBuffer::default() })
     }
 
     /// Seals with another key from now on.
@@ -204,17 +206,60 @@ impl Sealer {
     /// # Errors
     /// If the body is too long, or a library refuses.
     pub fn seal(&mut self, kind: BlockKind, sequence: u64, unsynced: u16, raw: &[u8]) -> io::Result<&[u8]> {
+        let len = self.seal_behind(&[], kind, sequence, unsynced, raw)?;
+        Ok(self.buffer.first(len))
+    }
+
+    /// [`Sealer::seal`], as whole pages: in front of the block is what its first page begins with, behind it are zeros. Gives the length of the
+    /// block, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn seal_pages(
+        &mut self,
+        before: &[u8],
+        kind: BlockKind,
+        sequence: u64,
+        unsynced: u16,
+        raw: &[u8],
+    ) -> io::Result<(&[u8], usize)> {
+        let len = self.seal_behind(before, kind, sequence, unsynced, raw)?;
+        let end = before.len() + len;
+        let pages = end.next_multiple_of(PAGE);
+        self.buffer.sized(pages)[end..].fill(0);
+        Ok((self.buffer.first(pages), len))
+    }
+
+    /// Makes a block in the buffer, behind these bytes; gives its length.
+    fn seal_behind(
+        &mut self,
+        before: &[u8],
+        kind: BlockKind,
+        sequence: u64,
+        unsynced: u16,
+        raw: &[u8],
+    ) -> io::Result<usize> {
         if raw.len() > BODY_MAX - TAG_LEN {
             return Err(io::Error::other("a block would be longer than any block may be"));
         }
-        if self.block.capacity() > KEPT_MAX && raw.len() < KEPT_MAX / 4 {
-            self.block = Vec::new();
+        if self.buffer.kept() > KEPT_MAX && raw.len() < KEPT_MAX / 4 {
+            self.buffer = PageBuffer::default();
         }
-        self.block.clear();
-        self.block.resize(HEADER_LEN, 0);
-        let compressed = kind.is_secret() && self.compress(raw)?;
+        let compressor = self.compressor.as_mut().filter(|_| kind.is_secret() && raw.len() >= COMPRESSED_MIN);
+        let room = if compressor.is_some() { compress_bound(raw.len()) } else { raw.len() };
+        // A page more, so that zeros up to its end do not need another buffer.
+        let buffer = self.buffer.sized(before.len() + HEADER_LEN + room + TAG_LEN + PAGE);
+        buffer[..before.len()].copy_from_slice(before);
+        let (header_bytes, body) = buffer[before.len()..].split_at_mut(HEADER_LEN);
+        let written = match compressor {
+            Some(compressor) => compressor.compress_to_buffer(raw, body)?,
+            None => raw.len(),
+        };
+        // What does not shrink is stored as it is.
+        let compressed = written < raw.len();
+        let mut len = if compressed { written } else { raw.len() };
         if !compressed {
-            self.block.extend_from_slice(raw);
+            body[..len].copy_from_slice(raw);
         }
         let key = self.key.as_deref().filter(|_| kind.is_secret());
         let tag_len = if key.is_some() { TAG_LEN } else { 0 };
@@ -223,32 +268,19 @@ impl Sealer {
             flags: if compressed { FLAG_COMPRESSED } else { 0 }
                 | if key.is_some() { FLAG_ENCRYPTED } else { 0 },
             unsynced,
-            stored_len: (self.block.len() - HEADER_LEN + tag_len) as u32,
+            stored_len: (len + tag_len) as u32,
             raw_len: raw.len() as u32,
             sequence,
             body_checksum: 0,
         };
         if let Some(key) = key {
-            let tag = key.seal(sequence, &header.write()[..AUTHENTICATED], &mut self.block[HEADER_LEN..])?;
-            self.block.extend_from_slice(&tag);
+            let tag = key.seal(sequence, &header.write()[..AUTHENTICATED], &mut body[..len])?;
+            body[len..len + TAG_LEN].copy_from_slice(&tag);
+            len += TAG_LEN;
         }
-        header.body_checksum = crc32c(&self.block[HEADER_LEN..]);
-        self.block[..HEADER_LEN].copy_from_slice(&header.write());
-        Ok(&self.block)
-    }
-
-    /// Puts the body, compressed, behind the header; `false` (and nothing there) if that would not save anything.
-    fn compress(&mut self, raw: &[u8]) -> io::Result<bool> {
-        let Some(compressor) = self.compressor.as_mut().filter(|_| raw.len() >= COMPRESSED_MIN) else {
-            return Ok(false);
-        };
-        self.block.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let mut behind_header = io::Cursor::new(&mut self.block);
-        behind_header.set_position(HEADER_LEN as u64);
-        let written = compressor.compress_to_buffer(raw, &mut behind_header)?;
-        let shrinks = written < raw.len();
-        self.block.truncate(if shrinks { HEADER_LEN + written } else { HEADER_LEN });
-        Ok(shrinks)
+        header.body_checksum = crc32c(&body[..len]);
+        header_bytes.copy_from_slice(&header.write());
+        Ok(HEADER_LEN + len)
     }
 }
 

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
 
+use super::direct::DirectFile;
+
 /// Sessions are credentials: only the server's own user may read its files.
 const FILE_MODE: u32 = 0o600;
 
@@ -67,6 +69,10 @@ pub trait DiskFile: Send + Sync {
 
     /// The bytes up to an offset are durable and will not be read soon: they need not stay in memory. Only advice; a disk may ignore it.
     fn forget_before(&self, _offset: u64) {}
+
+    /// From now on the file is written at its end, and not read: what is written in whole pages (`pages.rs`) need not pass through memory that
+    /// the system keeps. Only advice; a disk may ignore it.
+    fn expect_appends(&mut self) {}
 
     /// The length in bytes.
     fn size(&self) -> io::Result<u64>;
@@ -129,7 +135,7 @@ impl RealDisk {
     /// Opens a file; std adds O_CLOEXEC.
     fn open_with(&self, name: &str, options: &mut OpenOptions) -> io::Result<Box<dyn DiskFile>> {
         let file = options.mode(FILE_MODE).open(self.path_of(name)?)?;
-        Ok(Box::new(RealFile { file }))
+        Ok(Box::new(RealFile { file, direct: None }))
     }
 }
 
@@ -186,11 +192,16 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    /// The way around the page cache, if the file has one.
+    direct: Option<DirectFile>,
 }
 
 impl DiskFile for RealFile {
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        match &self.direct {
+            Some(direct) if direct.write_all_at(offset, bytes)? => Ok(()),
+            _ => self.file.write_all_at(bytes, offset),
+        }
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -204,6 +215,10 @@ impl DiskFile for RealFile {
     fn forget_before(&self, offset: u64) {
         // What the system does with the advice is its own affair.
         let _ = fadvise(&self.file, 0, NonZeroU64::new(offset), Advice::DontNeed);
+    }
+
+    fn expect_appends(&mut self) {
+        self.direct = DirectFile::open(&self.file);
     }
 
     fn size(&self) -> io::Result<u64> {

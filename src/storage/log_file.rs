@@ -7,6 +7,10 @@
 //!   zeros           prepared for what comes    optional
 //! ```
 //!
+//! **Pages.** An append writes whole pages: what its first page has already, the block, and zeros behind it. So a large one can go around the
+//! system's page cache ([`DiskFile::expect_appends`]), and no page has to be read before it is written. Bytes that are on the disk already
+//! are written again as they are, which is what writing back a cached page does, too.
+//!
 //! **Nonces.** In an encrypted log a block's number is its nonce, and a number must never encrypt two different bodies with one key. After a
 //! failed append, or when a file is taken up again, the next number may already have been on the disk once. So a resume block with a fresh salt
 //! comes first, and what follows has another key.
@@ -27,6 +31,7 @@ use super::disk::{Disk, DiskFile};
 use super::file_header::{Encryption, FileHeader, file_key, header_body, read_header, write_header};
 use super::keys::{EncryptionKey, FileKey, TAG_LEN, new_salt};
 use super::manifest::LogFacts;
+use super::pages::page_start;
 
 /// The most that one append takes.
 pub const RECORDS_MAX: usize = BODY_MAX - TAG_LEN;
@@ -97,6 +102,8 @@ pub struct LogWriter {
     /// What further keys of the file follow from: the configured key and the header's bytes.
     rekey: Option<(EncryptionKey, Vec<u8>)>,
     end: LogEnd,
+    /// What the page that the next block begins in has before it.
+    last_page: Vec<u8>,
     /// Bytes of the file; from the end on they are zeros.
     size: u64,
     /// Bytes that need not stay in memory, as the system was told.
@@ -168,7 +175,7 @@ impl LogWriter {
     }
 
     fn new(
-        file: Box<dyn DiskFile>,
+        mut file: Box<dyn DiskFile>,
         header_body: Vec<u8>,
         key: Option<FileKey>,
         options: &LogOptions<'_>,
@@ -177,11 +184,15 @@ impl LogWriter {
         let sealer = Sealer::new(options.compression, key.map(Arc::new))?;
         let rekey = options.key.map(|key| (key.clone(), header_body));
         let forgotten = end.offset;
+        file.expect_appends();
+        let mut last_page = vec![0; (end.offset - page_start(end.offset)) as usize];
+        file.read_exact_at(page_start(end.offset), &mut last_page)?;
         Ok(LogWriter {
             file,
             sealer,
             rekey,
             end,
+            last_page,
             size: end.offset,
             forgotten,
             unsynced: 0,
@@ -200,17 +211,25 @@ impl LogWriter {
     }
 
     fn write(&mut self, kind: BlockKind, raw: &[u8]) -> io::Result<()> {
-        let block = self.sealer.seal(kind, self.end.sequence, self.unsynced, raw)?;
-        let written = self.file.write_all_at(self.end.offset, block);
-        let len = block.len() as u64;
-        if let Err(error) = written {
-            self.health = Health::Torn;
+        let written = self.write_block(kind, raw);
+        if self.health == Health::Torn {
             // If this fails, too, the next append tries it again; the error that matters is the first one.
             let _ = self.recover();
-            return Err(error);
         }
-        self.end = LogEnd { offset: self.end.offset + len, sequence: self.end.sequence + 1 };
-        self.size = self.size.max(self.end.offset);
+        written
+    }
+
+    /// Writes a block as whole pages, from the first that it begins in. What that page has before the block is written once more, as it is.
+    fn write_block(&mut self, kind: BlockKind, raw: &[u8]) -> io::Result<()> {
+        let LogEnd { offset, sequence } = self.end;
+        let start = page_start(offset);
+        let (pages, len) = self.sealer.seal_pages(&self.last_page, kind, sequence, self.unsynced, raw)?;
+        self.file.write_all_at(start, pages).inspect_err(|_| self.health = Health::Torn)?;
+        self.end = LogEnd { offset: offset + len as u64, sequence: sequence + 1 };
+        self.size = self.size.max(start + pages.len() as u64);
+        let last_page = (page_start(self.end.offset) - start) as usize..(self.end.offset - start) as usize;
+        self.last_page.clear();
+        self.last_page.extend_from_slice(&pages[last_page]);
         self.unsynced = self.unsynced.saturating_add(1);
         Ok(())
     }
@@ -236,14 +255,8 @@ impl LogWriter {
         };
         let salt = new_salt()?;
         let key = key.for_file(&salt, header_body)?;
-        let block = self.sealer.seal(BlockKind::LogResume, self.end.sequence, self.unsynced, &salt)?;
-        let len = block.len() as u64;
-        self.health = Health::Torn;
-        self.file.write_all_at(self.end.offset, block)?;
+        self.write_block(BlockKind::LogResume, &salt)?;
         self.sealer.set_key(Some(Arc::new(key)));
-        self.end = LogEnd { offset: self.end.offset + len, sequence: self.end.sequence + 1 };
-        self.size = self.size.max(self.end.offset);
-        self.unsynced = self.unsynced.saturating_add(1);
         self.health = Health::Good;
         Ok(())
     }

@@ -15,6 +15,7 @@
 pub mod blocks;
 pub mod check;
 pub mod damage;
+mod direct;
 pub mod disk;
 pub mod encoding;
 pub mod file_header;
@@ -23,6 +24,7 @@ pub mod lock;
 pub mod log_file;
 pub mod log_reader;
 pub mod manifest;
+pub mod pages;
 pub mod rekey;
 pub mod snapshot_entry;
 pub mod snapshot_file;
