@@ -11,12 +11,7 @@ use crate::resp::{Args, Reply};
 
 use super::execute::{Prepared, add_shards, prepare};
 
-/// Starts a replay: from here on `state` sees every key, whatever its deadline.
-pub fn begin_replay(state: &mut LoopState<'_>) {
-    state.expired_ms = i64::MIN;
-}
-
-/// Does one record again. `out` is used for the reply, which nobody reads.
+/// Does one record again, after [`LoopState::begin_replay`]. `out` is used for the reply, which nobody reads.
 ///
 /// # Errors
 /// With why the record cannot be one of ours: no such command, or the command refuses it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Stopwatch;
 use crate::client::{
-    Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReplyMode,
+    Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder, ReplyMode,
 };
 use crate::command::{COMMANDS, LoopState};
 use crate::config::{Config, NotifyFlags, Permission};
@@ -31,6 +31,10 @@ impl Control for NoControl {
     fn start_save(&self, _kind: SaveKind) {}
 
     fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
+
+    fn reload(&self, _order: ReloadOrder) -> bool {
         false
     }
 }

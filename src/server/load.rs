@@ -1,4 +1,5 @@
-//! Loading at the start: the base snapshot on all processors, then the increments of the write log in order.
+//! Loading: the base snapshot on all processors, then the increments of the write log in order. At the start, and again when DEBUG asks for it
+//! (`reload.rs`).
 //!
 //! Clients are answered with LOADING meanwhile. Damage stops the server and is reported with the file, the offset and what can be done;
 //! only a last record that was torn when the machine stopped is cut off. Keys that expired while the server was down are removed at the end,
@@ -15,12 +16,14 @@ use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::LoopState;
-use crate::dispatch::{append_removal, begin_replay, replay};
+use crate::dispatch::{append_removal, replay};
 use crate::keyspace::{Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::rdb;
 use crate::resp::{ArgRange, Args, Limits, Parser, Step};
 use crate::services::Services;
-use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Mark, Opener, SnapshotReader, cut_tail};
+use crate::storage::{
+    Damage, EntryRecord, LogFacts, LogReader, Manifest, Mark, Opener, SnapshotReader, cut_tail,
+};
 
 /// How much of an RDB file is read at once.
 const IMPORT_BUFFER: usize = 256 * 1024;
@@ -65,44 +68,87 @@ impl From<std::io::Error> for LoadError {
     }
 }
 
-/// Loads what the manifest names. Gives the write log's offset behind the last record.
+/// Loads what the manifest names when the server starts. Gives the write log's offset behind the last record.
 ///
 /// # Errors
 /// See [`LoadError`]; part of the data may be in memory then.
 pub fn load(services: &Services, store: &Store, clock: &Clock, seed: u64) -> Result<u64, LoadError> {
     let manifest = store.manifest();
-    let progress = &services.snapshots.progress;
-    let mut offset = 0;
     let started_ms = clock.now_ms();
     if let Some(facts) = &manifest.snapshot {
-        progress.total_bytes.store(facts.bytes, Ordering::Relaxed);
+        services.snapshots.state.lock().last_save_ms = facts.created_ms as i64;
+    }
+    let (offset, records) = load_manifest(services, store, &manifest, clock, seed, LogEnding::Cut)?;
+    let milliseconds = clock.now_ms() - started_ms;
+    if !store.is_new() {
+        let keys = services.snapshots.progress.loaded_keys.load(Ordering::Relaxed);
+        tracing::info!(keys, records, milliseconds, "data loaded");
+    }
+    Ok(offset)
+}
+
+/// Loads a snapshot and replays the log behind it. Gives the log's offset behind the last record, and how many records there were.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_manifest(
+    services: &Services,
+    store: &Store,
+    manifest: &Manifest,
+    clock: &Clock,
+    seed: u64,
+    ending: LogEnding,
+) -> Result<(u64, u64), LoadError> {
+    let mut offset = manifest.logs.first().map_or(0, |log| log.start_offset);
+    if let Some(facts) = &manifest.snapshot {
         let reader = SnapshotReader::open(&**store.disk(), &facts.name(), store.key())?;
-        load_snapshot(services, &reader, clock.now_ms())?;
+        // Until the log has been replayed, a record may still depend on a key whose time has passed.
+        load_snapshot(services, &reader, clock.now_ms(), LoadRules { expired: true, replace: false })?;
         offset = facts.log_offset;
         let mut state = services.snapshots.state.lock();
         state.base_bytes = facts.bytes;
         state.base_raw_bytes = reader.blocks().iter().map(|block| u64::from(block.raw_len)).sum();
         state.base_offset = facts.log_offset;
-        state.last_save_ms = facts.created_ms as i64;
     }
     let mut replayer = Replayer::new(services, clock.now_us(), seed);
-    if let (None, Some(log)) = (&manifest.snapshot, manifest.logs.first()) {
-        offset = log.start_offset;
-    }
     for (index, log) in manifest.logs.iter().enumerate() {
         let is_last = index + 1 == manifest.logs.len();
-        offset = replay_log(&mut replayer, store, log.number, offset, is_last)?;
+        let ending = if is_last { ending } else { LogEnding::Whole };
+        offset = replay_log(&mut replayer, store, log.number, offset, ending)?;
     }
-    let milliseconds = clock.now_ms() - started_ms;
-    if !store.is_new() {
-        let keys = progress.loaded_keys.load(Ordering::Relaxed);
-        tracing::info!(keys, records = replayer.records, milliseconds, "data loaded");
-    }
-    Ok(offset)
+    Ok((offset, replayer.records))
+}
+
+/// What becomes of a snapshot's entries.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadRules {
+    /// Keys whose time has passed are loaded, too; somebody removes them later.
+    pub expired: bool,
+    /// A key that is in memory already is replaced. Without this it is damage.
+    pub replace: bool,
+}
+
+/// A snapshot on its way into the keyspace.
+struct SnapshotLoad<'l> {
+    services: &'l Services,
+    reader: &'l SnapshotReader,
+    rules: LoadRules,
+    /// The entries' access histories are of the kind that the server keeps.
+    same_access: bool,
+    now_ms: i64,
+    next_block: AtomicUsize,
 }
 
 /// Loads a snapshot's blocks, on one thread for each processor.
-fn load_snapshot(services: &Services, reader: &SnapshotReader, now_ms: i64) -> Result<(), Damage> {
+///
+/// # Errors
+/// Damage; part of the snapshot may be in memory then.
+pub fn load_snapshot(
+    services: &Services,
+    reader: &SnapshotReader,
+    now_ms: i64,
+    rules: LoadRules,
+) -> Result<(), Damage> {
     if let Some(count) =
         reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
     {
@@ -112,12 +158,15 @@ fn load_snapshot(services: &Services, reader: &SnapshotReader, now_ms: i64) -> R
         );
         return Err(reader.damage(text));
     }
-    reserve(services, reader, now_ms);
+    services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
+    let same_access = reader.header().lfu == services.settings.load().maxmemory_policy.is_lfu();
     let next_block = AtomicUsize::new(0);
-    let work = || load_blocks(services, reader, &next_block, now_ms);
+    let load = SnapshotLoad { services, reader, rules, same_access, now_ms, next_block };
+    load.reserve();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..system::processors().len().max(1)).map(|_| scope.spawn(work)).collect();
-        let mut result = work();
+        let threads: Vec<_> =
+            (1..system::processors().len().max(1)).map(|_| scope.spawn(|| load.blocks())).collect();
+        let mut result = load.blocks();
         for thread in threads {
             let other =
                 thread.join().unwrap_or_else(|_| Err(reader.damage("a thread that loaded it has panicked")));
@@ -127,74 +176,121 @@ fn load_snapshot(services: &Services, reader: &SnapshotReader, now_ms: i64) -> R
     })
 }
 
-/// Makes the tables as large as they will be, so that none grows step by step.
-fn reserve(services: &Services, reader: &SnapshotReader, now_ms: i64) {
-    let keyspace = &services.keyspace;
-    for count in reader.counts() {
-        let (database, shard) = (count.database as usize, usize::from(count.shard));
-        if shard < SHARDS {
-            let site = Site { keyspace, database, shard, now_ms };
-            keyspace.lock_shard(shard).partition_mut(database).reserve(site, count.entries as usize);
+impl SnapshotLoad<'_> {
+    /// Makes the tables as large as they will be, so that none grows step by step.
+    fn reserve(&self) {
+        let keyspace = &self.services.keyspace;
+        for count in self.reader.counts() {
+            let (database, shard) = (count.database as usize, usize::from(count.shard));
+            if shard < SHARDS {
+                let site = Site { keyspace, database, shard, now_ms: self.now_ms };
+                keyspace
+                    .lock_shard(shard)
+                    .partition_mut(database)
+                    .reserve(site, count.entries as usize);
+            }
         }
+    }
+
+    /// Loads blocks until none is left.
+    fn blocks(&self) -> Result<(), Damage> {
+        let mut opener = Opener::new().map_err(|error| self.reader.damage(error.to_string()))?;
+        let progress = &self.services.snapshots.progress;
+        loop {
+            let block = self.next_block.fetch_add(1, Ordering::Relaxed);
+            let Some(facts) = self.reader.blocks().get(block) else { return Ok(()) };
+            let entries = self.reader.read_block(block, &mut opener).inspect_err(|_| {
+                // The other threads need not go on.
+                self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
+            })?;
+            let mut expired = 0;
+            for record in entries {
+                let record = record?;
+                let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now_ms);
+                if is_expired && !self.rules.expired {
+                    expired += 1;
+                } else {
+                    self.insert(&record)?;
+                }
+            }
+            progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
+            progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
+            progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
+        }
+    }
+
+    fn insert(&self, record: &EntryRecord<'_>) -> Result<(), Damage> {
+        let (keyspace, database) = (&self.services.keyspace, record.database as usize);
+        if database >= keyspace.databases()
+            || record.key.len() > LENGTH_MAX
+            || record.value.len() > LENGTH_MAX
+        {
+            let what = "an entry is in no database of this server, or longer than any may be";
+            return Err(self.reader.damage(what));
+        }
+        let key = keyspace.key(record.key);
+        let site = Site { keyspace, database, shard: key.shard, now_ms: self.now_ms };
+        let mut entry = Entry::new(record.key, record.value);
+        let mut view = entry.view_mut();
+        if self.same_access {
+            view.set_access(record.access);
+        }
+        match record.mark {
+            Mark::None => {}
+            Mark::Raw => view.set_raw(true),
+            Mark::Text => view.set_text(),
+        }
+        let mut shard = keyspace.lock_shard(key.shard);
+        let partition = shard.partition_mut(database);
+        if let Some(position) = partition.find(key.hash, key.bytes) {
+            if !self.rules.replace {
+                return Err(self.reader.damage("a key is in it twice"));
+            }
+            drop(partition.remove(site, position));
+        }
+        let position = partition.insert(site, key.hash, entry);
+        partition.set_expire_at_ms(site, position, key.hash, deadline_ms(record), 0);
+        Ok(())
     }
 }
 
-fn load_blocks(
-    services: &Services,
-    reader: &SnapshotReader,
-    next_block: &AtomicUsize,
-    now_ms: i64,
-) -> Result<(), Damage> {
+fn deadline_ms(record: &EntryRecord<'_>) -> Option<i64> {
+    record.expire_at_ms.and_then(|at| i64::try_from(at).ok())
+}
+
+/// Whether some key of a snapshot is in memory already; those whose time has passed do not count.
+///
+/// # Errors
+/// Damage of the snapshot.
+pub fn meets_keys(services: &Services, reader: &SnapshotReader, now_ms: i64) -> Result<bool, Damage> {
     let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
-    let same_access = reader.header().lfu == services.settings.load().maxmemory_policy.is_lfu();
-    let progress = &services.snapshots.progress;
-    loop {
-        let block = next_block.fetch_add(1, Ordering::Relaxed);
-        let Some(facts) = reader.blocks().get(block) else { return Ok(()) };
-        let entries = reader.read_block(block, &mut opener).inspect_err(|_| {
-            // The other threads need not go on.
-            next_block.store(reader.blocks().len(), Ordering::Relaxed);
-        })?;
-        for record in entries {
-            insert(services, reader, &record?, same_access, now_ms)?;
+    for block in 0..reader.blocks().len() {
+        for record in reader.read_block(block, &mut opener)? {
+            let record = record?;
+            let (key, database) = (services.keyspace.key(record.key), record.database as usize);
+            if database >= services.keyspace.databases()
+                || deadline_ms(&record).is_some_and(|at_ms| at_ms <= now_ms)
+            {
+                continue;
+            }
+            let shard = services.keyspace.lock_shard(key.shard);
+            if shard.partition(database).find(key.hash, key.bytes).is_some() {
+                return Ok(true);
+            }
         }
-        progress.loaded_keys.fetch_add(u64::from(facts.entries), Ordering::Relaxed);
-        progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
     }
+    Ok(false)
 }
 
-fn insert(
-    services: &Services,
-    reader: &SnapshotReader,
-    record: &EntryRecord<'_>,
-    same_access: bool,
-    now_ms: i64,
-) -> Result<(), Damage> {
-    let (keyspace, database) = (&services.keyspace, record.database as usize);
-    if database >= keyspace.databases() || record.key.len() > LENGTH_MAX || record.value.len() > LENGTH_MAX {
-        return Err(reader.damage("an entry is in no database of this server, or longer than any may be"));
-    }
-    let key = keyspace.key(record.key);
-    let site = Site { keyspace, database, shard: key.shard, now_ms };
-    let mut entry = Entry::new(record.key, record.value);
-    let mut view = entry.view_mut();
-    if same_access {
-        view.set_access(record.access);
-    }
-    match record.mark {
-        Mark::None => {}
-        Mark::Raw => view.set_raw(true),
-        Mark::Text => view.set_text(),
-    }
-    let mut shard = keyspace.lock_shard(key.shard);
-    let partition = shard.partition_mut(database);
-    if partition.find(key.hash, key.bytes).is_some() {
-        return Err(reader.damage("a key is in it twice"));
-    }
-    let position = partition.insert(site, key.hash, entry);
-    let at_ms = record.expire_at_ms.and_then(|at| i64::try_from(at).ok());
-    partition.set_expire_at_ms(site, position, key.hash, at_ms, 0);
-    Ok(())
+/// How the end of a log is to be treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogEnding {
+    /// The last log of a server that has ended, perhaps by a kill: zeros and a torn block behind its last record are cut off.
+    Cut,
+    /// Another log follows, so it was ended in an orderly way.
+    Whole,
+    /// It is still open, with nothing on its way into it, and is left alone.
+    Open,
 }
 
 /// What replays records: a client that nobody sees.
@@ -213,7 +309,7 @@ impl<'s> Replayer<'s> {
         let loops = services.identity.loops;
         let mut state = LoopState::new(services, loops, seed, Stopwatch::calibrated());
         state.set_now_us(now_us);
-        begin_replay(&mut state);
+        state.begin_replay();
         let address = String::from("replay");
         let flags = ClientFlags::default();
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now_us / 1000, flags);
@@ -255,7 +351,7 @@ fn replay_log(
     store: &Store,
     number: u64,
     before: u64,
-    is_last: bool,
+    ending: LogEnding,
 ) -> Result<u64, LoadError> {
     let disk = &**store.disk();
     let mut reader = LogReader::open(disk, number, store.key())?;
@@ -275,13 +371,13 @@ fn replay_log(
                 progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
             }
             Ok(None) => {
-                if is_last {
+                if ending == LogEnding::Cut {
                     // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
                     cut_tail(disk, &LogFacts::name_of(number), place)?;
                 }
                 return Ok(offset);
             }
-            Err(damage) if damage.is_torn_tail() && is_last => {
+            Err(damage) if damage.is_torn_tail() && ending == LogEnding::Cut => {
                 if !replayer.state.config.aof_load_truncated {
                     return Err(damage.into());
                 }

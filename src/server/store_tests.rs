@@ -1,16 +1,18 @@
 //! Loading, the write log's thread and saving together, on a disk that loses power, runs full, or fails any single operation.
 //!
 //! A life of a server writes one key after the other, each with the number of all so far, waits until each is durable as `appendfsync always`
-//! does, and saves now and then. Whatever the disk does, the next life must find all that was acknowledged, and nothing but a beginning of what was
+//! does, and saves and reloads now and then. Whatever the disk does, the next life must find all that was acknowledged, and nothing but a beginning of what was
 //! asked for. Nothing waits for a time to pass: a troubled log is nudged, and every loop ends by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::unbounded_channel;
+
 use super::persistence::Persistence;
 use super::store::Store;
 use crate::base::clock::Clock;
-use crate::client::Gates;
+use crate::client::{Gates, Reload, ReloadOrder};
 use crate::config::{AppendFsync, Config};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
@@ -35,6 +37,7 @@ struct Progress {
     /// Writes that were done in memory.
     attempted: u64,
     saves: u32,
+    reloads: u32,
 }
 
 /// A server without sockets.
@@ -61,6 +64,8 @@ impl Life {
         config.appendonly = true;
         config.appendfsync = policy;
         config.save = Vec::new();
+        // Fewer partitions to go through.
+        config.databases = 1;
         config.dir = String::from("/no/such/directory");
         let services = Arc::new(services(config));
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -128,6 +133,30 @@ impl Life {
         })
     }
 
+    /// A reload, to its end; whether it succeeded. `None`: the memory is lost, and the server would end.
+    fn reload(&self, client: &mut InProcess<'_>, what: Reload) -> Option<bool> {
+        let place = client.connect();
+        let id = self.services.clients.all().last().expect("a client").id;
+        let (lost, mut is_lost) = unbounded_channel();
+        self.persistence.start_reload(ReloadOrder { what, loop_index: 0, place, id }, 1, lost);
+        let mut outcome = None;
+        wait_until(|| {
+            // A log in trouble tries again, and the event loop passes a quiet point.
+            self.services.write_log.request_sync();
+            client.feed(place, b"");
+            match (is_lost.try_recv(), client.take_output(place).as_slice()) {
+                (Ok(_), _) => Some(true),
+                (_, b"") => None,
+                (_, reply) => {
+                    outcome = Some(reply == b"+OK\r\n");
+                    Some(true)
+                }
+            }
+        });
+        client.disconnect(place);
+        outcome
+    }
+
     /// Everything that a life does; ends early when the log gives up.
     fn run(mut self) -> Progress {
         let mut progress = Progress::default();
@@ -139,11 +168,22 @@ impl Life {
                     break;
                 }
                 let kind = match number {
-                    3 => SaveKind::Rewrite,
-                    6 => SaveKind::Save,
+                    3 => Some(SaveKind::Rewrite),
+                    6 => Some(SaveKind::Save),
+                    _ => None,
+                };
+                let saved = kind.is_some_and(|kind| self.save(kind));
+                progress.saves += u32::from(saved);
+                let what = match number {
+                    2 | 7 => Reload::Log,
+                    4 => Reload::Snapshot { save: true, empty: true, merge: false },
+                    // From a snapshot of this very state: nothing is given up.
+                    6 if saved => Reload::Snapshot { save: false, empty: true, merge: false },
+                    8 => Reload::Snapshot { save: true, empty: false, merge: true },
                     _ => continue,
                 };
-                progress.saves += u32::from(self.save(kind));
+                let Some(reloaded) = self.reload(&mut client, what) else { break };
+                progress.reloads += u32::from(reloaded);
             }
         }
         self.persistence.end();
@@ -184,7 +224,7 @@ fn check(disk: &PowerCutDisk, progress: Progress, what: &str) {
 fn whole_life(policy: AppendFsync) -> u64 {
     let disk = PowerCutDisk::new();
     let progress = Life::begin(&disk, policy).expect("starts").run();
-    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2 });
+    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2, reloads: 5 });
     let changes = disk.changes();
     disk.power_cut(1);
     check(&disk, progress, "at the end");

@@ -132,7 +132,9 @@ pub fn check(disk: &dyn Disk, key: Option<&EncryptionKey>, count: CountRecords<'
     report.unnamed = data.into_iter().filter(|name| !manifest.names(name)).collect();
     let mut offset = None;
     if let Some(facts) = &manifest.snapshot {
-        report.snapshot = Some(check_snapshot(disk, facts, key));
+        let mut snapshot = SnapshotReport { name: facts.name(), ..SnapshotReport::default() };
+        snapshot.problem = read_snapshot(disk, facts, key, &mut snapshot).err();
+        report.snapshot = Some(snapshot);
         offset = Some(facts.log_offset);
     }
     for (index, facts) in manifest.logs.iter().enumerate() {
@@ -158,10 +160,13 @@ pub fn missing_manifest(disk: &dyn Disk, example: &str) -> Damage {
     Damage::wrong(&disk.describe(MANIFEST_NAME), 0, what)
 }
 
-fn check_snapshot(disk: &dyn Disk, facts: &SnapshotFacts, key: Option<&EncryptionKey>) -> SnapshotReport {
+/// Reads a snapshot to its end.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_snapshot(disk: &dyn Disk, facts: &SnapshotFacts, key: Option<&EncryptionKey>) -> Result<(), Damage> {
     let mut report = SnapshotReport { name: facts.name(), ..SnapshotReport::default() };
-    report.problem = read_snapshot(disk, facts, key, &mut report).err();
-    report
+    read_snapshot(disk, facts, key, &mut report)
 }
 
 fn read_snapshot(
