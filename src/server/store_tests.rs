@@ -29,6 +29,14 @@ fn thoroughness() -> u64 {
     if std::env::var_os("CLOAKROOM_LONG").is_some() { 10 } else { 1 }
 }
 
+/// What a life does besides writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Saves,
+    /// It loads its data again, too, in every way.
+    Reloads,
+}
+
 /// How far a life came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {
@@ -158,7 +166,7 @@ impl Life {
     }
 
     /// Everything that a life does; ends early when the log gives up.
-    fn run(mut self) -> Progress {
+    fn run(mut self, plan: Plan) -> Progress {
         let mut progress = Progress::default();
         {
             let mut client = InProcess::new(&self.services);
@@ -175,6 +183,7 @@ impl Life {
                 let saved = kind.is_some_and(|kind| self.save(kind));
                 progress.saves += u32::from(saved);
                 let what = match number {
+                    _ if plan == Plan::Saves => continue,
                     2 | 7 => Reload::Log,
                     4 => Reload::Snapshot { save: true, empty: true, merge: false },
                     // From a snapshot of this very state: nothing is given up.
@@ -221,47 +230,51 @@ fn check(disk: &PowerCutDisk, progress: Progress, what: &str) {
     assert!(possible.contains(&found), "{what}: {found} of {progress:?}");
 }
 
-fn whole_life(policy: AppendFsync) -> u64 {
+fn whole_life(policy: AppendFsync, plan: Plan) -> u64 {
     let disk = PowerCutDisk::new();
-    let progress = Life::begin(&disk, policy).expect("starts").run();
-    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2, reloads: 5 });
+    let progress = Life::begin(&disk, policy).expect("starts").run(plan);
+    let reloads = if plan == Plan::Reloads { 5 } else { 0 };
+    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2, reloads });
     let changes = disk.changes();
     disk.power_cut(1);
     check(&disk, progress, "at the end");
     changes
 }
 
-/// `everysec` with a flush asked for after each write: as `always`, but for the zeros that make every life slow.
-#[test]
-fn wherever_the_power_is_cut_all_that_was_acknowledged_is_there() {
-    let changes = whole_life(AppendFsync::Everysec);
+/// Cuts the power at every `step_by`-th step of a life.
+fn cut_the_power(policy: AppendFsync, plan: Plan, step_by: usize) {
+    let changes = whole_life(policy, plan);
     println!("{changes} steps, {} seeds from each step's number on", thoroughness());
     assert!(changes > 50, "{changes}");
-    for step in 0..changes + 3 {
+    for step in (0..changes + 3).step_by(step_by) {
         for seed in step..step + thoroughness() {
             let disk = PowerCutDisk::new();
             disk.stop_after(step);
-            let progress = Life::begin(&disk, AppendFsync::Everysec).map(Life::run).unwrap_or_default();
+            let progress = Life::begin(&disk, policy).map(|life| life.run(plan)).unwrap_or_default();
             disk.power_cut(seed);
             check(&disk, progress, &format!("step {step} seed {seed}"));
         }
     }
 }
 
+/// `everysec` with a flush asked for after each write: as `always`, but for the zeros that make every life slow.
 #[test]
-fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
-    let changes = whole_life(AppendFsync::Always);
-    for step in (0..changes).step_by(60 / thoroughness() as usize) {
-        let disk = PowerCutDisk::new();
-        disk.stop_after(step);
-        let progress = Life::begin(&disk, AppendFsync::Always).map(Life::run).unwrap_or_default();
-        disk.power_cut(step);
-        check(&disk, progress, &format!("step {step}"));
-    }
+fn wherever_the_power_is_cut_all_that_was_acknowledged_is_there() {
+    cut_the_power(AppendFsync::Everysec, Plan::Saves, 1);
 }
 
 #[test]
-fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
+fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
+    cut_the_power(AppendFsync::Always, Plan::Saves, 60 / thoroughness() as usize);
+}
+
+#[test]
+fn wherever_the_power_is_cut_a_reload_has_lost_nothing() {
+    cut_the_power(AppendFsync::Everysec, Plan::Reloads, if thoroughness() > 1 { 1 } else { 7 });
+}
+
+/// Lets the operation of each kind and number in `afters` fail once.
+fn fail_once(plan: Plan, errno: i32, afters: impl Iterator<Item = u64> + Clone) {
     for operation in [
         Operation::Create,
         Operation::Write,
@@ -271,31 +284,40 @@ fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume
         Operation::Remove,
         Operation::SyncDirectory,
     ] {
-        for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
-            let errno = *errno;
-            for after in 0..20 {
-                let what = format!("{operation:?} number {after} fails with {errno}");
-                let disk = PowerCutDisk::new();
-                disk.fail(Fault { operation: Some(operation), after, errno, short: true, lasting: false });
-                let life = match Life::begin(&disk, AppendFsync::Everysec) {
-                    Ok(life) => life,
-                    // A clear error, and the next start succeeds.
-                    Err(error) => {
-                        assert!(error.contains("os error"), "{what}: {error}");
-                        check(&disk, Progress::default(), &what);
-                        continue;
-                    }
-                };
-                let progress = life.run();
-                // Only a flush that fails ends the log.
-                if operation != Operation::Sync {
-                    assert_eq!(progress.acknowledged, WRITES, "{what}");
+        for after in afters.clone() {
+            let what = format!("{operation:?} number {after} fails with {errno}");
+            let disk = PowerCutDisk::new();
+            disk.fail(Fault { operation: Some(operation), after, errno, short: true, lasting: false });
+            let life = match Life::begin(&disk, AppendFsync::Everysec) {
+                Ok(life) => life,
+                // A clear error, and the next start succeeds.
+                Err(error) => {
+                    assert!(error.contains("os error"), "{what}: {error}");
+                    check(&disk, Progress::default(), &what);
+                    continue;
                 }
-                disk.power_cut(after);
-                check(&disk, progress, &what);
+            };
+            let progress = life.run(plan);
+            // Only a flush that fails ends the log.
+            if operation != Operation::Sync {
+                assert_eq!(progress.acknowledged, WRITES, "{what}");
             }
+            disk.power_cut(after);
+            check(&disk, progress, &what);
         }
     }
+}
+
+#[test]
+fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
+    for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
+        fail_once(Plan::Saves, *errno, 0..20);
+    }
+}
+
+#[test]
+fn whichever_operation_fails_once_a_reload_has_lost_nothing() {
+    fail_once(Plan::Reloads, NO_SPACE, (0..40).step_by(if thoroughness() > 1 { 1 } else { 9 }));
 }
 
 #[test]
