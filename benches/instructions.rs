@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use cloakroom::base::clock::Stopwatch;
-use cloakroom::client::{Client, ClientFlags, ClientInfo, Clients, Mailbox, MigrationOrder};
+use cloakroom::client::{Client, ClientFlags, ClientInfo, Clients, Mailbox, MigrationOrder, ReloadOrder};
 use cloakroom::command::{COMMANDS, LoopState};
 use cloakroom::config::Config;
 use cloakroom::dispatch::{Prepared, execute, prepare};
@@ -76,6 +76,10 @@ impl Control for NoControl {
     fn start_save(&self, _kind: SaveKind) {}
 
     fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
+
+    fn reload(&self, _order: ReloadOrder) -> bool {
         false
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::client::{ClientInfo, Clients, Gates, MigrationOrder};
+use crate::client::{ClientInfo, Clients, Gates, MigrationOrder, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::latency_monitor::LatencyMonitor;
@@ -80,6 +80,8 @@ pub trait Control: Send + Sync {
     fn shut_down(&self, how: Shutdown);
     /// Sends keys to another server; the client's event loop hears of the end. False if that cannot be begun.
     fn migrate(&self, order: MigrationOrder) -> bool;
+    /// Loads the data again; the client's event loop hears of the end. False if that cannot be begun.
+    fn reload(&self, order: ReloadOrder) -> bool;
     /// Does a save in the background that [`Services::reserve_save`] has reserved.
     fn start_save(&self, kind: SaveKind);
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::migration::MigrationResult;
+use super::reload::{QuietPoint, ReloadResult};
 
 /// Something for a client of the loop. `place` and `id` name it; a client that is gone is skipped.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub enum Message {
     Unblock { place: usize, id: u64, error: bool },
     /// MIGRATE has come to its end.
     Migrated { place: usize, id: u64, result: Arc<MigrationResult> },
+    /// DEBUG RELOAD or LOADAOF has come to its end.
+    Reloaded { place: usize, id: u64, result: ReloadResult },
+    /// The loop is between two batches now, and is to say so.
+    Pass(Arc<QuietPoint>),
     /// Something that blocked clients wait for has happened: look at them again.
     Look,
     /// The write log has reached the disk: look at held replies.

@@ -5,12 +5,14 @@ mod info;
 mod mailbox;
 mod migration;
 mod registry;
+mod reload;
 mod session;
 
 pub use info::{ClientFlags, ClientInfo, is_valid_name};
 pub use mailbox::{Mailbox, Message};
 pub use migration::{Luggage, MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
+pub use reload::{QuietPoint, Reload, ReloadOrder, ReloadResult};
 pub use session::{
     Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
 };

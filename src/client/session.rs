@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::info::ClientInfo;
 use super::migration::MigrationResult;
+use super::reload::ReloadResult;
 use crate::resp::{ArgRange, Args, Protocol};
 
 /// Reasons why a request may need a closer look before it runs. A client's and the server's gates together are compared with
@@ -155,6 +156,10 @@ pub enum Blocked {
     Migrating,
     /// Until the write log has room again; the request then runs from its beginning.
     LogFull,
+    /// Until the data are loaded again (DEBUG RELOAD), or that takes too long; the request then runs from its beginning.
+    Loading,
+    /// DEBUG RELOAD or LOADAOF: until it is done, and how it went.
+    Reloading { result: Option<ReloadResult> },
     /// SAVE: until this many saves have ended; answers with how that one went.
     Saving { saves: u64 },
     /// SHUTDOWN: until the server ends, or says of the order with this number, or a later one, that it cannot.

@@ -17,7 +17,7 @@ use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
 use crate::keyspace::{
-    AccessRules, Entry, EntryRef, ExpiryTurn, Key, Locked, Partition, Position, Removed, Site,
+    AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Partition, Position, Removed, Site,
 };
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
@@ -29,6 +29,9 @@ use crate::write_log::encode_request;
 const LOG_SLACK_MS_MIN: u64 = 1000;
 /// An entry has 5 bits for the exponent of the slack.
 const LOG_SLACK_MS_MAX: u64 = (1 << 32) - 1;
+
+/// The error of what may not run while the data are loaded.
+pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 
 /// Why a command did not do what it was asked; the text is the error reply. It may hold bytes of the request, which are any.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -109,6 +112,18 @@ impl<'s> LoopState<'s> {
         self.now_us = now_us;
         self.now_ms = now_us.div_euclid(1000);
         self.expired_ms = self.now_ms;
+    }
+
+    /// Starts a replay: from here on every key is seen, whatever its deadline, and what was once long enough is not too long now.
+    pub fn begin_replay(&mut self) {
+        self.expired_ms = i64::MIN;
+        Arc::make_mut(&mut self.config).proto_max_bulk_len = LENGTH_MAX as u64;
+    }
+
+    /// What runs is what the write log tells.
+    #[inline]
+    fn is_replay(&self) -> bool {
+        self.expired_ms == i64::MIN
     }
 
     /// Takes over a changed configuration.
@@ -220,6 +235,12 @@ impl<'a, 's> Cx<'a, 's> {
     #[inline]
     pub fn now_ms(&self) -> i64 {
         self.state.now_ms
+    }
+
+    /// Whether the write log hears of what the request changes. What a replay does comes from there.
+    #[inline]
+    fn is_recorded(&self) -> bool {
+        self.services().write_log.is_on() && !self.state.is_replay()
     }
 
     /// The argument at `index` as a key of the command.
@@ -358,7 +379,7 @@ impl<'a, 's> Cx<'a, 's> {
         self.state.count(Count::ExpiredKeys, 1);
         self.locked.shard(key.shard).watched.touch(database, key.bytes);
         self.state.statistics.changes.add(1);
-        if self.services().write_log.is_on() {
+        if self.is_recorded() {
             // Before the request's own record: what that does depends on the key being gone.
             self.state.effects.records.add(database, |out| encode_request(out, &[b"DEL", key.bytes]));
         }
@@ -407,7 +428,7 @@ impl<'a, 's> Cx<'a, 's> {
     /// in a while, and after a crash lives longer by less than the slack, never shorter.
     pub fn slide_expire_at_ms(&mut self, key: Key<'_>, position: Position, at_ms: i64) {
         let slack_ms = log_slack_ms(at_ms - self.state.now_ms, self.state.config.expire_log_slack);
-        let logging = self.services().write_log.is_on();
+        let logging = self.is_recorded();
         let (partition, site) = self.partition(key);
         if !logging || slack_ms == 0 {
             partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), 0);
@@ -432,7 +453,7 @@ impl<'a, 's> Cx<'a, 's> {
 
     /// The request's record is this one, not the request as it came; may be called several times.
     pub fn log(&mut self, words: &[&[u8]]) {
-        if self.services().write_log.is_on() {
+        if self.is_recorded() {
             self.state.effects.records.form = Record::Written;
             self.state.effects.records.add(self.client.database, |out| encode_request(out, words));
         }
@@ -441,7 +462,7 @@ impl<'a, 's> Cx<'a, 's> {
     /// The request's record is `SET` of argument 1 to the argument at `value`.
     #[inline]
     pub fn log_set(&mut self, value: usize, deadline: Deadline) {
-        if self.services().write_log.is_on() {
+        if self.is_recorded() {
             self.state.effects.records.form = Record::Set { value, deadline };
         }
     }
@@ -491,7 +512,7 @@ impl<'a, 's> Cx<'a, 's> {
     #[inline]
     pub fn changed_keyspace(&mut self, changes: u64) {
         self.state.statistics.changes.add(changes);
-        if self.state.effects.records.form == Record::None && self.services().write_log.is_on() {
+        if self.state.effects.records.form == Record::None && self.is_recorded() {
             self.state.effects.records.form = Record::Verbatim;
         }
     }

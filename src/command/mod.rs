@@ -24,7 +24,7 @@ mod string;
 mod transactions;
 
 pub use connection::REDIS_VERSION;
-pub use cx::{Cx, Failure, LoopState, Outcome, access_rules, deliver};
+pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules, deliver};
 pub use effects::{Deadline, Effects, Event, Noted, Record, Records};
 #[cfg(test)]
 pub use introspection::docs;

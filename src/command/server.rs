@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::number::parse_i64;
 use crate::client::Blocked;
-use crate::keyspace::{Locked, Partition, SHARDS, ShardSet, Site};
+use crate::keyspace::{Locked, SHARDS, ShardSet, Site};
 use crate::services::Shutdown;
 use crate::snapshot::SaveKind;
 
@@ -170,19 +170,7 @@ fn flush(cx: &mut Cx<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
     }
     lock_all(cx);
     let (keyspace, now_ms) = (&cx.services().keyspace, cx.now_ms());
-    let mut removed: Vec<(Site<'_>, Partition)> = Vec::new();
-    for shard in 0..SHARDS {
-        let held = cx.locked.shard(shard);
-        for database in databases.clone() {
-            let (partition, watched) = held.split(database);
-            if partition.table().shared_words().is_none() {
-                continue;
-            }
-            watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
-            let site = Site { keyspace, database, shard, now_ms };
-            removed.push((site, partition.take(site)));
-        }
-    }
+    let removed = cx.locked.take_databases(databases, now_ms);
     let keys: usize = removed.iter().map(|(_, partition)| partition.len()).sum();
     // Redis counts an empty flush as a change too, because it is one to a replica.
     cx.changed_keyspace(keys.max(1) as u64);

@@ -223,7 +223,8 @@ impl CommandSpec {
         if !self.flags.has_any(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             gates = gates.and(Gates::MONITORED);
         }
-        if !self.flags.has(Flags::LOADING) {
+        // What EXEC would run decides.
+        if !self.flags.has(Flags::LOADING) || self.name == "exec" {
             gates = gates.and(Gates::LOADING);
         }
         // Redis refuses PING as well, so that a health check sees that the server cannot save.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::memory;
 use crate::base::quote::up_to_zero;
 use crate::client::{Blocked, Client, Closing, Gates, QueuedRequest};
-use crate::command::{COMMANDS, Command, Flags, KeyPlan, LoopState, end_transaction, unwatch_all};
+use crate::command::{COMMANDS, Command, Flags, KeyPlan, LOADING, LoopState, end_transaction, unwatch_all};
 use crate::observe::counters::Count;
 use crate::resp::{Args, Reply};
 
@@ -39,6 +39,8 @@ pub fn admit(
         reject(state, client, reply, Some(command), memory::OUT_OF_MEMORY);
         return Admission::Done;
     }
+    let loading = gates.has(Gates::LOADING) && !runs_while_loading(client, command);
+    let awaited = loading && state.services.snapshots.progress.is_awaited(state.now_ms);
     let refusal = if gates.has(Gates::UNAUTHENTICATED) {
         Some(Cow::Borrowed(NO_AUTH))
     } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {
@@ -47,7 +49,7 @@ pub fn admit(
         state.services.why_writes_are_refused(&state.config).map(Cow::Owned)
     } else if gates.has(Gates::SUBSCRIBED) {
         Some(Cow::Owned(while_subscribed(command)))
-    } else if gates.has(Gates::LOADING) && !command.has(Flags::LOADING) {
+    } else if loading && !awaited {
         Some(Cow::Borrowed(LOADING))
     } else if gates.has(Gates::MONITORING) && does(client, command, USES_KEYSPACE) {
         Some(Cow::Borrowed(MONITOR_AND_KEYS))
@@ -57,6 +59,10 @@ pub fn admit(
     if let Some(text) = refusal {
         reject(state, client, reply, Some(command), text.as_bytes());
         return Admission::Done;
+    }
+    if awaited {
+        client.blocked = Some(Blocked::Loading);
+        return Admission::Wait;
     }
     if gates.has(Gates::PAUSED) && is_paused(state, client, command) {
         client.blocked = Some(Blocked::Paused);
@@ -82,8 +88,6 @@ const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
 /// A client that monitors counts as a replica in Redis, and the text says so.
 const MONITOR_AND_KEYS: &str = "ERR Replica can't interact with the keyspace";
 
-const LOADING: &str = "LOADING Redis is loading the dataset in memory";
-
 /// What CLIENT PAUSE WRITE stops.
 const MAY_WRITE: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
 const USES_KEYSPACE: Flags = MAY_WRITE.and(Flags::READONLY);
@@ -101,6 +105,16 @@ fn does(client: &Client, command: &Command, flags: Flags) -> bool {
     let queue = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
     let queued = queue.iter().filter_map(|queued| COMMANDS.by_id(queued.command));
     queued.into_iter().any(|command| command.spec.flags.has_any(flags))
+}
+
+/// EXEC does if all that it would run does: what was queued before the data were loaded again must not run in the middle of that.
+fn runs_while_loading(client: &Client, command: &Command) -> bool {
+    if command.plan != KeyPlan::Queue {
+        return command.has(Flags::LOADING);
+    }
+    let queue = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
+    let mut queued = queue.iter().filter_map(|queued| COMMANDS.by_id(queued.command));
+    queued.all(|command| command.has(Flags::LOADING))
 }
 
 fn is_write_or_ping(client: &Client, command: &Command) -> bool {
@@ -156,6 +170,8 @@ pub fn reject(
     command: Option<&Command>,
     text: &[u8],
 ) {
+    // A request that waited for the other server (MIGRATE) and is refused now must not leave the answer to the next one.
+    client.migration = None;
     let mut text = Cow::Borrowed(text);
     if command.is_some_and(|command| command.plan == KeyPlan::Queue) {
         let cause = text.strip_prefix(b"ERR ").unwrap_or(&text);

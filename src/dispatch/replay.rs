@@ -3,23 +3,15 @@
 //! A record is a request that was already accepted once: no gate, no statistics, no event, and no key expires but those that the log
 //! names. It runs through the same functions, so a command has one meaning.
 
-use std::sync::Arc;
-
 use crate::base::number::parse_i64;
 use crate::client::Client;
 use crate::command::{Cx, Failure, Flags, KeyPlan, LoopState};
-use crate::keyspace::{Key, LENGTH_MAX, Locked, ShardSet};
+use crate::keyspace::{Key, Locked, ShardSet};
 use crate::resp::{Args, Reply};
 
 use super::execute::{Prepared, add_shards, prepare};
 
-/// Starts a replay: from here on `state` sees every key, whatever its deadline, and what was once long enough is not too long now.
-pub fn begin_replay(state: &mut LoopState<'_>) {
-    state.expired_ms = i64::MIN;
-    Arc::make_mut(&mut state.config).proto_max_bulk_len = LENGTH_MAX as u64;
-}
-
-/// Does one record again. `out` is used for the reply, which nobody reads.
+/// Does one record again, after [`LoopState::begin_replay`]. `out` is used for the reply, which nobody reads.
 ///
 /// # Errors
 /// With why the record cannot be one of ours: no such command, or the command refuses it.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::base::clock::Stopwatch;
 use crate::client::{
-    Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReplyMode,
+    Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder,
+    ReplyMode,
 };
 use crate::command::{COMMANDS, LoopState};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
@@ -15,7 +16,7 @@ use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
 
 use super::execute::call;
-use super::{begin_replay, execute, expire_round, forget_client, prepare, replay};
+use super::{execute, expire_round, forget_client, prepare, replay};
 
 mod every_command;
 
@@ -31,6 +32,10 @@ impl Control for NoControl {
     fn start_save(&self, _kind: SaveKind) {}
 
     fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
+
+    fn reload(&self, _order: ReloadOrder) -> bool {
         false
     }
 }
@@ -283,7 +288,7 @@ fn a_log_with_a_command_that_is_never_logged_makes_nothing_happen() {
     let services = services(1, |_| {});
     let mut it = Loop::new(&services, 0, 1);
     it.check(0, "SET k v", "+OK");
-    begin_replay(&mut it.state);
+    it.state.begin_replay();
     for line in
         ["SHUTDOWN", "DEBUG SLEEP 1000", "CONFIG SET port 1", "MIGRATE 127.0.0.1 1 k 0 1", "GET k", "MONITOR"]
     {
@@ -299,7 +304,7 @@ fn a_log_with_a_command_that_is_never_logged_makes_nothing_happen() {
 fn a_log_is_replayed_although_proto_max_bulk_len_is_smaller_than_it_was() {
     let services = services(1, |config| config.proto_max_bulk_len = 1 << 20);
     let mut it = Loop::new(&services, 0, 1);
-    begin_replay(&mut it.state);
+    it.state.begin_replay();
     assert_eq!(it.replay("SETRANGE k 2000000 end"), Ok(()));
     assert_eq!(it.replay("APPEND k more"), Ok(()));
     it.check(0, "STRLEN k", ":2000007");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::client::{Blocked, Client, NO_LOG};
+use crate::client::{Blocked, Client, Gates, NO_LOG};
 use crate::command::LoopState;
 use crate::observe::counters::Count;
 use crate::resp::Reply;
@@ -20,6 +20,11 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         None | Some(Blocked::Unblocked) => true,
         Some(Blocked::Paused) => state.services.pause_at(state.now_ms).is_none(),
         Some(Blocked::Migrating) => client.migration.is_some(),
+        Some(Blocked::Loading) => {
+            let services = state.services;
+            !services.gates().has(Gates::LOADING) || !services.snapshots.progress.is_awaited(state.now_ms)
+        }
+        Some(Blocked::Reloading { result }) => result.is_some(),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
         Some(Blocked::Saving { saves }) => state.services.snapshots.ended() >= saves,
         Some(Blocked::ShuttingDown { order }) => {
@@ -44,6 +49,10 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
             true => reply.ok(),
             false => fail(state, &mut reply, "ERR"),
         },
+        Some(Blocked::Reloading { result }) => match result {
+            Some(Err(text)) => fail(state, &mut reply, text),
+            _ => reply.ok(),
+        },
         Some(Blocked::ShuttingDown { .. }) => fail(state, &mut reply, NO_SHUTDOWN),
         Some(Blocked::Durable { local: true, .. }) if !state.services.write_log.is_on() => {
             fail(state, &mut reply, NO_LOG);
@@ -54,7 +63,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
             reply.integer(i64::from(log.is_on() && log.durable() >= written));
             reply.integer(0);
         }
-        Some(Blocked::Paused | Blocked::LogFull | Blocked::Migrating) | None => {}
+        Some(Blocked::Paused | Blocked::Loading | Blocked::LogFull | Blocked::Migrating) | None => {}
     }
     true
 }

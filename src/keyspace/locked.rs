@@ -89,6 +89,29 @@ impl<'k> Locked<'k> {
         (self.shard(key.shard).partition_mut(database), site)
     }
 
+    /// Takes everything out of some databases, and marks those of its keys that somebody watches as changed. Every shard must be held.
+    pub fn take_databases(
+        &mut self,
+        databases: std::ops::Range<usize>,
+        now_ms: i64,
+    ) -> Vec<(Site<'k>, Partition)> {
+        let keyspace = self.keyspace;
+        let mut removed = Vec::new();
+        for shard in 0..SHARDS {
+            let held = self.shard(shard);
+            for database in databases.clone() {
+                let (partition, watched) = held.split(database);
+                if partition.table().shared_words().is_none() {
+                    continue;
+                }
+                watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
+                let site = Site { keyspace, database, shard, now_ms };
+                removed.push((site, partition.take(site)));
+            }
+        }
+        removed
+    }
+
     /// Visits every shard in ascending order: held ones as they are; if none is held, each under its own lock for as long
     /// as `visit` runs. `visit` says whether to go on.
     pub fn each_shard(&mut self, from: usize, mut visit: impl FnMut(usize, &mut Shard) -> bool) {

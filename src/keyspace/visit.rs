@@ -184,6 +184,15 @@ impl Keyspace {
         }
     }
 
+    /// Empties all databases and frees what they held, on the calling thread; no snapshot may be under way.
+    pub fn empty(&self, now_ms: i64) {
+        debug_assert!(!self.is_visited(), "what a snapshot has yet to see would be missing in it");
+        let mut all = ShardSet::default();
+        all.add_all();
+        let removed = Locked::many(self, all).take_databases(0..self.databases, now_ms);
+        drop(removed);
+    }
+
     /// Takes note that two databases were exchanged. Called while all shards are locked.
     pub fn note_swap(&self, first: usize, second: usize) {
         let (a, b) = (&self.databases_at_cut[first], &self.databases_at_cut[second]);

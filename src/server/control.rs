@@ -14,7 +14,7 @@ use super::logging::Logging;
 use super::system;
 use crate::base::allocator;
 use crate::base::clock::Clock;
-use crate::client::{Gates, MigrationOrder};
+use crate::client::{Gates, MigrationOrder, ReloadOrder};
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services, Shutdown};
 use crate::snapshot::SaveKind;
@@ -33,6 +33,7 @@ pub struct ServerControl {
     shutdowns: UnboundedSender<Shutdown>,
     saves: UnboundedSender<SaveKind>,
     migrations: UnboundedSender<MigrationOrder>,
+    reloads: UnboundedSender<ReloadOrder>,
 }
 
 /// What commands ask of the control thread.
@@ -42,24 +43,27 @@ pub struct Orders {
     /// Saves that were reserved.
     pub saves: UnboundedReceiver<SaveKind>,
     pub migrations: UnboundedReceiver<MigrationOrder>,
+    pub reloads: UnboundedReceiver<ReloadOrder>,
 }
 
 impl ServerControl {
     /// Gives the control thread's end too. At most one change for each event loop can wait, because each loop waits for its answer, and at
-    /// most one save, because only one is reserved at a time; each client asks for the end, or waits in MIGRATE, at most
-    /// once at a time.
+    /// most one save, because only one is reserved at a time; each client asks for the end, or waits in MIGRATE or
+    /// a reload, at most once at a time.
     pub fn new() -> (ServerControl, Orders) {
         let (changes, changes_received) = unbounded_channel();
         let (shutdowns, shutdowns_received) = unbounded_channel();
         let (saves, saves_received) = unbounded_channel();
         let (migrations, migrations_received) = unbounded_channel();
+        let (reloads, reloads_received) = unbounded_channel();
         let orders = Orders {
             changes: changes_received,
             shutdowns: shutdowns_received,
             saves: saves_received,
             migrations: migrations_received,
+            reloads: reloads_received,
         };
-        (ServerControl { changes, shutdowns, saves, migrations }, orders)
+        (ServerControl { changes, shutdowns, saves, migrations, reloads }, orders)
     }
 }
 
@@ -82,6 +86,10 @@ impl Control for ServerControl {
 
     fn migrate(&self, order: MigrationOrder) -> bool {
         self.migrations.send(order).is_ok()
+    }
+
+    fn reload(&self, order: ReloadOrder) -> bool {
+        self.reloads.send(order).is_ok()
     }
 
     fn start_save(&self, kind: SaveKind) {

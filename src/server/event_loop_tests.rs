@@ -8,7 +8,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Door, EventLoop};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::client::{Clients, Mailbox, MigrationOrder};
+use crate::client::{Clients, Mailbox, MigrationOrder, ReloadOrder};
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer};
@@ -27,6 +27,10 @@ impl Control for Ending {
     fn start_save(&self, _kind: SaveKind) {}
 
     fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
+
+    fn reload(&self, _order: ReloadOrder) -> bool {
         false
     }
 

@@ -1,4 +1,5 @@
-//! Loading at the start: the base snapshot on all processors, then the increments of the write log in order.
+//! Loading: the base snapshot on all processors, then the increments of the write log in order. At the start, and again when DEBUG asks for it
+//! (`reload.rs`).
 //!
 //! Clients are answered with LOADING meanwhile. Damage stops the server and is reported with the file, the offset and what can be done;
 //! only a last record that was torn when the machine stopped is cut off. Where there is a log, keys that expired while the server was down are
@@ -16,12 +17,14 @@ use crate::base::clock::{Clock, Stopwatch};
 use crate::base::slabs;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
-use crate::dispatch::{append_removal, begin_replay, replay};
+use crate::dispatch::{append_removal, replay};
 use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::rdb;
 use crate::resp::{ArgRange, Args, Parser, Step};
 use crate::services::Services;
-use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Mark, Opener, SnapshotReader, cut_tail};
+use crate::storage::{
+    Damage, EntryRecord, LogFacts, LogReader, Manifest, Mark, Opener, SnapshotReader, cut_tail,
+};
 use crate::write_log::RECORD_LIMITS;
 
 /// How much of an RDB file is read at once.
@@ -59,7 +62,8 @@ impl From<std::io::Error> for LoadError {
     }
 }
 
-/// Loads what the manifest names. Gives the write log's offset behind the last record. `with_log` says whether the log goes on then.
+/// Loads what the manifest names when the server starts. Gives the write log's offset behind the last record. `with_log` says whether the log
+/// goes on then.
 ///
 /// # Errors
 /// See [`LoadError`]; part of the data may be in memory then.
@@ -71,46 +75,83 @@ pub fn load(
     with_log: bool,
 ) -> Result<u64, LoadError> {
     let manifest = store.manifest();
-    let progress = &services.snapshots.progress;
-    let mut offset = 0;
     let started_ms = clock.now_ms();
     if let Some(facts) = &manifest.snapshot {
-        progress.total_bytes.store(facts.bytes, Ordering::Relaxed);
+        services.snapshots.state.lock().last_save_ms = facts.created_ms as i64;
+    }
+    let (offset, records) = load_manifest(services, store, &manifest, clock, seed, LogEnding::Cut, with_log)?;
+    let milliseconds = clock.now_ms() - started_ms;
+    if !store.is_new() {
+        let keys = services.snapshots.progress.loaded_keys.load(Ordering::Relaxed);
+        tracing::info!(keys, records, milliseconds, "data loaded");
+    }
+    Ok(offset)
+}
+
+/// Loads a snapshot and replays the log behind it. Gives the log's offset behind the last record, and how many records there were.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_manifest(
+    services: &Services,
+    store: &Store,
+    manifest: &Manifest,
+    clock: &Clock,
+    seed: u64,
+    ending: LogEnding,
+    with_log: bool,
+) -> Result<(u64, u64), LoadError> {
+    let mut offset = manifest.logs.first().map_or(0, |log| log.start_offset);
+    if let Some(facts) = &manifest.snapshot {
         let reader = SnapshotReader::open_named(&**store.disk(), facts, store.key())?;
         // Keys of the base whose time has passed need not be loaded if nothing follows. A log behind it may give such a key another deadline
         // (PEXPIREAT, PERSIST), or have done something only because it was there (SET with XX); and a log that goes on now would meet it
         // again at the next start, if it did not hear that the key is gone (`remove_expired`).
-        let skips_expired = manifest.logs.is_empty() && !with_log;
-        load_snapshot(services, &reader, clock.now_ms(), skips_expired)?;
+        let expired = !manifest.logs.is_empty() || with_log;
+        load_snapshot(services, &reader, clock.now_ms(), LoadRules { expired, replace: false })?;
         offset = facts.log_offset;
         let mut state = services.snapshots.state.lock();
         state.base_bytes = facts.bytes;
         state.base_raw_bytes = reader.blocks().iter().map(|block| u64::from(block.raw_len)).sum();
         state.base_offset = facts.log_offset;
-        state.last_save_ms = facts.created_ms as i64;
     }
     let mut replayer = Replayer::new(services, clock.now_us(), seed);
-    if let (None, Some(log)) = (&manifest.snapshot, manifest.logs.first()) {
-        offset = log.start_offset;
-    }
     for (index, log) in manifest.logs.iter().enumerate() {
         let is_last = index + 1 == manifest.logs.len();
-        offset = replay_log(&mut replayer, store, log.number, offset, is_last)?;
+        let ending = if is_last { ending } else { LogEnding::Whole };
+        offset = replay_log(&mut replayer, store, log.number, offset, ending)?;
     }
-    let milliseconds = clock.now_ms() - started_ms;
-    if !store.is_new() {
-        let keys = progress.loaded_keys.load(Ordering::Relaxed);
-        tracing::info!(keys, records = replayer.records, milliseconds, "data loaded");
-    }
-    Ok(offset)
+    Ok((offset, replayer.records))
+}
+
+/// What becomes of a snapshot's entries.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadRules {
+    /// Keys whose time has passed are loaded, too; somebody removes them later.
+    pub expired: bool,
+    /// A key that is in memory already is replaced. Without this it is damage.
+    pub replace: bool,
+}
+
+/// A snapshot on its way into the keyspace.
+struct SnapshotLoad<'l> {
+    services: &'l Services,
+    reader: &'l SnapshotReader,
+    rules: LoadRules,
+    access: AccessRules,
+    now_ms: i64,
+    next_block: AtomicUsize,
 }
 
 /// Loads a snapshot's blocks, on one thread for each processor.
-fn load_snapshot(
+///
+/// # Errors
+/// Damage; part of the snapshot may be in memory then.
+pub fn load_snapshot(
     services: &Services,
     reader: &SnapshotReader,
     now_ms: i64,
-    skips_expired: bool,
+    rules: LoadRules,
 ) -> Result<(), Damage> {
     if let Some(count) =
         reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
@@ -121,14 +162,15 @@ fn load_snapshot(
         );
         return Err(reader.damage(text));
     }
-    reserve(services, reader, now_ms);
-    let rules = access_rules(&services.settings.load());
+    services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
+    let access = access_rules(&services.settings.load());
     let next_block = AtomicUsize::new(0);
-    let loading = BaseLoading { services, reader, next_block, rules, now_ms, skips_expired };
-    let work = || loading.load_blocks();
+    let load = SnapshotLoad { services, reader, rules, access, now_ms, next_block };
+    load.reserve();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..system::processors().len().max(1)).map(|_| scope.spawn(work)).collect();
-        let mut result = work();
+        let threads: Vec<_> =
+            (1..system::processors().len().max(1)).map(|_| scope.spawn(|| load.blocks())).collect();
+        let mut result = load.blocks();
         for thread in threads {
             let other =
                 thread.join().unwrap_or_else(|_| Err(reader.damage("a thread that loaded it has panicked")));
@@ -138,83 +180,67 @@ fn load_snapshot(
     })
 }
 
-/// Makes the tables as large as they will be, so that none grows step by step. Entries that take less than a byte of the file each are no
-/// sessions: for what an index may claim, no memory is taken before it is there.
-fn reserve(services: &Services, reader: &SnapshotReader, now_ms: i64) {
-    let keyspace = &services.keyspace;
-    if reader.entries() > reader.size() {
-        return;
-    }
-    for count in reader.counts() {
-        let (database, shard) = (count.database as usize, usize::from(count.shard));
-        if shard < SHARDS {
-            let site = Site { keyspace, database, shard, now_ms };
-            keyspace.lock_shard(shard).partition_mut(database).reserve(site, count.entries as usize);
+impl SnapshotLoad<'_> {
+    /// Makes the tables as large as they will be, so that none grows step by step. Entries that take less than a byte of the file each are no
+    /// sessions: for what an index may claim, no memory is taken before it is there.
+    fn reserve(&self) {
+        let keyspace = &self.services.keyspace;
+        if self.reader.entries() > self.reader.size() {
+            return;
+        }
+        for count in self.reader.counts() {
+            let (database, shard) = (count.database as usize, usize::from(count.shard));
+            if shard < SHARDS {
+                let site = Site { keyspace, database, shard, now_ms: self.now_ms };
+                keyspace.lock_shard(shard).partition_mut(database).reserve(site, count.entries as usize);
+            }
         }
     }
-}
 
-/// What the threads that load a base share.
-struct BaseLoading<'s> {
-    services: &'s Services,
-    reader: &'s SnapshotReader,
-    next_block: AtomicUsize,
-    rules: AccessRules,
-    now_ms: i64,
-    skips_expired: bool,
-}
-
-impl BaseLoading<'_> {
     /// Loads blocks until none is left.
-    fn load_blocks(&self) -> Result<(), Damage> {
+    fn blocks(&self) -> Result<(), Damage> {
         slabs::prefer_huge_pages();
-        let reader = self.reader;
-        let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
+        let mut opener = Opener::new().map_err(|error| self.reader.damage(error.to_string()))?;
         let progress = &self.services.snapshots.progress;
         loop {
             let block = self.next_block.fetch_add(1, Ordering::Relaxed);
-            let Some(facts) = reader.blocks().get(block) else { return Ok(()) };
-            let expired = self.load_block(block, &mut opener).inspect_err(|_| {
+            let Some(facts) = self.reader.blocks().get(block) else { return Ok(()) };
+            let entries = self.reader.read_block(block, &mut opener).inspect_err(|_| {
                 // The other threads need not go on.
-                self.next_block.store(reader.blocks().len(), Ordering::Relaxed);
+                self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
             })?;
+            let mut expired = 0;
+            for record in entries {
+                let record = record?;
+                let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now_ms);
+                if is_expired && !self.rules.expired {
+                    expired += 1;
+                } else {
+                    self.insert(&record)?;
+                }
+            }
             progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
             progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
             progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
         }
     }
 
-    /// Loads the entries of one block. Gives how many were left out.
-    fn load_block(&self, block: usize, opener: &mut Opener) -> Result<u64, Damage> {
-        let mut expired = 0;
-        for record in self.reader.read_block(block, opener)? {
-            let record = record?;
-            if self.skips_expired && record.expire_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms as u64) {
-                expired += 1;
-            } else {
-                self.insert(&record)?;
-            }
-        }
-        Ok(expired)
-    }
-
     fn insert(&self, record: &EntryRecord<'_>) -> Result<(), Damage> {
-        let (keyspace, database, now_ms) = (&self.services.keyspace, record.database as usize, self.now_ms);
+        let (keyspace, database) = (&self.services.keyspace, record.database as usize);
         if database >= keyspace.databases()
             || record.key.len() > LENGTH_MAX
             || record.value.len() > LENGTH_MAX
         {
-            return Err(self
-                .reader
-                .damage("an entry is in no database of this server, or longer than any may be"));
+            let what = "an entry is in no database of this server, or longer than any may be";
+            return Err(self.reader.damage(what));
         }
         let key = keyspace.key(record.key);
-        let site = Site { keyspace, database, shard: key.shard, now_ms };
+        let site = Site { keyspace, database, shard: key.shard, now_ms: self.now_ms };
         let mut entry = Entry::new(record.key, record.value);
         let mut view = entry.view_mut();
         // The history of another kind of policy means nothing here.
-        let is_known = self.reader.header().lfu == self.rules.lfu;
-        view.set_access(if is_known { record.access } else { self.rules.fresh(now_ms) });
+        let is_known = self.reader.header().lfu == self.access.lfu;
+        view.set_access(if is_known { record.access } else { self.access.fresh(self.now_ms) });
         match record.mark {
             Mark::None => {}
             Mark::Raw => view.set_raw(true),
@@ -222,14 +248,55 @@ impl BaseLoading<'_> {
         }
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(database);
-        if partition.find(key.hash, key.bytes).is_some() {
-            return Err(self.reader.damage("a key is in it twice"));
+        if let Some(position) = partition.find(key.hash, key.bytes) {
+            if !self.rules.replace {
+                return Err(self.reader.damage("a key is in it twice"));
+            }
+            drop(partition.remove(site, position));
         }
         let position = partition.insert(site, key.hash, entry);
-        let at_ms = record.expire_at_ms.map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX));
-        partition.set_expire_at_ms(site, position, key.hash, at_ms, 0);
+        partition.set_expire_at_ms(site, position, key.hash, deadline_ms(record), 0);
         Ok(())
     }
+}
+
+fn deadline_ms(record: &EntryRecord<'_>) -> Option<i64> {
+    record.expire_at_ms.map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX))
+}
+
+/// Whether some key of a snapshot is in memory already; those whose time has passed do not count.
+///
+/// # Errors
+/// Damage of the snapshot.
+pub fn meets_keys(services: &Services, reader: &SnapshotReader, now_ms: i64) -> Result<bool, Damage> {
+    let mut opener = Opener::new().map_err(|error| reader.damage(error.to_string()))?;
+    for block in 0..reader.blocks().len() {
+        for record in reader.read_block(block, &mut opener)? {
+            let record = record?;
+            let (key, database) = (services.keyspace.key(record.key), record.database as usize);
+            if database >= services.keyspace.databases()
+                || deadline_ms(&record).is_some_and(|at_ms| at_ms <= now_ms)
+            {
+                continue;
+            }
+            let shard = services.keyspace.lock_shard(key.shard);
+            if shard.partition(database).find(key.hash, key.bytes).is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// How the end of a log is to be treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogEnding {
+    /// The last log of a server that has ended, perhaps by a kill: zeros and a torn block behind its last record are cut off.
+    Cut,
+    /// Another log follows, so it was ended in an orderly way.
+    Whole,
+    /// It is still open, with nothing on its way into it, and is left alone.
+    Open,
 }
 
 /// What replays records: a client that nobody sees.
@@ -247,7 +314,7 @@ impl<'s> Replayer<'s> {
         let loops = services.identity.loops;
         let mut state = LoopState::new(services, loops, seed, Stopwatch::calibrated());
         state.set_now_us(now_us);
-        begin_replay(&mut state);
+        state.begin_replay();
         let address = String::from("replay");
         let flags = ClientFlags::default();
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now_us / 1000, flags);
@@ -283,7 +350,7 @@ fn replay_log(
     store: &Store,
     number: u64,
     before: u64,
-    is_last: bool,
+    ending: LogEnding,
 ) -> Result<u64, LoadError> {
     let disk = &**store.disk();
     let mut reader = LogReader::open(disk, number, store.key())?;
@@ -303,13 +370,13 @@ fn replay_log(
                 progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
             }
             Ok(None) => {
-                if is_last {
+                if ending == LogEnding::Cut {
                     // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
                     cut_tail(disk, &LogFacts::name_of(number), place)?;
                 }
                 return Ok(offset);
             }
-            Err(damage) if damage.is_torn_tail() && is_last => {
+            Err(damage) if damage.is_torn_tail() && ending == LogEnding::Cut => {
                 if !replayer.state.config.aof_load_truncated {
                     return Err(damage.into());
                 }

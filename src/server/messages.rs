@@ -49,6 +49,12 @@ impl EventLoop<'_> {
                     connection.client.migration = Some(result);
                 }
             }
+            Message::Reloaded { place, id, result } => {
+                if let Some(connection) = self.connection_of(place, id) {
+                    connection.client.blocked = Some(Blocked::Reloading { result: Some(result) });
+                }
+            }
+            Message::Pass(quiet_point) => quiet_point.pass(),
             // The look at blocked clients follows in any case.
             Message::Look => {}
             Message::Durable => self.release_held(),

@@ -14,6 +14,7 @@ mod logging;
 mod messages;
 mod migrate;
 mod persistence;
+mod reload;
 mod run;
 mod save;
 mod store;

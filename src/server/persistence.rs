@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::load::{LoadError, import_dump, load, remove_expired};
 use super::log_writer::LogThread;
+use super::reload::Reloader;
 use super::save::Saver;
 use super::store::{Store, StoreError};
 use crate::base::clock::Clock;
-use crate::client::{Gates, Message};
+use crate::client::{Gates, Message, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::SHARDS;
 use crate::services::Services;
@@ -30,10 +32,14 @@ const REWRITE_REST: i64 = 10;
 /// Each start begins an increment; when there are more than this, a new base takes their place.
 const INCREMENTS_MAX: usize = 16;
 
+/// What a client is told whose reload has no thread.
+const NOT_STARTED: &str = "ERR the operating system has no thread left";
+
 /// The threads and state of a running server's persistence.
 pub struct Persistence {
     services: Arc<Services>,
     saver: Arc<Saver>,
+    reloader: Arc<Reloader>,
     store: Arc<Store>,
     clock: Clock,
     log_thread: Option<JoinHandle<()>>,
@@ -59,12 +65,13 @@ impl Persistence {
         let store = Arc::new(store);
         let now_ms = clock.now_ms();
         let snapshots = &services.snapshots;
-        snapshots.progress.started_ms.store(now_ms, Ordering::Relaxed);
-        snapshots.progress.loading.store(true, Ordering::Release);
+        snapshots.progress.begin(now_ms);
         snapshots.state.lock().last_save_ms = now_ms;
         services.set_gate(Gates::LOADING, true);
         let saver = Arc::new(Saver::new(Arc::clone(services), Arc::clone(&store), clock.clone()));
-        Persistence { services: Arc::clone(services), saver, store, clock, log_thread: None }
+        let parts = (Arc::clone(services), Arc::clone(&saver), Arc::clone(&store));
+        let reloader = Arc::new(Reloader::new(parts.0, parts.1, parts.2, clock.clone()));
+        Persistence { services: Arc::clone(services), saver, reloader, store, clock, log_thread: None }
     }
 
     /// Loads on a thread of its own, and begins the write log behind what was loaded. The receiver hears how it went.
@@ -110,6 +117,27 @@ impl Persistence {
         }
     }
 
+    /// Does what DEBUG RELOAD or LOADAOF has ordered and tells the client's event loop. What goes wrong when the memory was emptied already is
+    /// told to `lost`.
+    pub fn start_reload(&self, order: ReloadOrder, seed: u64, lost: UnboundedSender<LoadError>) {
+        let (services, reloader) = (Arc::clone(&self.services), Arc::clone(&self.reloader));
+        let tell = move |services: &Services, result| {
+            let message = Message::Reloaded { place: order.place, id: order.id, result };
+            services.clients.mailbox(order.loop_index).send(message);
+        };
+        let started = std::thread::Builder::new().name("reload".into()).spawn(move || {
+            match reloader.reload(order.what, seed) {
+                Ok(result) => tell(&services, result),
+                // Nobody listens any more when the server ends meanwhile.
+                Err(error) => drop(lost.send(error)),
+            }
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "a reload could not be started");
+            tell(&self.services, Err(NOT_STARTED));
+        }
+    }
+
     /// Starts a save if one is due; called several times a second.
     pub fn look(&self) {
         let now_ms = self.clock.now_ms();
@@ -123,8 +151,9 @@ impl Persistence {
     /// Saves before the server ends, with writes held back meanwhile and from then on. False if that has failed; then the server serves
     /// as before.
     pub async fn save_and_stop_writes(&self) -> bool {
-        if self.services.snapshots.is_loading() {
-            // What is on disk is better than the part of it that was loaded.
+        let snapshots = &self.services.snapshots;
+        if snapshots.is_loading() && !snapshots.is_loading_again() {
+            // What is on disk is better than the part of it that was loaded. What is loaded again is soon whole.
             return true;
         }
         self.services.pause_clients(i64::MAX, false, self.clock.now_ms());
@@ -155,7 +184,7 @@ impl Persistence {
 }
 
 /// Records the deadlines that the write log knows only roughly: after an orderly end no key lives longer than it should.
-fn log_exact_deadlines(services: &Services) {
+pub fn log_exact_deadlines(services: &Services) {
     let log = &services.write_log;
     if !log.is_on() {
         return;

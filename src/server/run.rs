@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -19,6 +20,7 @@ use super::load::LoadError as DataError;
 use super::logging::{LogError, Logging};
 use super::migrate::migrate;
 use super::persistence::{Persistence, open_store};
+use super::reload::LOADED_SOON;
 use super::store::{Store, StoreError};
 use super::system;
 use crate::base::clock::{Clock, Stopwatch};
@@ -35,9 +37,6 @@ const EXIT_INTERRUPTED: i32 = 1;
 
 /// How often the control thread looks whether a save is due.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How long loading may take before clients are served with LOADING.
-const LOADED_SOON: Duration = Duration::from_millis(200);
 
 /// What a server starts from.
 pub struct Launch {
@@ -215,7 +214,7 @@ fn serve(
         let is_loading = early.is_none();
         let result = match early.map_or(Ok(()), load_result) {
             Ok(()) => {
-                let ending = Ending { persistence: &persistence, orders, loaded };
+                let ending = Ending { persistence: &persistence, orders, loaded, lost: unbounded_channel() };
                 ending.wait(&mut controller, &mut signals, &launch.sources, is_loading).await
             }
             Err(error) => Err(error),
@@ -361,6 +360,8 @@ struct Ending<'p> {
     persistence: &'p Persistence,
     orders: Orders,
     loaded: oneshot::Receiver<Result<(), DataError>>,
+    /// What has kept the data from being loaded again when the memory was emptied already.
+    lost: (UnboundedSender<DataError>, UnboundedReceiver<DataError>),
 }
 
 impl Ending<'_> {
@@ -406,6 +407,11 @@ impl Ending<'_> {
                     tokio::spawn(migrate(Arc::clone(&controller.services), order));
                     continue;
                 }
+                Some(order) = self.orders.reloads.recv() => {
+                    self.persistence.start_reload(order, random_seed(), self.lost.0.clone());
+                    continue;
+                }
+                Some(error) = self.lost.1.recv() => return Err(StartError::Data(error)),
                 Some(kind) = self.orders.saves.recv() => {
                     self.persistence.start_save(kind);
                     continue;

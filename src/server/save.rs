@@ -106,6 +106,7 @@ impl Saver {
             Err(_) => history.failures += 1,
         }
         drop(state);
+        self.services.snapshots.idle.notify_all();
         self.services.check_writes();
         for mailbox in self.services.clients.mailboxes() {
             mailbox.send(Message::Look);
@@ -126,6 +127,7 @@ impl Saver {
         state.history(kind).last_ok = false;
         state.history(kind).failures += 1;
         drop(state);
+        self.services.snapshots.idle.notify_all();
         self.services.check_writes();
     }
 

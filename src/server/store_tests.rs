@@ -1,16 +1,18 @@
 //! Loading, the write log's thread and saving together, on a disk that loses power, runs full, or fails any single operation.
 //!
 //! A life of a server writes one key after the other, each with the number of all so far, waits until each is durable as `appendfsync always`
-//! does, and saves now and then. Whatever the disk does, the next life must find all that was acknowledged, and nothing but a beginning of what was
+//! does, and saves and reloads now and then. Whatever the disk does, the next life must find all that was acknowledged, and nothing but a beginning of what was
 //! asked for. Nothing waits for a time to pass: a troubled log is nudged, and every loop ends by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::unbounded_channel;
+
 use super::persistence::Persistence;
 use super::store::Store;
 use crate::base::clock::Clock;
-use crate::client::Gates;
+use crate::client::{Gates, Reload, ReloadOrder};
 use crate::config::{AppendFsync, Config};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
@@ -29,6 +31,14 @@ fn thoroughness() -> u64 {
     if std::env::var_os("CLOAKROOM_LONG").is_some() { 10 } else { 1 }
 }
 
+/// What a life does besides writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Saves,
+    /// It loads its data again, too, in every way.
+    Reloads,
+}
+
 /// How far a life came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {
@@ -37,6 +47,7 @@ struct Progress {
     /// Writes that were done in memory.
     attempted: u64,
     saves: u32,
+    reloads: u32,
 }
 
 /// A server without sockets.
@@ -67,6 +78,8 @@ impl Life {
         config.appendonly = true;
         change(&mut config);
         config.save = Vec::new();
+        // Fewer partitions to go through.
+        config.databases = 1;
         config.dir = String::from("/no/such/directory");
         let services = Arc::new(services(config));
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -134,8 +147,32 @@ impl Life {
         })
     }
 
+    /// A reload, to its end; whether it succeeded. `None`: the memory is lost, and the server would end.
+    fn reload(&self, client: &mut InProcess<'_>, what: Reload) -> Option<bool> {
+        let place = client.connect();
+        let id = self.services.clients.all().last().expect("a client").id;
+        let (lost, mut is_lost) = unbounded_channel();
+        self.persistence.start_reload(ReloadOrder { what, loop_index: 0, place, id }, 1, lost);
+        let mut outcome = None;
+        wait_until(|| {
+            // A log in trouble tries again, and the event loop passes a quiet point.
+            self.services.write_log.request_sync();
+            client.feed(place, b"");
+            match (is_lost.try_recv(), client.take_output(place).as_slice()) {
+                (Ok(_), _) => Some(true),
+                (_, b"") => None,
+                (_, reply) => {
+                    outcome = Some(reply == b"+OK\r\n");
+                    Some(true)
+                }
+            }
+        });
+        client.disconnect(place);
+        outcome
+    }
+
     /// Everything that a life does; ends early when the log gives up.
-    fn run(mut self) -> Progress {
+    fn run(mut self, plan: Plan) -> Progress {
         let mut progress = Progress::default();
         {
             let mut client = InProcess::new(&self.services);
@@ -145,11 +182,23 @@ impl Life {
                     break;
                 }
                 let kind = match number {
-                    3 => SaveKind::Rewrite,
-                    6 => SaveKind::Save,
+                    3 => Some(SaveKind::Rewrite),
+                    6 => Some(SaveKind::Save),
+                    _ => None,
+                };
+                let saved = kind.is_some_and(|kind| self.save(kind));
+                progress.saves += u32::from(saved);
+                let what = match number {
+                    _ if plan == Plan::Saves => continue,
+                    2 | 7 => Reload::Log,
+                    4 => Reload::Snapshot { save: true, empty: true, merge: false },
+                    // From a snapshot of this very state: nothing is given up.
+                    6 if saved => Reload::Snapshot { save: false, empty: true, merge: false },
+                    8 => Reload::Snapshot { save: true, empty: false, merge: true },
                     _ => continue,
                 };
-                progress.saves += u32::from(self.save(kind));
+                let Some(reloaded) = self.reload(&mut client, what) else { break };
+                progress.reloads += u32::from(reloaded);
             }
         }
         self.persistence.end();
@@ -187,73 +236,86 @@ fn check(disk: &PowerCutDisk, progress: Progress, what: &str) {
     assert!(possible.contains(&found), "{what}: {found} of {progress:?}");
 }
 
-fn whole_life(policy: AppendFsync) -> u64 {
+fn whole_life(policy: AppendFsync, plan: Plan) -> u64 {
     let disk = PowerCutDisk::new();
-    let progress = Life::begin(&disk, policy).expect("starts").run();
-    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2 });
+    let progress = Life::begin(&disk, policy).expect("starts").run(plan);
+    let reloads = if plan == Plan::Reloads { 5 } else { 0 };
+    assert_eq!(progress, Progress { acknowledged: WRITES, attempted: WRITES, saves: 2, reloads });
     let changes = disk.changes();
     disk.power_cut(1);
     check(&disk, progress, "at the end");
     changes
 }
 
-/// `everysec` with a flush asked for after each write: as `always`, but for the zeros that make every life slow.
-#[test]
-fn wherever_the_power_is_cut_all_that_was_acknowledged_is_there() {
-    let changes = whole_life(AppendFsync::Everysec);
+/// Cuts the power at every `step_by`-th step of a life.
+fn cut_the_power(policy: AppendFsync, plan: Plan, step_by: usize) {
+    let changes = whole_life(policy, plan);
     println!("{changes} steps, {} seeds from each step's number on", thoroughness());
     assert!(changes > 50, "{changes}");
-    for step in 0..changes + 3 {
+    for step in (0..changes + 3).step_by(step_by) {
         for seed in step..step + thoroughness() {
             let disk = PowerCutDisk::new();
             disk.stop_after(step);
-            let progress = Life::begin(&disk, AppendFsync::Everysec).map(Life::run).unwrap_or_default();
+            let progress = Life::begin(&disk, policy).map(|life| life.run(plan)).unwrap_or_default();
             disk.power_cut(seed);
             check(&disk, progress, &format!("step {step} seed {seed}"));
         }
     }
 }
 
+/// `everysec` with a flush asked for after each write: as `always`, but for the zeros that make every life slow.
+#[test]
+fn wherever_the_power_is_cut_all_that_was_acknowledged_is_there() {
+    cut_the_power(AppendFsync::Everysec, Plan::Saves, 1);
+}
+
 #[test]
 fn with_prepared_zeros_all_that_was_acknowledged_is_there_too() {
-    let changes = whole_life(AppendFsync::Always);
-    for step in (0..changes).step_by(60 / thoroughness() as usize) {
-        let disk = PowerCutDisk::new();
-        disk.stop_after(step);
-        let progress = Life::begin(&disk, AppendFsync::Always).map(Life::run).unwrap_or_default();
-        disk.power_cut(step);
-        check(&disk, progress, &format!("step {step}"));
+    cut_the_power(AppendFsync::Always, Plan::Saves, 60 / thoroughness() as usize);
+}
+
+#[test]
+fn wherever_the_power_is_cut_a_reload_has_lost_nothing() {
+    cut_the_power(AppendFsync::Everysec, Plan::Reloads, if thoroughness() > 1 { 1 } else { 7 });
+}
+
+/// Lets the operation of each kind and number in `afters` fail once.
+fn fail_once(plan: Plan, errno: i32, afters: impl Iterator<Item = u64> + Clone) {
+    for operation in Operation::CHANGING {
+        for after in afters.clone() {
+            let what = format!("{operation:?} number {after} fails with {errno}");
+            let disk = PowerCutDisk::new();
+            disk.fail(Fault { operation: Some(operation), after, errno, short: true, lasting: false });
+            let life = match Life::begin(&disk, AppendFsync::Everysec) {
+                Ok(life) => life,
+                // A clear error, and the next start succeeds.
+                Err(error) => {
+                    assert!(error.contains("os error"), "{what}: {error}");
+                    check(&disk, Progress::default(), &what);
+                    continue;
+                }
+            };
+            let progress = life.run(plan);
+            // Only a flush that fails ends the log.
+            if operation != Operation::Sync {
+                assert_eq!(progress.acknowledged, WRITES, "{what}");
+            }
+            disk.power_cut(after);
+            check(&disk, progress, &what);
+        }
     }
 }
 
 #[test]
 fn whichever_operation_fails_once_nothing_acknowledged_is_lost_and_writes_resume() {
-    for operation in Operation::CHANGING {
-        for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
-            let errno = *errno;
-            for after in 0..20 {
-                let what = format!("{operation:?} number {after} fails with {errno}");
-                let disk = PowerCutDisk::new();
-                disk.fail(Fault { operation: Some(operation), after, errno, short: true, lasting: false });
-                let life = match Life::begin(&disk, AppendFsync::Everysec) {
-                    Ok(life) => life,
-                    // A clear error, and the next start succeeds.
-                    Err(error) => {
-                        assert!(error.contains("os error"), "{what}: {error}");
-                        check(&disk, Progress::default(), &what);
-                        continue;
-                    }
-                };
-                let progress = life.run();
-                // Only a flush that fails ends the log.
-                if operation != Operation::Sync {
-                    assert_eq!(progress.acknowledged, WRITES, "{what}");
-                }
-                disk.power_cut(after);
-                check(&disk, progress, &what);
-            }
-        }
+    for errno in if thoroughness() > 1 { &[NO_SPACE, DEVICE_ERROR][..] } else { &[NO_SPACE] } {
+        fail_once(Plan::Saves, *errno, 0..20);
     }
+}
+
+#[test]
+fn whichever_operation_fails_once_a_reload_has_lost_nothing() {
+    fail_once(Plan::Reloads, NO_SPACE, (0..40).step_by(if thoroughness() > 1 { 1 } else { 9 }));
 }
 
 #[test]

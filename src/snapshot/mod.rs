@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 /// Why a snapshot is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +95,10 @@ impl SaveState {
 #[derive(Debug, Default)]
 pub struct Progress {
     pub loading: AtomicBool,
+    /// The data are loaded a second time (DEBUG RELOAD, DEBUG LOADAOF).
+    pub again: AtomicBool,
+    /// Requests wait for the load until this time (Unix milliseconds) and are refused from then on.
+    pub awaited_until_ms: AtomicI64,
     pub started_ms: AtomicI64,
     pub total_bytes: AtomicU64,
     pub loaded_bytes: AtomicU64,
@@ -102,10 +106,28 @@ pub struct Progress {
     pub expired_keys: AtomicU64,
 }
 
+impl Progress {
+    /// A load begins: nothing is loaded yet.
+    pub fn begin(&self, now_ms: i64) {
+        self.started_ms.store(now_ms, Ordering::Relaxed);
+        for each in [&self.total_bytes, &self.loaded_bytes, &self.loaded_keys, &self.expired_keys] {
+            each.store(0, Ordering::Relaxed);
+        }
+        self.loading.store(true, Ordering::Release);
+    }
+
+    /// Whether a request that the load keeps from running waits for its end, instead of being refused.
+    pub fn is_awaited(&self, now_ms: i64) -> bool {
+        now_ms < self.awaited_until_ms.load(Ordering::Relaxed)
+    }
+}
+
 /// The shared state of saving and loading.
 #[derive(Debug, Default)]
 pub struct Snapshots {
     pub state: Mutex<SaveState>,
+    /// No save runs any more. Goes with `state`.
+    pub idle: Condvar,
     pub progress: Progress,
     /// Keys that the running save has written, and how many there are.
     pub keys_written: AtomicU64,
@@ -122,5 +144,18 @@ impl Snapshots {
 
     pub fn is_loading(&self) -> bool {
         self.progress.loading.load(Ordering::Acquire)
+    }
+
+    /// Whether what is loaded was in memory before.
+    pub fn is_loading_again(&self) -> bool {
+        self.is_loading() && self.progress.again.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no save runs.
+    pub fn wait_until_idle(&self) {
+        let mut state = self.state.lock();
+        while state.running.is_some() {
+            self.idle.wait(&mut state);
+        }
     }
 }

@@ -162,7 +162,7 @@ pub fn check_showing(
     let progress = &mut Progress { done: 0, total: sizes.sum(), show };
     let mut offset = None;
     if let Some(facts) = &manifest.snapshot {
-        report.snapshot = Some(check_snapshot(disk, facts, key, progress));
+        report.snapshot = Some(report_snapshot(disk, facts, key, progress));
         offset = Some(facts.log_offset);
     }
     for (index, facts) in manifest.logs.iter().enumerate() {
@@ -193,7 +193,20 @@ fn size_of_file(disk: &dyn Disk, name: &str) -> u64 {
     disk.open_read(name).and_then(|file| file.size()).unwrap_or(0)
 }
 
-fn check_snapshot(
+/// Reads a snapshot to its end.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_snapshot(
+    disk: &dyn Disk,
+    facts: &SnapshotFacts,
+    key: Option<&EncryptionKey>,
+) -> Result<(), Damage> {
+    let progress = &mut Progress { done: 0, total: facts.bytes, show: &mut |_, _| {} };
+    report_snapshot(disk, facts, key, progress).problem.map_or(Ok(()), Err)
+}
+
+fn report_snapshot(
     disk: &dyn Disk,
     facts: &SnapshotFacts,
     key: Option<&EncryptionKey>,

@@ -11,7 +11,7 @@ use super::transcript::{Patience, Received, Target};
 use crate::base::clock::Stopwatch;
 use crate::base::quote::split_args;
 use crate::client::{
-    Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message, MigrationOrder,
+    Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message, MigrationOrder, ReloadOrder,
 };
 use crate::command::{COMMANDS, LoopState};
 use crate::config::Config;
@@ -46,6 +46,10 @@ impl Control for NoControl {
     fn start_save(&self, _kind: SaveKind) {}
 
     fn migrate(&self, _order: MigrationOrder) -> bool {
+        false
+    }
+
+    fn reload(&self, _order: ReloadOrder) -> bool {
         false
     }
 }
@@ -296,6 +300,12 @@ impl<'s> InProcess<'s> {
                     client.migration = Some(result);
                 }
             }
+            Message::Reloaded { place, id, result } => {
+                if let Some(client) = self.client_of(place, id) {
+                    client.blocked = Some(Blocked::Reloading { result: Some(result) });
+                }
+            }
+            Message::Pass(quiet_point) => quiet_point.pass(),
             Message::Look | Message::Durable | Message::Sleep { .. } | Message::Stop => {}
         }
     }

@@ -66,8 +66,8 @@ struct Buffer {
     cuts: Vec<usize>,
     /// Where in `bytes` a block should end although no increment does.
     splits: Vec<usize>,
-    /// Increments that were begun since the server started.
-    increments: u64,
+    /// The increment that began last since the server started.
+    last_increment: Option<Increment>,
     /// The writing thread waits, with nothing to do.
     idle: bool,
     /// The writing thread lets records gather.
@@ -103,7 +103,7 @@ impl Default for WriteLog {
                 database: NO_DATABASE,
                 cuts: Vec::new(),
                 splits: Vec::new(),
-                increments: 0,
+                last_increment: None,
                 idle: false,
                 gathering: false,
                 sync: false,
@@ -137,11 +137,18 @@ impl WriteLog {
         let mut buffer = self.buffer.lock();
         let at = buffer.bytes.len();
         buffer.cuts.push(at);
-        buffer.increments += 1;
         buffer.database = NO_DATABASE;
         self.on.store(true, Ordering::Relaxed);
         self.wake(&mut buffer);
-        Increment { index: buffer.increments, start_offset: self.appended.load(Ordering::Relaxed) }
+        let index = buffer.last_increment.map_or(1, |last| last.index + 1);
+        let increment = Increment { index, start_offset: self.appended.load(Ordering::Relaxed) };
+        buffer.last_increment = Some(increment);
+        increment
+    }
+
+    /// The increment that began last, if any did.
+    pub fn last_increment(&self) -> Option<Increment> {
+        self.buffer.lock().last_increment
     }
 
     /// Ends recording. Called while all shards are locked.
@@ -282,6 +289,17 @@ impl WriteLog {
         let target = self.appended();
         let mut buffer = self.buffer.lock();
         while self.is_on() && self.durable() < target && !self.is_stuck() {
+            self.advanced.wait(&mut buffer);
+        }
+        !self.is_stuck()
+    }
+
+    /// [`WriteLog::sync_and_wait`], also after the log was turned off. Only while its thread works.
+    pub fn drain_and_wait(&self) -> bool {
+        self.request_sync();
+        let target = self.appended();
+        let mut buffer = self.buffer.lock();
+        while self.durable() < target && !self.is_stuck() {
             self.advanced.wait(&mut buffer);
         }
         !self.is_stuck()

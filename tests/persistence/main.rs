@@ -11,6 +11,7 @@ mod consistency;
 mod disk;
 mod encryption;
 mod log;
+mod reload;
 mod repair;
 mod shutdown;
 mod sliding;

@@ -5,6 +5,7 @@
 
 mod digest;
 mod protocol;
+mod reload;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -95,6 +96,15 @@ const PROBES: &[Probe] = &[
     },
     Probe { name: "HELP", arguments: "", least: 0, most: 0, summary: "Prints this help.", run: help },
     Probe {
+        name: "LOADAOF",
+        arguments: "",
+        least: 0,
+        // Redis does not look at them.
+        most: usize::MAX,
+        summary: "Makes the write log durable, empties the memory, and loads what a start would load.",
+        run: reload::from_log,
+    },
+    Probe {
         name: "LOG",
         arguments: "<message>",
         least: 1,
@@ -125,6 +135,14 @@ const PROBES: &[Probe] = &[
         most: 1,
         summary: "Answers with a value of the given type of the protocol.",
         run: protocol::sample,
+    },
+    Probe {
+        name: "RELOAD",
+        arguments: "[MERGE] [NOFLUSH] [NOSAVE]",
+        least: 0,
+        most: usize::MAX,
+        summary: "Saves a snapshot, empties the memory, and loads the snapshot. NOSAVE takes the newest that is there, NOFLUSH empties nothing; MERGE lets the snapshot's keys replace those in memory.",
+        run: reload::from_snapshot,
     },
     Probe {
         name: "SET-ACTIVE-EXPIRE",
@@ -258,6 +276,7 @@ fn serialized_length(value: &[u8]) -> usize {
 
 fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
     const OUT_OF_RANGE: Failure = Failure::text("ERR value is out of range, must be positive");
+    reload::refuse_while_loading(cx)?;
     let positive = |at: usize| parse_i64(cx.args.at(at)).filter(|number| *number >= 0).ok_or(OUT_OF_RANGE);
     let count = positive(2)?;
     let size = if cx.args.len() > 4 { positive(4)? } else { 0 };
