@@ -1,12 +1,13 @@
 //! Writing around the page cache.
 //!
-//! Copying into the cache is most of what a busy log would cost: each page has to be found, and on a virtual machine its memory is often new to
-//! the guest. So whole pages, if there are many, go straight to the disk (O_DIRECT); what is little goes through the cache.
+//! Copying into the cache is most of what a busy log would cost: each page has to be found, and on a virtual machine its memory is often
+//! new to the guest. So whole pages, if there are many, go straight to the disk (O_DIRECT); what is little goes through the cache.
 //!
-//! **Coherence.** The kernel writes back and drops what its cache has of the pages before a direct write, and drops it again behind it (Linux:
-//! `kiocb_invalidate_pages`, `kiocb_invalidate_post_direct_write`), so readers of the cache see what was written, and no older page is written over it later. What it does
-//! not order is a direct write and a cached access to the same pages at the same time; a log is written by one thread, and nobody reads it
-//! meanwhile. `fdatasync` makes both kinds durable: it waits for cached pages, and flushes the disk's own cache for all.
+//! **Coherence.** The kernel writes back and drops what its cache has of the pages before a direct write, and drops it again behind it
+//! (Linux: `kiocb_invalidate_pages`, `kiocb_invalidate_post_direct_write`), so readers of the cache see what was written, and no older
+//! page is written over it later. What it does not order is a direct write and a cached access to the same pages at the same time; a log is
+//! written by one thread, and nobody reads it meanwhile. `fdatasync` makes both kinds durable: it waits for cached pages, and flushes the
+//! disk's own cache for all.
 
 use std::fs::{File, OpenOptions};
 use std::io;
