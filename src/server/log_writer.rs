@@ -1,6 +1,6 @@
 //! The thread that takes the write log to disk.
 //!
-//! It takes all records that have gathered, writes them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
+//! It takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
 //! that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
 //! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
 
@@ -44,17 +44,16 @@ impl LogThread {
 
     /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
     pub fn run(mut self) {
-        let mut spare = Vec::new();
         loop {
             let every_second = self.log().policy() == AppendFsync::Everysec;
             let timeout = (self.unsynced && every_second).then(|| self.until_sync());
-            let taken = self.log().take(spare, timeout);
-            let Ok(()) = self.work(&taken) else { return };
-            if taken.end {
+            let taken = self.log().take(timeout);
+            let end = taken.end;
+            let Ok(()) = self.work(taken) else { return };
+            if end {
                 self.close();
                 return;
             }
-            spare = WriteLog::recycled(taken.bytes);
         }
     }
 
@@ -69,16 +68,17 @@ impl LogThread {
         SYNC_EVERY.saturating_sub(waited)
     }
 
-    fn work(&mut self, taken: &Taken) -> Result<(), Failed> {
-        let first_offset = taken.end_offset - taken.bytes.len() as u64;
-        let mut done = 0;
-        for cut in &taken.cuts {
-            self.append(taken, done, *cut)?;
-            self.begin(first_offset + *cut as u64)?;
-            done = *cut;
+    fn work(&mut self, taken: Taken) -> Result<(), Failed> {
+        let mut offset = taken.start_offset;
+        for chunk in taken.chunks {
+            if chunk.begins_increment {
+                self.begin(offset)?;
+            }
+            self.append_block(&chunk.bytes)?;
+            offset += chunk.bytes.len() as u64;
+            self.log().note_written(offset);
+            self.log().recycle(chunk.bytes);
         }
-        self.append(taken, done, taken.bytes.len())?;
-        self.log().note_written(taken.end_offset);
         if self.services.gates().has(Gates::LOG_FULL) {
             self.services.set_gate(Gates::LOG_FULL, false);
             self.tell(&Message::Look);
@@ -89,19 +89,9 @@ impl LogThread {
             AppendFsync::No => false,
         };
         if due && self.unsynced || taken.sync {
-            self.sync(taken.end_offset)?;
+            self.sync(offset)?;
         }
         Ok(())
-    }
-
-    /// Appends part of what was taken, as one block or several.
-    fn append(&mut self, taken: &Taken, from: usize, to: usize) -> Result<(), Failed> {
-        let mut done = from;
-        for split in taken.splits.iter().filter(|split| (from + 1..to).contains(*split)) {
-            self.append_block(&taken.bytes[done..*split])?;
-            done = *split;
-        }
-        self.append_block(&taken.bytes[done..to])
     }
 
     fn append_block(&mut self, records: &[u8]) -> Result<(), Failed> {
