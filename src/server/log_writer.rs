@@ -18,6 +18,9 @@ use crate::write_log::{Taken, WriteLog};
 
 /// `appendfsync everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// With `everysec`, so many bytes are flushed although the second is not over: one flush of all that a busy second has written
+/// lasts long, and what gathers meanwhile needs new memory.
+const SYNC_BYTES: u64 = 32 << 20;
 const RETRY: Duration = Duration::from_secs(1);
 /// Zeros that are kept ready behind the log's end when every group of writes is flushed: flushing into them is cheaper.
 const PREPARED_BYTES: u64 = 8 << 20;
@@ -32,6 +35,8 @@ pub struct LogThread {
     last_sync_ms: i64,
     /// There is something that is not flushed.
     unsynced: bool,
+    /// Bytes of records among it.
+    unsynced_bytes: u64,
 }
 
 /// The log cannot go on.
@@ -39,7 +44,15 @@ struct Failed;
 
 impl LogThread {
     pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> LogThread {
-        LogThread { services, store, clock, writer: None, last_sync_ms: 0, unsynced: false }
+        LogThread {
+            services,
+            store,
+            clock,
+            writer: None,
+            last_sync_ms: 0,
+            unsynced: false,
+            unsynced_bytes: 0,
+        }
     }
 
     /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
@@ -77,7 +90,11 @@ impl LogThread {
             self.append_block(&chunk.bytes)?;
             offset += chunk.bytes.len() as u64;
             self.log().note_written(offset);
+            self.unsynced_bytes += chunk.bytes.len() as u64;
             self.log().recycle(chunk.bytes);
+            if self.unsynced_bytes >= SYNC_BYTES && self.log().policy() == AppendFsync::Everysec {
+                self.sync(offset)?;
+            }
         }
         if self.services.gates().has(Gates::LOG_FULL) {
             self.services.set_gate(Gates::LOG_FULL, false);
@@ -140,6 +157,7 @@ impl LogThread {
     /// Everything before `offset` is on disk: tells those who wait for that.
     fn advance(&mut self, offset: u64) {
         self.unsynced = false;
+        self.unsynced_bytes = 0;
         if self.log().note_durable(offset) {
             self.tell(&Message::Durable);
             self.tell(&Message::Look);
