@@ -1,6 +1,6 @@
 //! The thread that takes the write log to disk.
 //!
-//! It takes all records that have gathered, writes them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
+//! It takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
 //! that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
 //! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
 
@@ -19,6 +19,9 @@ use crate::write_log::{Taken, WriteLog, leading_records};
 
 /// `appendfsync everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// With `everysec`, so many bytes are flushed although the second is not over: one flush of all that a busy second has written
+/// lasts long, and what gathers meanwhile needs new memory.
+const SYNC_BYTES: u64 = 32 << 20;
 const RETRY: Duration = Duration::from_secs(1);
 /// Zeros that are kept ready behind the log's end when every group of writes is flushed: flushing into them is cheaper.
 const PREPARED_BYTES: u64 = 8 << 20;
@@ -33,6 +36,8 @@ pub struct LogThread {
     last_sync_ms: i64,
     /// There is something that is not flushed.
     unsynced: bool,
+    /// Bytes of records among it.
+    unsynced_bytes: u64,
 }
 
 /// The log cannot go on.
@@ -40,22 +45,29 @@ struct Failed;
 
 impl LogThread {
     pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> LogThread {
-        LogThread { services, store, clock, writer: None, last_sync_ms: 0, unsynced: false }
+        LogThread {
+            services,
+            store,
+            clock,
+            writer: None,
+            last_sync_ms: 0,
+            unsynced: false,
+            unsynced_bytes: 0,
+        }
     }
 
     /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
     pub fn run(mut self) {
-        let mut spare = Vec::new();
         loop {
             let every_second = self.log().policy() == AppendFsync::Everysec;
             let timeout = (self.unsynced && every_second).then(|| self.until_sync());
-            let taken = self.log().take(spare, timeout);
-            let Ok(()) = self.work(&taken) else { return };
-            if taken.end {
+            let taken = self.log().take(timeout);
+            let end = taken.end;
+            let Ok(()) = self.work(taken) else { return };
+            if end {
                 self.close();
                 return;
             }
-            spare = WriteLog::recycled(taken.bytes);
         }
     }
 
@@ -70,16 +82,21 @@ impl LogThread {
         SYNC_EVERY.saturating_sub(waited)
     }
 
-    fn work(&mut self, taken: &Taken) -> Result<(), Failed> {
-        let first_offset = taken.end_offset - taken.bytes.len() as u64;
-        let mut done = 0;
-        for cut in &taken.cuts {
-            self.append(taken, done, *cut)?;
-            self.begin(first_offset + *cut as u64)?;
-            done = *cut;
+    fn work(&mut self, taken: Taken) -> Result<(), Failed> {
+        let mut offset = taken.start_offset;
+        for chunk in taken.chunks {
+            if chunk.begins_increment {
+                self.begin(offset)?;
+            }
+            self.append_block(&chunk.bytes)?;
+            offset += chunk.bytes.len() as u64;
+            self.log().note_written(offset);
+            self.unsynced_bytes += chunk.bytes.len() as u64;
+            self.log().recycle(chunk.bytes);
+            if self.unsynced_bytes >= SYNC_BYTES && self.log().policy() == AppendFsync::Everysec {
+                self.sync(offset)?;
+            }
         }
-        self.append(taken, done, taken.bytes.len())?;
-        self.log().note_written(taken.end_offset);
         if self.services.gates().has(Gates::LOG_FULL) {
             self.services.set_gate(Gates::LOG_FULL, false);
             self.tell(&Message::Look);
@@ -90,19 +107,9 @@ impl LogThread {
             AppendFsync::No => false,
         };
         if due && self.unsynced || taken.sync {
-            self.sync(taken.end_offset)?;
+            self.sync(offset)?;
         }
         Ok(())
-    }
-
-    /// Appends part of what was taken, as one block or several.
-    fn append(&mut self, taken: &Taken, from: usize, to: usize) -> Result<(), Failed> {
-        let mut done = from;
-        for split in taken.splits.iter().filter(|split| (from + 1..to).contains(*split)) {
-            self.append_block(&taken.bytes[done..*split])?;
-            done = *split;
-        }
-        self.append_block(&taken.bytes[done..to])
     }
 
     /// Appends records as one block. Only what is larger than any block may be becomes several: a transaction of gigabytes, of which a crash may
@@ -158,6 +165,7 @@ impl LogThread {
     /// Everything before `offset` is on disk: tells those who wait for that.
     fn advance(&mut self, offset: u64) {
         self.unsynced = false;
+        self.unsynced_bytes = 0;
         if self.log().note_durable(offset) {
             self.tell(&Message::Durable);
             self.tell(&Message::Look);

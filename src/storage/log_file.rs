@@ -330,7 +330,11 @@ impl LogWriter {
             return Err(lost());
         }
         if self.size > self.end.offset || self.health == Health::Torn {
-            self.file.set_size(self.end.offset)?;
+            let cut = self.file.set_size(self.end.offset);
+            // Zeros behind the last block may stay: they are its end, too. Part of a block may not.
+            if self.health == Health::Torn {
+                cut?;
+            }
         }
         self.sync_file()
     }

@@ -1,8 +1,11 @@
 //! The write log's near end: where records gather until the log's thread takes them to disk.
 //!
 //! A record is appended under the locks of the change that it tells of, so the log's order is the order of the changes (invariant 3). Records
-//! lie in one buffer; the writing thread takes all of it at once, writes it as one block and, as `appendfsync` says, flushes it. An
+//! lie in chunks of which each becomes a block; the writing thread takes all chunks at once, writes them and, as `appendfsync` says, flushes. An
 //! offset counts the bytes of records since the server started; three of them only grow: `appended` >= `written` >= `durable`.
+//!
+//! The chunks go round: a written one gathers records again. So a busy log touches the same few megabytes all the time, which are in the
+//! processor's cache, while a buffer that grows as long as a flush takes is new memory each second.
 //!
 //! This module owns the buffer and the offsets. It knows neither files (`server/log_writer.rs`) nor what a command does
 //! (`dispatch/record.rs`). The buffer has a limit: above it [`WriteLog::is_full`] holds new writes back before they take locks.
@@ -20,10 +23,11 @@ use crate::config::AppendFsync;
 
 /// Records that make the writing thread take them before it would look by itself.
 const TAKE_SOON_BYTES: usize = 256 * 1024;
-/// A buffer that grew above this is given back after use.
-const KEPT_BYTES: usize = 4 << 20;
-/// A block of the log is not larger than this, but for one request's records.
-const BLOCK_BYTES: usize = 64 << 20;
+/// A chunk that has so many bytes takes no more records: with those of one usual request it stays below [`CHUNK_BYTES`].
+const CHUNK_FULL: usize = CHUNK_BYTES - (64 << 10);
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks that are kept for later records. What a large record or a slow disk has needed beyond that is given back after use.
+const SPARE_CHUNKS: usize = 8;
 /// How long records gather at most, unless somebody waits for them.
 const GATHER: Duration = Duration::from_millis(5);
 /// No database was selected yet in the present increment.
@@ -59,13 +63,16 @@ pub struct Increment {
 }
 
 struct Buffer {
-    bytes: Vec<u8>,
+    /// Whole chunks, oldest first.
+    full: Vec<Chunk>,
+    /// The one that takes records.
+    open: Chunk,
+    /// Empty ones, with memory.
+    spare: Vec<Vec<u8>>,
+    /// Bytes in `full` and `open`.
+    length: usize,
     /// The database that the last record leaves selected.
     database: usize,
-    /// Where in `bytes` new increments begin.
-    cuts: Vec<usize>,
-    /// Where in `bytes` a block should end although no increment does.
-    splits: Vec<usize>,
     /// The increment that began last since the server started.
     last_increment: Option<Increment>,
     /// The writing thread waits, with nothing to do.
@@ -78,20 +85,45 @@ struct Buffer {
     failure: Option<String>,
 }
 
-/// What the writing thread has to do next.
-pub struct Taken {
+/// Records that become one block.
+#[derive(Default)]
+pub struct Chunk {
     /// Whole records.
     pub bytes: Vec<u8>,
-    /// Where in `bytes` new increments begin.
-    pub cuts: Vec<usize>,
-    /// Where in `bytes` a block should end although no increment does.
-    pub splits: Vec<usize>,
-    /// The offset behind the last record.
-    pub end_offset: u64,
+    /// A new increment begins in front of them.
+    pub begins_increment: bool,
+}
+
+/// What the writing thread has to do next.
+pub struct Taken {
+    /// In order.
+    pub chunks: Vec<Chunk>,
+    /// The offset of the first record in them.
+    pub start_offset: u64,
     /// Somebody asked for a flush.
     pub sync: bool,
     /// There is no more to come.
     pub end: bool,
+}
+
+impl Buffer {
+    /// Goes on in another chunk.
+    fn turn_over(&mut self, begins_increment: bool) {
+        // Where much comes, more will: a chunk that would grow is copied again and again.
+        let like_this = || Vec::with_capacity(self.open.bytes.len().min(CHUNK_BYTES));
+        let next = Chunk { bytes: self.spare.pop().unwrap_or_else(like_this), begins_increment };
+        self.full.push(std::mem::replace(&mut self.open, next));
+    }
+
+    fn has_chunks(&self) -> bool {
+        !self.full.is_empty() || !self.open.is_empty()
+    }
+}
+
+impl Chunk {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.begins_increment
+    }
 }
 
 impl Default for WriteLog {
@@ -99,10 +131,11 @@ impl Default for WriteLog {
         WriteLog {
             on: AtomicBool::new(false),
             buffer: Mutex::new(Buffer {
-                bytes: Vec::new(),
+                full: Vec::new(),
+                open: Chunk::default(),
+                spare: Vec::new(),
+                length: 0,
                 database: NO_DATABASE,
-                cuts: Vec::new(),
-                splits: Vec::new(),
                 last_increment: None,
                 idle: false,
                 gathering: false,
@@ -135,8 +168,11 @@ impl WriteLog {
     /// Begins a new increment, and recording if that was off. Called while all shards are locked.
     pub fn begin_increment(&self) -> Increment {
         let mut buffer = self.buffer.lock();
-        let at = buffer.bytes.len();
-        buffer.cuts.push(at);
+        if buffer.open.is_empty() {
+            buffer.open.begins_increment = true;
+        } else {
+            buffer.turn_over(true);
+        }
         buffer.database = NO_DATABASE;
         self.on.store(true, Ordering::Relaxed);
         self.wake(&mut buffer);
@@ -192,22 +228,25 @@ impl WriteLog {
 
     /// [`WriteLog::append`] for records that leave another database selected than the one they begin in.
     pub fn append_ending_in(&self, first: usize, last: usize, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        let mut buffer = self.buffer.lock();
-        let before = buffer.bytes.len();
-        if before - buffer.splits.last().copied().unwrap_or(0) >= BLOCK_BYTES {
-            buffer.splits.push(before);
+        let buffer = &mut *self.buffer.lock();
+        if buffer.open.bytes.len() >= CHUNK_FULL {
+            buffer.turn_over(false);
         }
+        let bytes = &mut buffer.open.bytes;
+        let before = bytes.len();
         if buffer.database != first {
-            record::encode_select(&mut buffer.bytes, first);
+            record::encode_select(bytes, first);
         }
         buffer.database = last;
-        fill(&mut buffer.bytes);
-        let length = buffer.bytes.len();
+        fill(bytes);
+        let added = bytes.len() - before;
+        buffer.length += added;
+        let length = buffer.length;
         // Only ever changed under the buffer's lock.
-        let offset = self.appended.load(Ordering::Relaxed) + (length - before) as u64;
+        let offset = self.appended.load(Ordering::Relaxed) + added as u64;
         self.appended.store(offset, Ordering::Relaxed);
         if buffer.idle || buffer.gathering && length >= TAKE_SOON_BYTES {
-            self.wake(&mut buffer);
+            self.wake(buffer);
         }
         if length > self.limit_bytes.load(Ordering::Relaxed) {
             self.full.store(true, Ordering::Relaxed);
@@ -264,7 +303,7 @@ impl WriteLog {
 
     /// Bytes that wait for the writing thread.
     pub fn buffered_bytes(&self) -> usize {
-        self.buffer.lock().bytes.len()
+        self.buffer.lock().length
     }
 
     /// Asks for a flush soon, and to hear of it when `durable` advances.
@@ -316,14 +355,10 @@ impl WriteLog {
 
 /// The writing thread's side.
 impl WriteLog {
-    /// Waits for records, at most for `timeout`, lets them gather for a moment, and takes them. `spare` is the buffer that the next
-    /// ones go to.
-    pub fn take(&self, spare: Vec<u8>, timeout: Option<Duration>) -> Taken {
+    /// Waits for records, at most for `timeout`, lets them gather for a moment, and takes them.
+    pub fn take(&self, timeout: Option<Duration>) -> Taken {
         let mut buffer = self.buffer.lock();
-        let nothing = |buffer: &Buffer| {
-            buffer.bytes.is_empty() && buffer.cuts.is_empty() && !buffer.sync && !buffer.end
-        };
-        while nothing(&buffer) {
+        while !buffer.has_chunks() && !buffer.sync && !buffer.end {
             buffer.idle = true;
             match timeout {
                 None => self.filled.wait(&mut buffer),
@@ -332,21 +367,37 @@ impl WriteLog {
             }
         }
         buffer.idle = false;
-        let urgent = buffer.sync || buffer.end || !buffer.cuts.is_empty() || self.is_synchronous();
-        if !urgent && !buffer.bytes.is_empty() && buffer.bytes.len() < TAKE_SOON_BYTES {
+        let begins = |buffer: &Buffer| {
+            buffer.open.begins_increment || buffer.full.iter().any(|each| each.begins_increment)
+        };
+        let urgent = buffer.sync || buffer.end || self.is_synchronous() || begins(&buffer);
+        if !urgent && buffer.length > 0 && buffer.length < TAKE_SOON_BYTES {
             buffer.gathering = true;
             self.filled.wait_for(&mut buffer, GATHER);
             buffer.gathering = false;
         }
-        let bytes = std::mem::replace(&mut buffer.bytes, spare);
+        if !buffer.open.is_empty() {
+            buffer.turn_over(false);
+        }
         self.full.store(false, Ordering::Relaxed);
+        let length = std::mem::take(&mut buffer.length) as u64;
         Taken {
-            bytes,
-            cuts: std::mem::take(&mut buffer.cuts),
-            splits: std::mem::take(&mut buffer.splits),
-            end_offset: self.appended.load(Ordering::Relaxed),
+            chunks: std::mem::take(&mut buffer.full),
+            start_offset: self.appended.load(Ordering::Relaxed) - length,
             sync: std::mem::take(&mut buffer.sync),
             end: buffer.end,
+        }
+    }
+
+    /// Gives the memory of a chunk back whose records are written.
+    pub fn recycle(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        let usual = 1..=2 * CHUNK_BYTES;
+        if usual.contains(&bytes.capacity()) {
+            let mut buffer = self.buffer.lock();
+            if buffer.spare.len() < SPARE_CHUNKS {
+                buffer.spare.push(bytes);
+            }
         }
     }
 
@@ -357,12 +408,6 @@ impl WriteLog {
             self.filled.wait_for(&mut buffer, time);
         }
         buffer.end
-    }
-
-    /// Makes a taken buffer a spare one.
-    pub fn recycled(mut bytes: Vec<u8>) -> Vec<u8> {
-        bytes.clear();
-        if bytes.capacity() > KEPT_BYTES { Vec::new() } else { bytes }
     }
 
     pub fn note_written(&self, offset: u64) {
@@ -390,7 +435,8 @@ impl WriteLog {
         buffer.failure = Some(why);
         self.failed.store(true, Ordering::Release);
         self.on.store(false, Ordering::Relaxed);
-        buffer.bytes = Vec::new();
+        (buffer.full, buffer.open, buffer.spare) = Default::default();
+        buffer.length = 0;
         self.written.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
         self.full.store(false, Ordering::Relaxed);
         self.advanced.notify_all();
@@ -414,11 +460,13 @@ mod tests {
         log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
         let end = log.append(3, |out| encode_request(out, &[b"DEL", b"c"]));
-        let taken = log.take(Vec::new(), None);
-        let text = String::from_utf8(taken.bytes).expect("text");
+        let taken = log.take(None);
+        let [chunk] = <[Chunk; 1]>::try_from(taken.chunks).ok().expect("one chunk");
+        let text = String::from_utf8(chunk.bytes).expect("text");
         assert_eq!(text.matches("SELECT").count(), 2);
         assert!(text.starts_with("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"));
-        assert_eq!((taken.end_offset, taken.cuts), (end, vec![0]));
+        assert!(chunk.begins_increment);
+        assert_eq!(taken.start_offset + text.len() as u64, end);
     }
 
     #[test]
@@ -427,9 +475,53 @@ mod tests {
         let first = log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
         assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first });
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
-        let taken = log.take(Vec::new(), None);
-        let second = &taken.bytes[taken.cuts[1]..];
-        assert!(second.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+        let chunks = log.take(None).chunks;
+        assert_eq!(chunks.len(), 2);
+        assert!(chunks.iter().all(|each| each.begins_increment));
+        assert!(chunks[1].bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+    }
+
+    #[test]
+    fn increments_begin_in_order_also_without_records() {
+        let log = log();
+        log.begin_increment();
+        log.append(0, |out| out.extend_from_slice(&[1; 10]));
+        log.begin_increment();
+        let taken = log.take(None);
+        let seen: Vec<_> =
+            taken.chunks.iter().map(|each| (each.begins_increment, each.bytes.is_empty())).collect();
+        assert_eq!(seen, [(true, true), (true, false), (true, true)]);
+        assert_eq!(taken.start_offset, 0);
+        log.append(0, |out| out.extend_from_slice(&[1; 10]));
+        let next = log.take(None);
+        assert!(next.start_offset > 10 && next.chunks.len() == 1 && !next.chunks[0].begins_increment);
+    }
+
+    #[test]
+    fn records_lie_in_chunks_whose_memory_goes_round() {
+        let log = log();
+        let mut memory = Vec::new();
+        for round in 0..3 {
+            let records = SPARE_CHUNKS * CHUNK_BYTES / 1000;
+            for _ in 0..records {
+                log.append(0, |out| out.resize(out.len() + 1000, b'x'));
+            }
+            // More than a chunk holds lies in one all the same: it is one record.
+            log.append(0, |out| out.resize(out.len() + 3 * CHUNK_BYTES, b'y'));
+            let taken = log.take(None);
+            let sizes: Vec<_> = taken.chunks.iter().map(|each| each.bytes.len()).collect();
+            let (last, others) = sizes.split_last().expect("chunks");
+            assert!(others.iter().all(|len| (CHUNK_FULL..CHUNK_FULL + 1100).contains(len)), "{sizes:?}");
+            assert!(*last >= 3 * CHUNK_BYTES);
+            let places: Vec<_> = taken.chunks.iter().map(|each| each.bytes.as_ptr().addr()).collect();
+            let again = places.iter().filter(|place| memory.contains(*place)).count();
+            // One of the spare ones went to the large record, which moved it.
+            assert_eq!(again, if round == 0 { 0 } else { SPARE_CHUNKS - 1 }, "round {round}");
+            memory = places;
+            for chunk in taken.chunks.into_iter().rev() {
+                log.recycle(chunk.bytes);
+            }
+        }
     }
 
     #[test]
@@ -438,7 +530,7 @@ mod tests {
         log.configure(AppendFsync::Always, 10);
         log.append(0, |out| out.extend_from_slice(&[0; 100]));
         assert!(log.is_full());
-        log.take(Vec::new(), None);
+        log.take(None);
         assert!(!log.is_full());
     }
 }

@@ -319,6 +319,11 @@ impl Shared {
 
 /// Gives all memory in which no block is used back to the operating system.
 pub fn purge() {
+    let mut state = SHARED.state.lock();
+    state.wanted = 0;
+    let ready = std::mem::take(&mut state.ready);
+    drop(state);
+    ready.into_iter().for_each(|address| SHARED.give_region_back(address));
     SHARED.give_back(0);
 }
 
