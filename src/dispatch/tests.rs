@@ -312,17 +312,18 @@ fn a_log_is_replayed_although_proto_max_bulk_len_is_smaller_than_it_was() {
 
 #[test]
 fn scan_gives_no_key_twice_though_a_table_grows_between_two_pages() {
-    for more in [100, 1000, 3000] {
+    // Every round has another hash.
+    for round in 0..40 {
         let services = services(1, |_| {});
         let mut it = Loop::new(&services, 0, 1);
         // One tag, one shard.
         let add = |it: &mut Loop<'_>, name: &str, count: usize| {
             (0..count).for_each(|number| it.check(0, &format!("SET {{t}}{name}{number} v"), "+OK"));
         };
-        add(&mut it, "lasting", 500);
+        add(&mut it, "lasting", 60);
         let (mut cursor, mut seen, mut pages) = (String::from("0"), Vec::new(), 0);
         loop {
-            let reply = it.ask(0, &format!("SCAN {cursor} COUNT 37")).expect("nothing pauses");
+            let reply = it.ask(0, &format!("SCAN {cursor} COUNT 7")).expect("nothing pauses");
             let mut texts = reply.split(' ').filter(|word| !word.starts_with(['*', '$']));
             cursor = texts.next().expect("a cursor").to_owned();
             seen.extend(texts.filter(|key| key.starts_with("{t}lasting")).map(str::to_owned));
@@ -332,11 +333,11 @@ fn scan_gives_no_key_twice_though_a_table_grows_between_two_pages() {
             // Not for ever: the cursor must be able to get to the end.
             pages += 1;
             if pages <= 5 {
-                add(&mut it, &format!("more{pages}:"), more / 5);
+                add(&mut it, &format!("more{pages}:"), 40);
             }
         }
         let distinct: std::collections::HashSet<_> = seen.iter().collect();
-        assert_eq!((seen.len(), distinct.len()), (500, 500), "{more}");
+        assert_eq!((seen.len(), distinct.len()), (60, 60), "round {round}");
     }
 }
 
