@@ -132,14 +132,21 @@ impl LogReader {
     /// A torn tail, damage, or what the disk says. [`LogReader::end`] stays where the bad block begins, which is where a torn tail is cut.
     pub fn next_block(&mut self) -> Result<Option<&[u8]>, Damage> {
         loop {
+            let before = self.end;
             let Some((kind, place)) = self.advance()? else { return Ok(None) };
             if kind == BlockKind::LogRecords {
                 return Ok(Some(self.body(place)));
             }
-            let offset = self.end.offset;
+            let offset = before.offset;
             let salt = <[u8; 32]>::try_from(self.body(place));
             let (Some((key, header_body)), Ok(salt)) = (&self.rekey, salt) else {
-                return Err(Damage::wrong(&self.path, offset, "a salt before this place is of no use here"));
+                // It was stepped over already, but a cut has to take it away.
+                self.end = before;
+                return Err(Damage::wrong(
+                    &self.path,
+                    offset,
+                    "the block is a salt, which is of no use here",
+                ));
             };
             let key = key.for_file(&salt, header_body);
             self.key = Some(key.map_err(|error| Damage::unreadable(&self.path, offset, error))?);

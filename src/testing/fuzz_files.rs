@@ -274,6 +274,12 @@ mod tests {
         with_seeds(log_load);
     }
 
+    /// Found by the fuzzer: the repair cut behind the block, which then was damage again.
+    #[test]
+    fn a_salt_in_a_log_that_is_not_encrypted_goes_with_the_repair() {
+        log_load(b"\x01\x19\x32\x08\x2c\x2c\x03");
+    }
+
     #[test]
     fn resealing_a_sound_file_changes_nothing() {
         let choice = Choice::of(&[1]).expect("a byte");
