@@ -1,11 +1,11 @@
 //! Memory for entries: blocks of up to 4 KB from slabs of our own, which lie in huge pages.
 //!
 //! A general allocator rounds sessions up by a tenth, and spreads them over so many small pages that finding one costs a miss of the processor's
-//! address translation (TLB) besides the misses of its caches. Here sizes are finer ([`class`]), slabs lie in regions of 2 MB that are huge pages
-//! where the system has them ([`pages`]), and what is free is known without touching it ([`books`]).
+//! address translation (TLB) besides the misses of its caches. Here sizes are finer (`class.rs`), slabs lie in regions of 2 MB that are huge pages
+//! where the system has them (`pages.rs`), and what is free is known without touching it (`books.rs`).
 //!
 //! ```text
-//! allocate, free -> the thread's own cache, a stack for each class -> [Shared], behind one lock, 8 KB at a time -> regions
+//! allocate, free -> the thread's own cache, a stack for each class -> Shared, behind one lock, 8 KB at a time -> regions
 //! ```
 //! The first touch of a huge page takes as long as clearing it. So the server's memory thread ([`Attendant`]) keeps regions ready, and who comes while
 //! there is none takes one with small pages. The same thread gives memory back that stays free. A block above 4 KB comes from the global allocator.
