@@ -525,6 +525,24 @@ fn lcs_holds_no_lock_while_it_compares() {
 }
 
 #[test]
+fn lcs_records_a_reclaimed_key_before_its_lock_goes() {
+    let services = services(1, |_| {});
+    services.write_log.begin_increment();
+    let mut it = Loop::new(&services, 0, 1);
+    it.check(0, "SET {t}a old PX 5", "+OK");
+    it.at_ms(6);
+    let keyspace = &services.keyspace;
+    let args = [&b"LCS"[..], b"{t}a", b"{t}b"].concat();
+    let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
+    let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
+    let command = COMMANDS.find(b"lcs").expect("a command");
+    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    assert_eq!(show(&out), "$0");
+    assert!(it.state.effects.records.any() && !locked.is_empty());
+}
+
+#[test]
 fn watches_and_subscriptions_count_in_a_clients_memory_and_have_limits() {
     let services = services(1, |config| {
         (config.client_watch_limit, config.client_subscription_limit) = (10_000, 10_000);

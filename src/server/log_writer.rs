@@ -1,7 +1,7 @@
 //! The thread that takes the write log to disk.
 //!
-//! It takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones gather. A write
-//! that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
+//! It takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones
+//! gather. A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
 //! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
 
 use std::sync::Arc;
