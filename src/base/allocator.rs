@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tikv_jemallocator::Jemalloc;
 
-use super::slabs;
-
 /// A thread's uncounted remainder never exceeds this many bytes in either direction.
 const FLUSH_STEP: i64 = 32 * 1024;
 
@@ -53,10 +51,9 @@ pub const fn size_class(size: usize) -> usize {
     (size + step - 1) & !(step - 1)
 }
 
-/// Gives all pages in which nothing is allocated back to the operating system; says whether jemalloc could. Takes time in proportion to
+/// Gives all pages of jemalloc in which nothing is allocated back to the operating system; says whether jemalloc could. Takes time in proportion to
 /// what it gives back.
 pub fn purge() -> bool {
-    slabs::purge();
     // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
     let entry = c"arena.4096.purge";
     let nothing = std::ptr::null_mut();

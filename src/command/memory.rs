@@ -5,7 +5,7 @@ use super::help;
 use super::info::process::allocator_name;
 use super::info::sections::{MemoryFacts, difference, key_counts, memory_facts, ratio};
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use crate::base::allocator;
+use crate::base::{allocator, slabs};
 
 /// Below this use the doctor has nothing to look at.
 const DOCTOR_BYTES_MIN: u64 = 5 << 20;
@@ -237,8 +237,9 @@ fn diagnosis(facts: &MemoryFacts) -> String {
     format!("What was found:\n\n{list}")
 }
 
-/// jemalloc's own threads give back pages that stay unused for some seconds; this is for who cannot wait.
+/// Threads of jemalloc's and of ours give back pages that stay unused for some seconds; this is for who cannot wait.
 fn purge(cx: &mut Cx<'_, '_>) -> Outcome {
+    slabs::purge();
     if !allocator::purge() {
         return Err(Failure::text("ERR Error purging dirty pages"));
     }
