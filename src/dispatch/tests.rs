@@ -513,14 +513,8 @@ fn lcs_holds_no_lock_while_it_compares() {
     it.check(0, "LCS {t}a {t}b LEN", "+QUEUED");
     it.check(0, "APPEND {t}a x", "+QUEUED");
     it.check(0, "EXEC", "*2 :6 :9");
-    let keyspace = &services.keyspace;
-    let args = [&b"LCS"[..], b"{t}a", b"{t}b"].concat();
-    let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
-    let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
-    let command = COMMANDS.find(b"lcs").expect("a command");
-    let (client, mut out) = (&mut it.clients[0], Vec::new());
-    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
-    assert_eq!(show(&out), "$6 mytext");
+    let (reply, locked) = call_lcs(&services, &mut it);
+    assert_eq!(reply, "$6 mytext");
     assert!(locked.is_empty());
 }
 
@@ -531,6 +525,13 @@ fn lcs_records_a_reclaimed_key_before_its_lock_goes() {
     let mut it = Loop::new(&services, 0, 1);
     it.check(0, "SET {t}a old PX 5", "+OK");
     it.at_ms(6);
+    let (reply, locked) = call_lcs(&services, &mut it);
+    assert_eq!(reply, "$0");
+    assert!(it.state.effects.records.any() && !locked.is_empty());
+}
+
+/// The reply of LCS to the keys of these tests, and what it has left locked.
+fn call_lcs<'s>(services: &'s Services, it: &mut Loop<'s>) -> (String, Locked<'s>) {
     let keyspace = &services.keyspace;
     let args = [&b"LCS"[..], b"{t}a", b"{t}b"].concat();
     let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
@@ -538,8 +539,7 @@ fn lcs_records_a_reclaimed_key_before_its_lock_goes() {
     let command = COMMANDS.find(b"lcs").expect("a command");
     let (client, mut out) = (&mut it.clients[0], Vec::new());
     call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
-    assert_eq!(show(&out), "$0");
-    assert!(it.state.effects.records.any() && !locked.is_empty());
+    (show(&out), locked)
 }
 
 #[test]
