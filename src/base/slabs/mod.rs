@@ -274,7 +274,11 @@ impl Shared {
                 state = self.state.lock();
                 state.space.add_fresh(regions);
             }
-            let Some(address) = state.space.region(Backing::Huge) else { return };
+            let Some(address) = state.space.region(Backing::Huge) else {
+                // Without address space there is nothing to wait for; the next need asks again.
+                state.wanted = state.ready.len();
+                return;
+            };
             drop(state);
             pages::make_huge(address);
             pages::touch(address);
