@@ -14,7 +14,7 @@ use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
-use crate::pubsub::PubSub;
+use crate::pubsub::{KeyspaceEvents, PubSub};
 use crate::snapshot::{Running, SaveKind, Snapshots};
 use crate::write_log::WriteLog;
 
@@ -95,6 +95,7 @@ pub struct Services {
     pub settings: Settings,
     pub clients: Clients,
     pub pubsub: PubSub,
+    pub events: KeyspaceEvents,
     pub monitors: DashMap<u64, Arc<ClientInfo>>,
     pub statistics: Statistics,
     pub slow_log: Mutex<SlowLog>,
@@ -148,6 +149,7 @@ impl Services {
             settings,
             clients,
             pubsub: PubSub::default(),
+            events: KeyspaceEvents::default(),
             monitors: DashMap::new(),
             statistics,
             slow_log: Mutex::default(),

@@ -62,6 +62,13 @@ impl Mailbox {
         self.signalled.load(Ordering::Acquire)
     }
 
+    /// Moves what is for clients' outputs to `messages` and leaves the rest, in order both. The loop that owns the mailbox calls it.
+    #[cold]
+    pub fn take_deliveries(&self, messages: &mut Vec<Message>) {
+        let mut queue = self.queue.lock();
+        messages.extend(queue.extract_if(.., |message| matches!(message, Message::Deliver { .. })));
+    }
+
     /// Empties the queue into `messages`.
     pub fn take(&self, messages: &mut Vec<Message>) {
         self.signalled.store(false, Ordering::Release);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::effects::{Deadline, Effects, Event, Noted, Record};
+use super::effects::{Deadline, Effects, Event, Record};
 use super::registry::Command;
 use super::spec::Flags;
 use crate::base::clock::Stopwatch;
@@ -21,6 +21,7 @@ use crate::keyspace::{
 };
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
+use crate::pubsub::Noted;
 use crate::resp::{Args, Reply};
 use crate::services::Services;
 use crate::write_log::encode_request;
@@ -178,9 +179,21 @@ impl<'s> LoopState<'s> {
     /// Notes a keyspace event if somebody wants its class.
     #[inline]
     pub fn note(&mut self, event: Event, database: usize, key: &[u8]) {
-        if self.config.notify_keyspace_events.intersects(event.class) {
-            self.effects.events.push(Noted { event, database, key: key.into() });
+        let flags = self.config.notify_keyspace_events;
+        if flags.intersects(event.class) {
+            self.effects.events.push(Noted { name: event.name, database, key: key.into(), flags });
         }
+    }
+
+    /// Puts the noted events in line to be published; says whether there are any. Called as the last thing before the locks of the
+    /// changes are released, and [`super::pubsub::publish_events`] soon after.
+    #[inline]
+    pub fn hand_over_events(&mut self) -> bool {
+        let any = !self.effects.events.is_empty();
+        if any {
+            self.services.events.append(&mut self.effects.events);
+        }
+        any
     }
 }
 
@@ -192,11 +205,15 @@ pub fn deliver(
     client: &ClientInfo,
     bytes: bytes::Bytes,
 ) {
+    let mailbox = services.clients.mailbox(client.loop_index);
     if client.loop_index == loop_index {
+        // What other loops have sent to clients of this one was sent before, and must not come behind.
+        if mailbox.is_signalled() {
+            mailbox.take_deliveries(&mut effects.local);
+        }
         effects.deliver_local(client.place, client.id, bytes);
     } else {
-        let message = Message::Deliver { place: client.place, id: client.id, bytes };
-        services.clients.mailbox(client.loop_index).send(message);
+        mailbox.send(Message::Deliver { place: client.place, id: client.id, bytes });
     }
 }
 
@@ -345,6 +362,14 @@ impl<'a, 's> Cx<'a, 's> {
             return None;
         }
         Some(position)
+    }
+
+    /// [`Cx::find`] for a request that must not change anything: one whose time has passed stays, unseen.
+    pub fn peek(&mut self, key: Key<'_>) -> Option<Position> {
+        let expired_ms = self.state.expired_ms;
+        let (partition, _) = self.partition(key);
+        let position = partition.find(key.hash, key.bytes)?;
+        (!partition.entry(position).is_expired(expired_ms)).then_some(position)
     }
 
     /// The entry at a position that [`Cx::find`] gave.

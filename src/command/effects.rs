@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::client::Message;
 use crate::config::NotifyFlags;
+use crate::pubsub::Noted;
 use crate::write_log::encode_request;
 
 /// Room for records that is kept from request to request.
@@ -44,13 +45,6 @@ events! {
     EVICTED = EVICTED "evicted",
     KEY_MISS = KEY_MISS "keymiss",
     NEW_KEY = NEW_KEY "new",
-}
-
-/// An event that waits to be published.
-pub struct Noted {
-    pub event: Event,
-    pub database: usize,
-    pub key: Box<[u8]>,
 }
 
 /// What becomes of the deadline of a key that is set.
@@ -121,7 +115,7 @@ impl Records {
 #[derive(Default)]
 pub struct Effects {
     pub records: Records,
-    /// Keyspace events, in order.
+    /// Keyspace events, in order. They are handed to [`crate::pubsub::KeyspaceEvents`] before the request's locks are released.
     pub events: Vec<Noted>,
     /// Messages for clients of this loop, in order.
     pub local: Vec<Message>,

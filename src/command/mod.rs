@@ -25,12 +25,12 @@ mod transactions;
 
 pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules, deliver};
-pub use effects::{Deadline, Effects, Event, Noted, Record, Records};
+pub use effects::{Deadline, Effects, Event, Record, Records};
 #[cfg(test)]
 pub use introspection::docs;
 pub use markdown::render_markdown;
 pub use monitor::{feed_monitors, leave_monitor, shown_args};
-pub use pubsub::{note_subscriptions, publish, unsubscribe_all};
+pub use pubsub::{note_subscriptions, publish_behind, publish_events, unsubscribe_all};
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};
 pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
 pub use transactions::{end_transaction, unwatch_all};

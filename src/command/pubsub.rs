@@ -381,6 +381,25 @@ pub fn publish(state: &mut LoopState<'_>, space: Space, channel: &[u8], message:
     })
 }
 
+/// Publishes the keyspace events that were handed over, those of other loops among them.
+#[cold]
+pub fn publish_events(state: &mut LoopState<'_>) {
+    let services = state.services;
+    services.events.publish(|channel, message| {
+        publish(state, Space::Channels, channel, message);
+    });
+}
+
+/// Releases the locks `held`, and publishes the keyspace events that were noted under them.
+#[cold]
+pub fn publish_behind<T>(state: &mut LoopState<'_>, held: T) {
+    let noted = state.hand_over_events();
+    drop(held);
+    if noted {
+        publish_events(state);
+    }
+}
+
 fn publish_to_channel(cx: &mut Cx<'_, '_>) -> Outcome {
     let receivers = publish(cx.state, Space::Channels, cx.args.at(1), cx.args.at(2));
     cx.reply.integer(receivers as i64);

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
 use crate::client::{Blocked, Client, Closing, Gates, ReplyMode};
-use crate::command::{COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors};
+use crate::command::{
+    COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors, publish_behind,
+};
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
@@ -135,9 +137,8 @@ fn run(
     if state.effects.records.any() {
         record::append_request(state, client, args);
     }
-    drop(locked);
     if !state.effects.events.is_empty() {
-        super::after::publish_events(state);
+        publish_behind(state, locked);
     }
 }
 
@@ -180,11 +181,11 @@ pub fn call<'s>(
     let elapsed_us = record_call(state, command, state.started_ticks, end);
     state.started_ticks = end;
     if is_slow(elapsed_us, state.config.slowlog_log_slower_than) {
-        super::after::record_slow(state, client, command, args, elapsed_us);
+        super::slow::record_slow(state, client, command, args, elapsed_us);
     }
     let threshold_ms = state.config.latency_monitor_threshold;
     if threshold_ms > 0 && elapsed_us >= threshold_ms as u64 * 1000 {
-        super::after::record_latency(state, command, elapsed_us);
+        super::slow::record_latency(state, command, elapsed_us);
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::after::publish_events;
 use super::record;
 use crate::client::Gates;
-use crate::command::{Event, LoopState};
+use crate::command::{Event, LoopState, publish_events};
 use crate::keyspace::{SHARDS, expire_shard, sweep_shard};
 use crate::observe::counters::Count;
 
@@ -38,13 +37,15 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         if !keyspace.has_due(shard, now_ms) {
             continue;
         }
+        let mut noted = false;
         let more = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
             expired += 1;
             record::append_removal(&services.write_log, database, entry.view().key());
             state.note(Event::EXPIRED, database, entry.view().key());
+            noted |= state.hand_over_events();
             drop(entry);
         });
-        if !state.effects.events.is_empty() {
+        if noted {
             publish_events(state);
         }
         if more {

@@ -7,13 +7,12 @@
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::after::publish_events;
 use super::record;
 use crate::base::allocator;
 use crate::base::clock::Stopwatch;
 use crate::base::random::Random;
 use crate::client::{Client, ClientFlags, Gates};
-use crate::command::{COMMANDS, Command, Event, Flags, LoopState};
+use crate::command::{COMMANDS, Command, Event, Flags, LoopState, publish_events};
 use crate::config::EvictionPolicy;
 use crate::keyspace::{Policy, evict_one};
 use crate::observe::counters::Count;
@@ -131,17 +130,18 @@ fn evict(state: &mut LoopState<'_>) -> Option<usize> {
     let samples = state.config.maxmemory_samples as usize;
     let (decay_minutes, now_ms) = (state.config.lfu_decay_time, state.now_ms);
     let mut random = Random::new(state.random.next_u64());
-    let mut bytes = None;
+    let (mut bytes, mut noted) = (None, false);
     evict_one(keyspace, policy, samples, decay_minutes, now_ms, &mut random, |database, entry| {
         bytes = Some(entry.view().block_bytes());
         record::append_removal(&state.services.write_log, database, entry.view().key());
         state.note(Event::EVICTED, database, entry.view().key());
+        noted = state.hand_over_events();
         drop(entry);
     });
     if bytes.is_some() {
         state.count(Count::EvictedKeys, 1);
         state.statistics.changes.add(1);
-        if !state.effects.events.is_empty() {
+        if noted {
             publish_events(state);
         }
     }

@@ -1,13 +1,13 @@
 //! From a request to its effects: admission, locks, the command's function, and what follows when the locks are released.
 
 mod admit;
-mod after;
 mod execute;
 mod expire;
 mod leave;
 mod memory;
 mod record;
 mod replay;
+mod slow;
 mod transaction;
 mod wake;
 

@@ -386,6 +386,22 @@ fn events_and_messages_of_a_transaction_come_in_its_order() {
 }
 
 #[test]
+fn a_message_of_the_own_loop_does_not_overtake_an_earlier_one_of_another() {
+    let services = services(2, |_| {});
+    let (mut own, mut other) = (Loop::new(&services, 0, 2), Loop::new(&services, 1, 1));
+    own.check(1, "SUBSCRIBE c", "*3 $9 subscribe $1 c :1");
+    other.check(0, "PUBLISH c first", ":1");
+    services.clients.mailbox(0).send(Message::Look);
+    other.check(0, "PUBLISH c second", ":1");
+    own.check(0, "PUBLISH c third", ":1");
+    let push = |text: &str| (1, format!("*3 $7 message $1 c ${} {text}", text.len()));
+    assert_eq!(own.pushes(), ["first", "second", "third"].map(push));
+    let mut left = Vec::new();
+    services.clients.mailbox(0).take(&mut left);
+    assert!(matches!(left[..], [Message::Look]), "{left:?}");
+}
+
+#[test]
 fn the_wheel_tells_of_expired_keys_that_are_gone() {
     let services = services(1, all_events);
     let mut it = Loop::new(&services, 0, 2);

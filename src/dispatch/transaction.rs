@@ -7,13 +7,13 @@
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, QueuedRequest};
 use crate::command::{
-    COMMANDS, Command, Commands, Flags, KeyPlan, LoopState, end_transaction, feed_monitors, unwatch_all,
+    COMMANDS, Command, Commands, Flags, KeyPlan, LoopState, end_transaction, feed_monitors, publish_behind,
+    unwatch_all,
 };
 use crate::keyspace::{Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::resp::Reply;
 
-use super::after::publish_events;
 use super::execute::{add_shards, call, record_call};
 use super::record;
 
@@ -34,9 +34,6 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
         run_locked(state, client, &transaction.queue, out);
     }
     end_transaction(client);
-    if !state.effects.events.is_empty() {
-        publish_events(state);
-    }
     record_call(state, exec, start, Stopwatch::ticks());
 }
 
@@ -66,7 +63,7 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: &[QueuedReq
         state.refresh();
         if command.has(Flags::PUBSUB) && !state.effects.events.is_empty() {
             // Messages go out at once; events of the requests before must not come behind them.
-            publish_events(state);
+            publish_behind(state, ());
         }
         let args = queued.args();
         let first_key = match command.plan {
@@ -81,6 +78,9 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: &[QueuedReq
         }
     }
     record::append_gathered(state, client);
+    if !state.effects.events.is_empty() {
+        publish_behind(state, locked);
+    }
 }
 
 /// Ends the client's watches; says whether no watched key was changed or has expired since.

@@ -4,6 +4,8 @@
 //! Three separate name spaces: channels, patterns, and shard channels. A client's own lists are in `Client`; both are
 //! changed together by the commands in `command/pubsub.rs`.
 
+mod events;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,8 @@ use parking_lot::RwLock;
 use crate::base::glob;
 use crate::client::ClientInfo;
 use crate::resp::{Protocol, Reply};
+
+pub use events::{KeyspaceEvents, Noted};
 
 /// Subscribers of one name, by client id.
 #[derive(Default)]

@@ -11,9 +11,9 @@ impl EventLoop<'_> {
     pub(super) fn deliver_local(&mut self, running: usize) {
         for message in std::mem::take(&mut self.state.effects.local) {
             match message {
-                Message::Deliver { place, bytes, .. } if place == running => {
+                Message::Deliver { place, id, bytes } if place == running => {
                     // Behind the last reply of a client that leaves nothing follows.
-                    if self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::No) {
+                    if self.connection_of(place, id).is_some_and(|c| c.client.closing == Closing::No) {
                         self.output.extend_from_slice(&bytes);
                     }
                 }

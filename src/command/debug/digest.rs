@@ -81,7 +81,8 @@ pub fn of_values(cx: &mut Cx<'_, '_>) -> Outcome {
         let key = cx.key(index);
         super::lock(cx, key);
         let mut sum = Sum::default();
-        if let Some(position) = cx.find(key) {
+        // The lock goes before the record of a reclaimed key would be appended.
+        if let Some(position) = cx.peek(key) {
             let entry = cx.entry(key, position);
             sum.chain_value(entry.value(), entry.expire_at_ms().is_some());
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cx::{Cx, Failure, Outcome};
+use super::pubsub::publish_behind;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::client::{ClientFlags, Message};
@@ -198,7 +199,8 @@ fn help(cx: &mut Cx<'_, '_>) -> Outcome {
 fn lock(cx: &mut Cx<'_, '_>, key: Key<'_>) {
     if !cx.in_exec {
         // One shard at a time, so the old lock goes before the new one comes.
-        *cx.locked = Locked::none(&cx.services().keyspace);
+        let held = std::mem::replace(cx.locked, Locked::none(&cx.services().keyspace));
+        publish_behind(cx.state, held);
         *cx.locked = Locked::one(&cx.services().keyspace, key.shard);
     }
 }

@@ -77,9 +77,10 @@ fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
         ));
     }
     let (first, second) = (value(cx, 1), value(cx, 2));
-    // The record of a key that was reclaimed just now goes out under its lock, else a later change of the key could come before it. Such a key
-    // reads as empty, so there is little to compare.
-    if !cx.in_exec && !cx.state.effects.records.any() {
+    // Record and event of a key that was reclaimed just now go out under its lock, else a later change of the key could come before them. Such
+    // a key reads as empty, so there is little to compare.
+    let effects = &cx.state.effects;
+    if !cx.in_exec && !effects.records.any() && effects.events.is_empty() {
         *cx.locked = Locked::none(&cx.services().keyspace);
     }
     let table = Table::new(&first, &second);

@@ -1,27 +1,9 @@
-//! What follows a request when its locks are released: keyspace events go out, slow requests are recorded.
+//! What is recorded of a request that took long.
 
 use crate::client::Client;
-use crate::command::{Command, Flags, LoopState, Noted, publish, shown_args};
-use crate::config::NotifyFlags;
+use crate::command::{Command, Flags, LoopState, shown_args};
 use crate::observe::slow_log::SlowLog;
-use crate::pubsub::Space;
 use crate::resp::Args;
-
-/// Publishes the keyspace events that the request noted, in order.
-#[cold]
-pub fn publish_events(state: &mut LoopState<'_>) {
-    let flags = state.config.notify_keyspace_events;
-    for Noted { event, database, key } in std::mem::take(&mut state.effects.events) {
-        if flags.contains(NotifyFlags::KEYSPACE) {
-            let channel = [format!("__keyspace@{database}__:").as_bytes(), &key].concat();
-            publish(state, Space::Channels, &channel, event.name.as_bytes());
-        }
-        if flags.contains(NotifyFlags::KEYEVENT) {
-            let channel = format!("__keyevent@{database}__:{}", event.name);
-            publish(state, Space::Channels, channel.as_bytes(), &key);
-        }
-    }
-}
 
 /// Puts a request that took at least `latency-monitor-threshold` into the latency monitor.
 #[cold]
