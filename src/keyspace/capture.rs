@@ -7,11 +7,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::Site;
 use super::entry::{Entry, EntryRef};
 use super::partition::Partition;
+use crate::base::lock::Mutex;
 
 /// Something that was part of the keyspace at the cut; the snapshot frees it when it has seen it.
 pub enum Captured {

@@ -1,10 +1,10 @@
 //! A set of locked shards: ascending, deduplicated, released together. No other order of shard locks exists in Cloakroom, so
 //! two sets never wait for each other in a circle.
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use super::{Key, Keyspace, Partition, SHARDS, Shard, Site};
+use crate::base::lock::MutexGuard;
 
 /// The shards that a request needs, before they are locked.
 #[derive(Default)]

@@ -24,8 +24,6 @@ mod wheel;
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
-
 pub use capture::Removed;
 pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
@@ -42,6 +40,7 @@ pub use wheel::TICK_MS;
 
 use self::capture::{CapturedBytes, CapturedQueue};
 use crate::base::crc::key_slot;
+use crate::base::lock::{Mutex, MutexGuard};
 
 /// Shards of the keyspace: 16 cluster slots each.
 pub const SHARDS: usize = 1024;

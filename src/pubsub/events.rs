@@ -4,8 +4,7 @@
 //! here under the locks of their change, which gives the events of one key the order of its changes and keeps those of a transaction
 //! together. They are published after the unlock, by one loop at a time; whoever has appended some waits until they are out.
 
-use parking_lot::Mutex;
-
+use crate::base::lock::Mutex;
 use crate::config::NotifyFlags;
 
 /// An event that waits to be published.
@@ -104,6 +103,6 @@ mod tests {
         });
         let expected: Vec<_> =
             (1..=2 * CHANGES).map(|at| format!("__keyspace@{at}__:k").into_bytes()).collect();
-        assert!(sent.into_inner() == expected, "published in another order than made");
+        assert!(*sent.lock() == expected, "published in another order than made");
     }
 }

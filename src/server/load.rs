@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::scheduling;
 use super::store::Store;
-use super::system;
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::slabs;
 use crate::client::{Client, ClientFlags, ClientInfo};
@@ -169,7 +169,7 @@ pub fn load_snapshot(
     load.reserve();
     std::thread::scope(|scope| {
         let threads: Vec<_> =
-            (1..system::processors().len().max(1)).map(|_| scope.spawn(|| load.blocks())).collect();
+            (1..scheduling::processors().len().max(1)).map(|_| scope.spawn(|| load.blocks())).collect();
         let mut result = load.blocks();
         for thread in threads {
             let other =

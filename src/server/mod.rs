@@ -17,6 +17,7 @@ mod persistence;
 mod reload;
 mod run;
 mod save;
+mod scheduling;
 mod store;
 #[cfg(test)]
 mod store_tests;

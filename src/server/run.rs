@@ -22,7 +22,7 @@ use super::migrate::migrate;
 use super::persistence::{Persistence, open_store};
 use super::reload::LOADED_SOON;
 use super::store::{Store, StoreError};
-use super::system;
+use super::{scheduling, system};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::slabs;
 use crate::client::{Clients, Mailbox, Message};
@@ -126,7 +126,7 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     }
     config.dir = system::data_directory(&config.dir)
         .map_err(|error| StartError::Directory { path: config.dir.clone(), error })?;
-    let processors = system::processors();
+    let processors = scheduling::processors();
     let loops = match config.threads {
         0 => processors.len().max(1),
         threads => threads as usize,
@@ -315,8 +315,9 @@ fn start_loops(
         let processor = processors.get(loop_index).copied();
         let seed = random_seed();
         let body = move || {
+            scheduling::run_in_short_turns();
             if let Some(processor) = processor {
-                system::stay_on(processor);
+                scheduling::stay_on(processor);
             }
             let made = EventLoop::new(&services, loop_index, door, Clock::System, stopwatch, seed);
             let (event_loop, failed) = match made {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::store::Store;
-use super::system;
+use super::{scheduling, system};
 use crate::base::clock::Clock;
 use crate::client::Message;
 use crate::keyspace::{EntryRef, SHARDS, ShardVisit};
@@ -181,10 +181,10 @@ impl Saver {
         let keyspace = &self.services.keyspace;
         let next_shard = AtomicUsize::new(0);
         // The other half is for those who are being served.
-        let threads = (system::processors().len() / 2).clamp(1, VISITORS_MAX);
+        let threads = (scheduling::processors().len() / 2).clamp(1, VISITORS_MAX);
         let mut results: Vec<io::Result<u64>> = std::thread::scope(|scope| {
             let visitor = || {
-                system::yield_to_others();
+                scheduling::yield_to_others();
                 self.visit_shards(&next_shard, writer)
             };
             let spawned: Vec<_> = (0..threads)

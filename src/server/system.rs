@@ -1,4 +1,4 @@
-//! What the server asks of the operating system: descriptors, processors, directories, the allocator's thread.
+//! What the server asks of the operating system: descriptors, directories, the allocator's thread.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Descriptors that are not clients: listeners, pollers, doorbells, logs, files of the data directory.
@@ -32,32 +31,6 @@ pub fn allow_clients(clients: u32, loops: usize) -> u32 {
     }
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(reserved);
     clients.min(u32::try_from(allowed).unwrap_or(u32::MAX))
-}
-
-/// The processors that this process may run on.
-pub fn processors() -> Vec<usize> {
-    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
-    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
-}
-
-/// A "nice" value that leaves the processor to event loops, but not for long: a visitor that is set aside in the middle of a bite
-/// holds a shard's lock. (At 19 such a visitor waits for tens of milliseconds on a busy machine.) Linux has one for each thread.
-const BACKGROUND_PRIORITY: i32 = 5;
-
-/// Lets the calling thread run only when others leave it a processor: for work in the background.
-pub fn yield_to_others() {
-    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_PRIORITY) {
-        tracing::debug!(%error, "a background thread runs with the priority of the others");
-    }
-}
-
-/// Keeps the calling thread on one processor.
-pub fn stay_on(processor: usize) {
-    let mut set = CpuSet::new();
-    set.set(processor);
-    if let Err(error) = sched_setaffinity(None, &set) {
-        tracing::warn!(%error, processor, "an event loop could not be kept on its processor");
-    }
 }
 
 /// Makes the data directory if it is missing and gives its absolute path.

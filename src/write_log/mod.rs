@@ -15,10 +15,9 @@ mod record;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 pub use record::{RECORD_LIMITS, encode_head, encode_request, encode_word, leading_records};
 
+use crate::base::lock::{Condvar, Mutex, MutexGuard};
 use crate::config::AppendFsync;
 
 /// Records that make the writing thread take them before it would look by itself.
@@ -175,10 +174,10 @@ impl WriteLog {
         }
         buffer.database = NO_DATABASE;
         self.on.store(true, Ordering::Relaxed);
-        self.wake(&mut buffer);
         let index = buffer.last_increment.map_or(1, |last| last.index + 1);
         let increment = Increment { index, start_offset: self.appended.load(Ordering::Relaxed) };
         buffer.last_increment = Some(increment);
+        self.wake(buffer);
         increment
     }
 
@@ -203,7 +202,7 @@ impl WriteLog {
     pub fn configure(&self, policy: AppendFsync, limit_bytes: u64) {
         self.policy.store(policy as u8, Ordering::Relaxed);
         self.limit_bytes.store(usize::try_from(limit_bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
-        self.wake(&mut self.buffer.lock());
+        self.wake(self.buffer.lock());
     }
 
     /// `appendfsync always`: a write is acknowledged when it is on disk.
@@ -228,7 +227,8 @@ impl WriteLog {
 
     /// [`WriteLog::append`] for records that leave another database selected than the one they begin in.
     pub fn append_ending_in(&self, first: usize, last: usize, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        let buffer = &mut *self.buffer.lock();
+        let mut guard = self.buffer.lock();
+        let buffer = &mut *guard;
         if buffer.open.bytes.len() >= CHUNK_FULL {
             buffer.turn_over(false);
         }
@@ -245,18 +245,20 @@ impl WriteLog {
         // Only ever changed under the buffer's lock.
         let offset = self.appended.load(Ordering::Relaxed) + added as u64;
         self.appended.store(offset, Ordering::Relaxed);
-        if buffer.idle || buffer.gathering && length >= TAKE_SOON_BYTES {
-            self.wake(buffer);
-        }
         if length > self.limit_bytes.load(Ordering::Relaxed) {
             self.full.store(true, Ordering::Relaxed);
+        }
+        if buffer.idle || buffer.gathering && length >= TAKE_SOON_BYTES {
+            self.wake(guard);
         }
         offset
     }
 
-    fn wake(&self, buffer: &mut Buffer) {
+    /// Wakes the writing thread, which finds the lock free.
+    fn wake(&self, mut buffer: MutexGuard<'_, Buffer>) {
         buffer.idle = false;
         buffer.gathering = false;
+        drop(buffer);
         self.filled.notify_one();
     }
 
@@ -311,7 +313,7 @@ impl WriteLog {
         self.await_durable();
         let mut buffer = self.buffer.lock();
         buffer.sync = true;
-        self.wake(&mut buffer);
+        self.wake(buffer);
     }
 
     /// Wants to hear when `durable` advances.
@@ -328,7 +330,7 @@ impl WriteLog {
         let target = self.appended();
         let mut buffer = self.buffer.lock();
         while self.is_on() && self.durable() < target && !self.is_stuck() {
-            self.advanced.wait(&mut buffer);
+            buffer = self.advanced.wait(buffer);
         }
         !self.is_stuck()
     }
@@ -339,7 +341,7 @@ impl WriteLog {
         let target = self.appended();
         let mut buffer = self.buffer.lock();
         while self.durable() < target && !self.is_stuck() {
-            self.advanced.wait(&mut buffer);
+            buffer = self.advanced.wait(buffer);
         }
         !self.is_stuck()
     }
@@ -349,7 +351,7 @@ impl WriteLog {
         let mut buffer = self.buffer.lock();
         buffer.end = true;
         buffer.sync = true;
-        self.wake(&mut buffer);
+        self.wake(buffer);
     }
 }
 
@@ -361,9 +363,14 @@ impl WriteLog {
         while !buffer.has_chunks() && !buffer.sync && !buffer.end {
             buffer.idle = true;
             match timeout {
-                None => self.filled.wait(&mut buffer),
-                Some(timeout) if self.filled.wait_for(&mut buffer, timeout).timed_out() => break,
-                Some(_) => {}
+                None => buffer = self.filled.wait(buffer),
+                Some(timeout) => {
+                    let timed_out;
+                    (buffer, timed_out) = self.filled.wait_for(buffer, timeout);
+                    if timed_out {
+                        break;
+                    }
+                }
             }
         }
         buffer.idle = false;
@@ -373,7 +380,7 @@ impl WriteLog {
         let urgent = buffer.sync || buffer.end || self.is_synchronous() || begins(&buffer);
         if !urgent && buffer.length > 0 && buffer.length < TAKE_SOON_BYTES {
             buffer.gathering = true;
-            self.filled.wait_for(&mut buffer, GATHER);
+            (buffer, _) = self.filled.wait_for(buffer, GATHER);
             buffer.gathering = false;
         }
         if !buffer.open.is_empty() {
@@ -405,7 +412,7 @@ impl WriteLog {
     pub fn rest(&self, time: Duration) -> bool {
         let mut buffer = self.buffer.lock();
         if !buffer.end {
-            self.filled.wait_for(&mut buffer, time);
+            (buffer, _) = self.filled.wait_for(buffer, time);
         }
         buffer.end
     }

@@ -23,12 +23,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use self::books::{Books, REGION_BYTES, SLAB_BYTES, Surplus};
 use self::class::{BLOCK_MAX, CLASSES, class_bytes, class_of, rounded};
 use self::pages::{Backing, Space};
 use super::allocator::{account, size_class};
+use super::lock::{Condvar, Mutex};
 
 /// All blocks are aligned to this, so that who keeps an address can drop its low four bits.
 pub const ALIGN: usize = 16;
@@ -234,6 +233,8 @@ impl Shared {
         if blocks.is_empty() {
             self.add_region(&mut state, backing);
             state.books.take(class, wanted, blocks);
+            drop(state);
+            self.taken.notify_one();
         }
     }
 
@@ -258,7 +259,6 @@ impl Shared {
                 state.wanted = (state.wanted * 2).clamp(1, READY_MAX);
             }
         }
-        self.taken.notify_one();
     }
 
     /// Makes regions until as many are ready as should be. The system works without the lock.
@@ -355,10 +355,9 @@ impl Attendant {
         SHARED.state.lock().attendants += 1;
         while !self.ending.load(Ordering::Relaxed) {
             SHARED.make_ready();
-            let mut state = SHARED.state.lock();
+            let state = SHARED.state.lock();
             let idle = state.ready.len() >= state.wanted && !self.ending.load(Ordering::Relaxed);
-            let timed_out = idle && SHARED.taken.wait_for(&mut state, LOOK).timed_out();
-            drop(state);
+            let timed_out = idle && SHARED.taken.wait_for(state, LOOK).1;
             if timed_out {
                 SHARED.look();
             }
