@@ -1,4 +1,4 @@
-//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the clock.
+//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the lock, the clock.
 
 pub mod allocator;
 pub mod clock;
