@@ -147,20 +147,24 @@ impl Life {
         })
     }
 
-    /// A reload, to its end; whether it succeeded. `None`: the memory is lost, and the server would end.
+    /// A reload, to its end; whether it succeeded. `None`: the memory is lost, and the server would end; or the reload saves and waits for a
+    /// log that is in trouble for good.
     fn reload(&self, client: &mut InProcess<'_>, what: Reload) -> Option<bool> {
         let place = client.connect();
         let id = self.services.clients.all().last().expect("a client").id;
         let (lost, mut is_lost) = unbounded_channel();
         self.persistence.start_reload(ReloadOrder { what, loop_index: 0, place, id }, 1, lost);
-        let mut outcome = None;
+        let (mut outcome, mut nudges) = (None, 0);
         wait_until(|| {
             // A log in trouble tries again, and the event loop passes a quiet point.
             self.services.write_log.request_sync();
             client.feed(place, b"");
             match (is_lost.try_recv(), client.take_output(place).as_slice()) {
                 (Ok(_), _) => Some(true),
-                (_, b"") => None,
+                (_, b"") => {
+                    nudges += u32::from(self.services.write_log.failure().is_some());
+                    (nudges > 200).then_some(false)
+                }
                 (_, reply) => {
                     outcome = Some(reply == b"+OK\r\n");
                     Some(true)
