@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+
 use super::migration::MigrationResult;
 use super::reload::{QuietPoint, ReloadResult};
 use crate::base::lock::Mutex;
-use bytes::Bytes;
 
 /// Something for a client of the loop. `place` and `id` name it; a client that is gone is skipped.
 #[derive(Clone, Debug)]

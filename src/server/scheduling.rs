@@ -58,3 +58,29 @@ pub fn run_in_short_turns() {
         tracing::debug!(%error, "an event loop runs in turns of the usual length");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The slice of the calling thread; 0 where the system does not tell.
+    fn slice_ns() -> u64 {
+        // SAFETY: a structure of numbers, for which zeros are values.
+        let mut attributes: libc::sched_attr = unsafe { zeroed() };
+        let (at, size) = (ptr::from_mut(&mut attributes), size_of::<libc::sched_attr>());
+        // SAFETY: the system writes at most as many bytes as it is told.
+        unsafe { libc::syscall(libc::SYS_sched_getattr, 0, at, size, 0) };
+        attributes.sched_runtime
+    }
+
+    #[test]
+    fn turns_are_short_where_the_system_has_slices() {
+        let slices = std::thread::spawn(|| {
+            let usual = slice_ns();
+            run_in_short_turns();
+            (usual, slice_ns())
+        });
+        let (usual, asked) = slices.join().expect("a thread");
+        assert_eq!(asked, usual.min(SHORT_TURN_NS), "the usual slice is {usual} ns");
+    }
+}
