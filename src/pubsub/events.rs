@@ -21,7 +21,7 @@ pub struct Noted {
 /// See the module's text.
 #[derive(Default)]
 pub struct KeyspaceEvents {
-    /// No longer than what the event loops' present requests have caused: a loop goes on only when its own events are out.
+    /// No longer than what the present request, or shard in a round of expiry, of each event loop has caused: a loop goes on only when its own events are out.
     queue: Mutex<Vec<Noted>>,
     /// Held by the loop that publishes, which takes no shard's lock meanwhile; so one may wait for it under any lock.
     publishing: Mutex<()>,
