@@ -18,6 +18,7 @@ mod partition;
 mod prefetch;
 mod reclaim;
 mod table;
+mod tags;
 mod visit;
 mod watch;
 mod wheel;

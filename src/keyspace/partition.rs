@@ -87,6 +87,8 @@ impl Partition {
         entry.view_mut().set_stamp(site.epoch());
         if self.table.is_full() {
             self.resize(site, self.table.fitting_slots());
+        } else if self.table.needs_retag() {
+            self.table.retag(|key| site.hash(key));
         }
         entry.view_mut().set_filed_tick(0);
         let expire_at_ms = entry.view().expire_at_ms();
@@ -267,7 +269,7 @@ impl Partition {
 
     /// Makes the prefetch hint agree with the table; needed whenever a table moves to another site.
     pub fn published(&self, site: Site<'_>) {
-        site.keyspace.prefetcher().publish(site.database, site.shard, self.table.shared_words());
+        site.keyspace.prefetcher().publish(site.database, site.shard, &self.table);
     }
 
     fn resize(&mut self, site: Site<'_>, slots: usize) {

@@ -5,8 +5,8 @@
 //! (quiescent-state reclamation). Entries need no such care: only their address is used, and a prefetch never faults.
 //!
 //! ```text
-//! hint   63...................8 7....................0     0 = no array yet
-//!        array address / 16     table::encode_slots
+//! hint   63........56 50...................8 7....................0     0 = no array yet
+//!        tag shift    array address / 16     table::encode_slots
 //! ```
 
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::table::{self, LINE, Probe, Words};
+use super::table::{self, LINE, Probe, Table, Words};
 
 /// Slots behind the home that the second stage looks at; most keys are no further away.
 const PROBES: usize = 7;
@@ -35,11 +35,12 @@ pub struct Prefetcher {
 #[repr(align(128))]
 struct Reader(AtomicU64);
 
-/// A place to look at in the second stage: a home slot and how many slots lie behind it in its array.
+/// A place to look at in the second stage: a home slot, how many slots to look at behind it, and what a word in it must say.
 #[derive(Clone, Copy)]
 pub struct Ahead {
     slot: NonNull<AtomicU64>,
-    behind: usize,
+    behind: u32,
+    wanted: u32,
 }
 
 impl Prefetcher {
@@ -56,9 +57,11 @@ impl Prefetcher {
     }
 
     /// Names the present word array of a table; called under its shard's lock.
-    pub fn publish(&self, database: usize, shard: usize, words: Option<&Words>) {
-        let hint = words.map_or(0, |words| {
-            (words.as_ptr().expose_provenance() as u64) >> 4 << 8 | table::encode_slots(words.len())
+    pub fn publish(&self, database: usize, shard: usize, table: &Table) {
+        let hint = table.shared_words().map_or(0, |words| {
+            u64::from(table.tag_shift()) << 56
+                | (words.as_ptr().expose_provenance() as u64) >> 4 << 8
+                | table::encode_slots(words.len())
         });
         self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
     }
@@ -97,21 +100,22 @@ impl Prefetcher {
             return None;
         }
         let slots = table::decode_slots(hint & 0xff);
-        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint >> 8 << 4) as usize);
+        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint << 8 >> 16 << 4) as usize);
         let home = table::home(hash, slots);
         let slot = NonNull::new(start.wrapping_add(home))?;
         table::prefetch(slot.addr().get());
-        Some(Ahead { slot, behind: slots - 1 - home })
+        let behind = (slots - 1 - home).min(PROBES) as u32;
+        Some(Ahead { slot, behind, wanted: table::wanted(hash, (hint >> 56) as u8) as u32 })
     }
 
     /// Second stage: brings the first `lines` cache lines of the key's entry closer, if its slot is near its home.
     #[inline]
-    pub fn entry_ahead(&self, ahead: Ahead, hash: u64, lines: usize) {
-        for distance in 0..=ahead.behind.min(PROBES) {
+    pub fn entry_ahead(&self, ahead: Ahead, lines: usize) {
+        for distance in 0..=ahead.behind {
             // SAFETY: the array was named by a hint that was read after `enter`, so `retire` keeps it until this reader enters
             // again; the slot lies inside it; words are atomics, so reading one while its shard changes is no race.
-            let word = unsafe { ahead.slot.add(distance).as_ref().load(Ordering::Relaxed) };
-            match table::probe(word, hash, distance as u64) {
+            let word = unsafe { ahead.slot.add(distance as usize).as_ref().load(Ordering::Relaxed) };
+            match table::probe(word, u64::from(ahead.wanted + distance)) {
                 Probe::Match(address) => {
                     for line in 0..lines {
                         table::prefetch(address + line * LINE);

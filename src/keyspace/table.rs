@@ -8,7 +8,9 @@
 //!   order whatever the number of slots, slots need not be a power of two, and a SCAN cursor is simply a granule: it means
 //!   the same before and after a resize.
 //! * Distances make entries of one home a contiguous run. A lookup compares tag and distance at once and follows a
-//!   pointer only when both agree (one false follow in 16,384).
+//!   pointer only when both agree.
+//! * The tag is the part of the hash that comes after what the home says (`tags.rs`), so a resize moves words by home and tag alone:
+//!   it reads the entry only where they leave two homes open.
 //! * Deleting shifts the rest of the cluster back; there are no tombstones.
 //!
 //! The words are atomics with relaxed access: writers hold the shard's lock, but an event loop may read a word without
@@ -18,18 +20,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::entry::{Entry, EntryMut, EntryRef};
+use super::tags::{self, TAG_BITS, Tags};
 
 /// Bits of the hash that decide an entry's home; also the width of a SCAN position.
 pub const GRANULE_BITS: u32 = 43;
 
 const DISTANCE_BITS: u32 = 7;
 const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
-const TAG_MASK: u64 = (1 << 14) - 1;
-const LOW_BITS: u32 = 21;
+const LOW_BITS: u32 = DISTANCE_BITS + TAG_BITS;
 const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
 const FIRST_SLOTS: usize = 6;
-/// How many words ahead a rebuild prefetches the entries that it is about to rehash.
-const REHASH_AHEAD: usize = 24;
+/// Homes whose words get the tag of their table's new size at once: as many entries are read at about the price of a few, because their
+/// cache lines come together.
+const RETAG_HOMES: usize = 8;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
 
@@ -52,9 +55,9 @@ pub fn home(hash: u64, slots: usize) -> usize {
     ((u128::from(granule(hash)) * slots as u128) >> GRANULE_BITS) as usize
 }
 
-#[inline]
-fn tag(hash: u64) -> u64 {
-    hash & TAG_MASK
+/// The first hash whose granule is `granule`.
+fn first_hash(granule: u64) -> u64 {
+    granule << (64 - GRANULE_BITS)
 }
 
 /// The address of the entry that a word points at.
@@ -63,7 +66,13 @@ pub fn entry_address(word: u64) -> usize {
     (word >> LOW_BITS << 4) as usize
 }
 
-/// What one word says about a key that is looked for `distance` slots behind its home.
+/// What a word has in its low bits that lies in the home of `hash`, where tags begin at `tag_shift`; one more for each slot behind it.
+#[inline]
+pub fn wanted(hash: u64, tag_shift: u8) -> u64 {
+    tags::tag(hash, tag_shift) << DISTANCE_BITS
+}
+
+/// What one word says about a key that is looked for.
 pub enum Probe {
     /// Very likely the key's entry, at this address.
     Match(usize),
@@ -73,12 +82,12 @@ pub enum Probe {
     Absent,
 }
 
-/// Judges a word by tag and distance alone.
+/// Judges a word by tag and distance alone: those that `wanted` says.
 #[inline]
-pub fn probe(word: u64, hash: u64, distance: u64) -> Probe {
-    if word == 0 || word & DISTANCE_MASK < distance {
+pub fn probe(word: u64, wanted: u64) -> Probe {
+    if word == 0 || word & DISTANCE_MASK < wanted & DISTANCE_MASK {
         Probe::Absent
-    } else if word & LOW_MASK == tag(hash) << DISTANCE_BITS | distance {
+    } else if word & LOW_MASK == wanted {
         Probe::Match(entry_address(word))
     } else {
         Probe::Other
@@ -115,6 +124,7 @@ pub fn decode_slots(code: u64) -> usize {
 pub struct Table {
     words: Option<Words>,
     len: usize,
+    tags: Tags,
 }
 
 /// Where an entry is; good until the table changes.
@@ -152,7 +162,7 @@ impl Table {
             return None;
         }
         let mut slot = home(hash, words.len());
-        let mut want = tag(hash) << DISTANCE_BITS;
+        let mut want = self.tags.tag(hash) << DISTANCE_BITS;
         loop {
             let word = words[slot].load(Relaxed);
             if word == 0 || (word & DISTANCE_MASK) < (want & DISTANCE_MASK) {
@@ -251,39 +261,80 @@ impl Table {
     /// `rehash` is the keyed hash of a key.
     pub fn resize(&mut self, slots: usize, rehash: impl Fn(&[u8]) -> u64) -> Option<Words> {
         let mut slots = rounded_slots(slots.max(self.len + self.len / 7 + 1));
-        let old = self.words.take();
-        let old_words: &[AtomicU64] = old.as_deref().unwrap_or_default();
         loop {
-            let mut fresh = Table { words: Some(words_with_slots(slots)), len: 0 };
-            if fresh.adopt(old_words, &rehash) {
+            let words = Some(words_with_slots(slots));
+            let tags = if self.is_empty() { Tags::of_size(slots) } else { self.tags.resized(slots) };
+            let mut fresh = Table { words, len: 0, tags };
+            if fresh.adopt(self, &rehash) {
+                let old = self.words.take();
+                self.len = 0;
                 *self = fresh;
                 return old;
             }
+            // The entries are still the old table's.
+            fresh.words = None;
             // More than 127 entries in front of one home: no hash of ours does that at this load, but a table that is
             // too full must grow rather than lose an entry.
             slots *= 2;
         }
     }
 
-    fn adopt(&mut self, old: &[AtomicU64], rehash: &impl Fn(&[u8]) -> u64) -> bool {
-        for (slot, cell) in old.iter().enumerate() {
-            if let Some(ahead) = old.get(slot + REHASH_AHEAD) {
-                let address = entry_address(ahead.load(Relaxed));
-                // Header and key of most entries lie in two lines.
-                prefetch(address);
-                prefetch(address + LINE);
-            }
+    fn adopt(&mut self, old: &Table, rehash: &impl Fn(&[u8]) -> u64) -> bool {
+        let old_slots = old.slots();
+        // A home is so many hashes wide, with an error of less than two for each home, and one granule at its end.
+        let width = u64::MAX / old_slots.max(1) as u64;
+        let error = first_hash(1) + 2 * old_slots as u64;
+        for (slot, cell) in old.words().iter().enumerate() {
             let word = cell.load(Relaxed);
             if word == 0 {
                 continue;
             }
-            // SAFETY: a word that is not 0 points at a live entry; `resize` moves it, so nobody frees it meanwhile.
-            let hash = rehash(unsafe { EntryRef::from_address(entry_address(word)) }.key());
-            if self.place(hash, word & !LOW_MASK).is_none() {
+            let distance = (word & DISTANCE_MASK) as usize;
+            let its_home =
+                if slot >= distance { slot - distance } else { slot + old_slots - distance } as u64;
+            let first = its_home * width;
+            let last = first.saturating_add(width).saturating_add(error);
+            let (least, greatest) = old.tags.bounds(first, last, (word & LOW_MASK) >> DISTANCE_BITS);
+            let place = self.place_of(least);
+            let place = if place == self.place_of(greatest) {
+                place
+            } else {
+                // SAFETY: a word that is not 0 points at a live entry; `resize` moves it, so nobody frees it meanwhile.
+                self.place_of(rehash(unsafe { EntryRef::from_address(entry_address(word)) }.key()))
+            };
+            if self.put(place, word & !LOW_MASK).is_none() {
                 return false;
             }
         }
         true
+    }
+
+    /// Whether words have yet to be tagged anew after the table grew.
+    #[inline]
+    pub fn needs_retag(&self) -> bool {
+        !self.tags.is_uniform()
+    }
+
+    /// Where the tags of the table's size begin, for a prefetch hint.
+    pub fn tag_shift(&self) -> u8 {
+        self.tags.shift()
+    }
+
+    /// Tags the words of some homes anew, which needs their entries. `rehash` is the keyed hash of a key.
+    pub fn retag(&mut self, rehash: impl Fn(&[u8]) -> u64) {
+        let from = granule(self.tags.boundary());
+        self.walk_homes(from, usize::MAX, RETAG_HOMES, &mut |position| {
+            // Header and key of most entries lie in two lines.
+            prefetch(self.address(position));
+            prefetch(self.address(position) + LINE);
+        });
+        let next = self.walk_homes(from, usize::MAX, RETAG_HOMES, &mut |position| {
+            let cell = &self.words()[position.0];
+            let word = cell.load(Relaxed);
+            let low = wanted(rehash(self.entry(position).key()), self.tags.shift());
+            cell.store(word & !(LOW_MASK - DISTANCE_MASK) | low, Relaxed);
+        });
+        self.tags.retagged_below(next.map(first_hash));
     }
 
     /// Inserts an entry whose key is not in the table, which must not be full. Gives the entry back if the run in
@@ -291,18 +342,24 @@ impl Table {
     #[inline]
     pub fn insert(&mut self, hash: u64, entry: Entry) -> Result<Position, Entry> {
         let address = pack(entry, 0);
-        // SAFETY: when `place` refuses the word, the ownership is still here.
-        self.place(hash, address).ok_or_else(|| unsafe { Entry::from_address(entry_address(address)) })
+        // SAFETY: when `put` refuses the word, the ownership is still here.
+        self.put(self.place_of(hash), address)
+            .ok_or_else(|| unsafe { Entry::from_address(entry_address(address)) })
+    }
+
+    /// The home of `hash`, and the low bits of a word in it.
+    #[inline]
+    fn place_of(&self, hash: u64) -> (usize, u64) {
+        (home(hash, self.slots()), self.tags.tag(hash) << DISTANCE_BITS)
     }
 
     #[inline]
-    fn place(&mut self, hash: u64, address_bits: u64) -> Option<Position> {
+    fn put(&mut self, (home, low): (usize, u64), address_bits: u64) -> Option<Position> {
         let words = self.words.as_deref().unwrap_or_default();
         if words.is_empty() {
             return None;
         }
-        let mut slot = home(hash, words.len());
-        let mut low = tag(hash) << DISTANCE_BITS;
+        let (mut slot, mut low) = (home, low);
         loop {
             let word = words[slot].load(Relaxed);
             if word == 0 || (word & DISTANCE_MASK) < (low & DISTANCE_MASK) {
@@ -389,7 +446,7 @@ impl Table {
             return None;
         }
         let mut seen = 0;
-        let first = home(granule << (64 - GRANULE_BITS), words.len());
+        let first = home(first_hash(granule), words.len());
         for (walked, home) in (first..words.len()).enumerate() {
             if seen >= count || walked >= homes {
                 return Some(first_granule(home, words.len()));
@@ -593,6 +650,92 @@ mod tests {
                 table.resize(sizes[turn % 2], hash);
             }
             assert_eq!(seen.len(), 1000);
+        }
+    }
+
+    #[test]
+    fn a_resize_reads_few_entries_and_a_growing_table_a_few_at_a_time() {
+        let reads = std::cell::Cell::new(0);
+        let counted = |key: &[u8]| {
+            reads.set(reads.get() + 1);
+            hash(key)
+        };
+        let mut table = Table::default();
+        let (mut most, mut retagged) = (0.0f64, 0);
+        for number in 0..60_000 {
+            let key = format!("key:{number}");
+            if table.is_full() {
+                reads.set(0);
+                table.resize(table.fitting_slots(), counted);
+                most = most.max(f64::from(reads.get()) / (table.len() + 1000) as f64);
+            } else if table.needs_retag() {
+                reads.set(0);
+                table.retag(counted);
+                assert!(reads.get() < 10 * RETAG_HOMES as u32, "{} at once", reads.get());
+                retagged += reads.get();
+            }
+            assert!(table.insert(hash(key.as_bytes()), Entry::new(key.as_bytes(), b"")).is_ok());
+        }
+        assert!(most < 0.01, "one in {:.0} read", 1.0 / most);
+        assert!(!table.needs_retag() && retagged > 5_000, "tagged anew");
+        reads.set(0);
+        while table.len() > 10 {
+            let from = table.len() * 7919;
+            let any = table.sample(from, 1, usize::MAX).next().expect("there are some left");
+            table.remove(any);
+            if table.is_sparse() {
+                table.resize(table.fitting_slots(), counted);
+                assert!(!table.needs_retag(), "a smaller table needs no bits that the words do not have");
+            }
+        }
+        assert!(reads.get() < 400, "{} read on the way down", reads.get());
+    }
+
+    #[test]
+    fn keys_are_found_at_every_stage_of_a_change_of_tags() {
+        for (start, steps) in [
+            (250, [400, 600, 900, 250]),
+            (250, [400, 20_000, 40_000, 300]),
+            (32_700, [33_000, 66_000, 40_000, 200]),
+        ] {
+            let mut table = Table::default();
+            table.resize(start, hash);
+            let keys: Vec<_> = (0..180).map(|number| format!("key:{number}").into_bytes()).collect();
+            for key in &keys {
+                assert!(table.insert(hash(key), Entry::new(key, key)).is_ok());
+            }
+            for slots in steps {
+                table.resize(slots, hash);
+                for turn in 0.. {
+                    for key in &keys {
+                        let position = table.find(hash(key), key).expect("no key is lost");
+                        assert_eq!(table.entry(position).value(), key);
+                    }
+                    // Every other size is left before its tags are all new.
+                    if !table.needs_retag() || (slots / 100 % 2 == 0 && turn == 2) {
+                        break;
+                    }
+                    table.retag(hash);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_too_crowded_for_its_size_grows_and_keeps_its_entries() {
+        // Two homes of a large table that are one in a small one.
+        let both = [1u64 << 40, 1 << 60];
+        let of = |key: &[u8]| both[usize::from(key[0] == b'b')];
+        let mut table = Table::default();
+        table.resize(2000, of);
+        let keys: Vec<_> = (0..200).map(|number| format!("{}{number}", ["a", "b"][number % 2])).collect();
+        for key in &keys {
+            assert!(table.insert(of(key.as_bytes()), Entry::new(key.as_bytes(), b"")).is_ok());
+        }
+        table.resize(0, of);
+        assert!(table.slots() > 256);
+        for key in &keys {
+            assert!(table.find(of(key.as_bytes()), key.as_bytes()).is_some());
         }
     }
 

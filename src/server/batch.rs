@@ -134,7 +134,7 @@ impl Batch {
 
 #[inline]
 fn prefetch_entry(keyspace: &Keyspace, request: &Request) {
-    if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
-        keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
+    if let Some(ahead) = request.ahead {
+        keyspace.prefetcher().entry_ahead(ahead, ENTRY_LINES);
     }
 }
