@@ -22,6 +22,7 @@ mod tags;
 mod visit;
 mod watch;
 mod wheel;
+mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 

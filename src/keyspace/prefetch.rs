@@ -5,8 +5,8 @@
 //! (quiescent-state reclamation). Entries need no such care: only their address is used, and a prefetch never faults.
 //!
 //! ```text
-//! hint   63........56 50...................8 7....................0     0 = no array yet
-//!        tag shift    array address / 16     table::encode_slots
+//! hint   63........56 51...................8 7....................0     0 = no array yet
+//!        tag shift    array address / 8      table::encode_slots
 //! ```
 
 use std::ptr::NonNull;
@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::table::{self, LINE, Probe, Table, Words};
+use super::table::{self, LINE, Probe, Table};
+use super::words::Words;
 
 /// Slots behind the home that the second stage looks at; most keys are no further away.
 const PROBES: usize = 7;
@@ -60,7 +61,7 @@ impl Prefetcher {
     pub fn publish(&self, database: usize, shard: usize, table: &Table) {
         let hint = table.shared_words().map_or(0, |words| {
             u64::from(table.tag_shift()) << 56
-                | (words.as_ptr().expose_provenance() as u64) >> 4 << 8
+                | (words.as_ptr().expose_provenance() as u64) >> 3 << 8
                 | table::encode_slots(words.len())
         });
         self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
@@ -100,7 +101,7 @@ impl Prefetcher {
             return None;
         }
         let slots = table::decode_slots(hint & 0xff);
-        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint << 8 >> 16 << 4) as usize);
+        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint << 8 >> 16 << 3) as usize);
         let home = table::home(hash, slots);
         let slot = NonNull::new(start.wrapping_add(home))?;
         table::prefetch(slot.addr().get());

@@ -16,11 +16,11 @@
 //! The words are atomics with relaxed access: writers hold the shard's lock, but an event loop may read a word without
 //! it in order to prefetch the entry behind it (`prefetch.rs` keeps a replaced word array alive for such readers).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::tags::{self, TAG_BITS, Tags};
+use super::words::{COUNT_WORDS, Words};
 
 /// Bits of the hash that decide an entry's home; also the width of a SCAN position.
 pub const GRANULE_BITS: u32 = 43;
@@ -29,19 +29,12 @@ const DISTANCE_BITS: u32 = 7;
 const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
 const LOW_BITS: u32 = DISTANCE_BITS + TAG_BITS;
 const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
-const FIRST_SLOTS: usize = 6;
+const FIRST_SLOTS: usize = 7;
 /// Homes whose words get the tag of their table's new size at once: as many entries are read at about the price of a few, because their
 /// cache lines come together.
 const RETAG_HOMES: usize = 8;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
-
-/// The array of words; shared with readers that only prefetch.
-pub type Words = Arc<[AtomicU64]>;
-
-fn words_with_slots(slots: usize) -> Words {
-    (0..slots).map(|_| AtomicU64::new(0)).collect()
-}
 
 /// The place of a key in the order of hashes: the top bits of its keyed hash.
 #[inline]
@@ -94,10 +87,7 @@ pub fn probe(word: u64, wanted: u64) -> Probe {
     }
 }
 
-/// Words' worth of bytes that the shared array keeps for its reference counts.
-const COUNT_WORDS: usize = 2;
-
-/// The smallest table size that is at least `slots`. With its reference counts the array then fills a size class of the
+/// The smallest table size that is at least `slots`. With its count of sharers the array then fills a size class of the
 /// allocator: four for each doubling, so that a prefetch hint can say the size in eight bits.
 pub fn rounded_slots(slots: usize) -> usize {
     let words = slots.max(FIRST_SLOTS) + COUNT_WORDS;
@@ -262,7 +252,7 @@ impl Table {
     pub fn resize(&mut self, slots: usize, rehash: impl Fn(&[u8]) -> u64) -> Option<Words> {
         let mut slots = rounded_slots(slots.max(self.len + self.len / 7 + 1));
         loop {
-            let words = Some(words_with_slots(slots));
+            let words = Some(Words::new(slots));
             let tags = if self.is_empty() { Tags::of_size(slots) } else { self.tags.resized(slots) };
             let mut fresh = Table { words, len: 0, tags };
             if fresh.adopt(self, &rehash) {

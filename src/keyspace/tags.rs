@@ -8,8 +8,8 @@
 //! Words lie in hash order, so a home says the first bits of the hash, and the tag goes on where those of a table of this
 //! size are sure. Home and tag together then say where the word belongs in a table of another size, and a resize need not
 //! read the entry ([`Tags::bounds`]). Bits that both of them say do not tell keys of one home apart, and what the tag says beyond the
-//! home becomes less as the table grows. So tags begin 4 bits later in tables of 2^5 slots, and again in those of 2^9, 2^13 and so on:
-//! at least 9 bits go beyond the home, and a resize finds at most one word in 2^8 whose tag leaves two homes open.
+//! home becomes less as the table grows. So tags begin 2 bits later in tables of 2^3 slots, and again in those of 2^5, 2^7 and so on:
+//! at least 11 bits go beyond the home, and a resize finds at most one word in 2^10 whose tag leaves two homes open.
 //!
 //! A table that grows past such a size still has words with the former tag. They are tagged anew a few homes at a time, in
 //! hash order (`Table::retag`), and until then a hash says by a comparison which of the two its word has.
@@ -18,7 +18,7 @@
 pub const TAG_BITS: u32 = 14;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 /// Bits by which tags begin later in the next size of tables.
-const LEVEL_BITS: u32 = 4;
+const LEVEL_BITS: u32 = 2;
 
 /// How far the hash is shifted to the right to have the tag of a table of `slots` slots at its end.
 fn tag_shift(slots: usize) -> u8 {
@@ -129,27 +129,27 @@ mod tests {
 
     #[test]
     fn tags_go_on_where_homes_end() {
-        for slots in [1, 6, 31] {
+        for slots in [1, 6, 7] {
             assert_eq!(tag_shift(slots), 50);
         }
-        for (bits, shift) in [(5, 46), (9, 42), (13, 38), (33, 18)] {
+        for (bits, shift) in [(3, 48), (5, 46), (13, 38), (33, 18)] {
             assert_eq!(tag_shift(1 << bits), shift);
-            assert_eq!(tag_shift((2 << (bits + 3)) - 1), shift);
+            assert_eq!(tag_shift((4 << bits) - 1), shift);
         }
     }
 
     #[test]
     fn growth_waits_for_bits_that_the_words_do_not_have_and_shrinking_does_not() {
-        let small = Tags::of_size(20);
+        let small = Tags::of_size(10);
         assert!(small.resized(30).is_uniform());
         let mut grown = small.resized(40);
         assert!(!grown.is_uniform());
         grown.retagged_below(Some(1 << 60));
         assert_eq!(grown.tag(1 << 59), tag(1 << 59, 46));
-        assert_eq!(grown.tag(1 << 61), tag(1 << 61, 50));
-        assert_eq!(grown.resized(400).boundary(), 1 << 60, "a resize of the same kind changes nothing");
+        assert_eq!(grown.tag(1 << 61), tag(1 << 61, 48));
+        assert_eq!(grown.resized(100).boundary(), 1 << 60, "a resize of the same kind changes nothing");
         assert!(grown.resized(1 << 16).is_uniform(), "three kinds of tags there are never");
-        assert!(grown.resized(10).is_uniform());
+        assert!(grown.resized(4).is_uniform());
         grown.retagged_below(None);
         assert!(grown.is_uniform());
         assert_eq!(grown.shift(), 46);

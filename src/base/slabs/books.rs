@@ -3,6 +3,7 @@
 //! ```text
 //! region (2 MB, aligned)  = 32 slabs           region number = address >> 21
 //! slab   (64 KB)          = blocks of one class, from its first byte on       slab number = address >> 16
+//! span                    = slabs of one region side by side, given out as one block
 //! ```
 //! Free blocks are bits here, not links inside the blocks: to give out or take back a block touches none, a stale pointer cannot damage the books,
 //! and the memory of a free slab can go back to the system without a trace. Of several slabs the one with the lowest address serves, so that the
@@ -13,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use ahash::RandomState;
 use smallvec::SmallVec;
 
-use super::class::{CLASSES, class_bytes};
+use super::class::{CLASSES, SHARED_CLASSES, class_bytes, wide_class_bytes};
 
 pub const REGION_BYTES: usize = 2 << 20;
 pub const SLAB_BYTES: usize = 64 << 10;
@@ -21,6 +22,10 @@ const SLABS_A_REGION: usize = REGION_BYTES / SLAB_BYTES;
 const REGION_SHIFT: u32 = REGION_BYTES.trailing_zeros();
 const SLAB_SHIFT: u32 = SLAB_BYTES.trailing_zeros();
 const ALL_FREE: u32 = u32::MAX;
+/// What a slab of a span has for a class.
+const SPAN: u8 = u8::MAX;
+/// How many regions are looked at for a span before a further one is taken.
+const SPAN_REGIONS_MAX: usize = 64;
 
 const _: () = assert!(SLABS_A_REGION == u32::BITS as usize, "a region's slabs are the bits of one word");
 
@@ -28,11 +33,13 @@ const _: () = assert!(SLABS_A_REGION == u32::BITS as usize, "a region's slabs ar
 pub struct Books {
     regions: HashMap<u32, Box<Region>, RandomState>,
     /// For each class, the slabs that have free blocks.
-    partial: [BTreeSet<u32>; CLASSES],
+    partial: [BTreeSet<u32>; SHARED_CLASSES],
     /// Regions that have free slabs.
     vacant: BTreeSet<u32>,
     /// Those of them whose free slabs have memory behind them.
     dirty: BTreeSet<u32>,
+    /// The region that was adopted last.
+    newest: Option<u32>,
     counts: Counts,
 }
 
@@ -73,8 +80,13 @@ struct Slab {
     free: SmallVec<[u64; 2]>,
 }
 
+/// The bytes of a block of `class`, which may be a wide one.
+const fn bytes_of(class: usize) -> usize {
+    if class < CLASSES { class_bytes(class) } else { wide_class_bytes(class) }
+}
+
 const fn blocks_a_slab(class: usize) -> usize {
-    SLAB_BYTES / class_bytes(class)
+    SLAB_BYTES / bytes_of(class)
 }
 
 impl Slab {
@@ -94,7 +106,7 @@ impl Slab {
 
     /// Gives out up to `wanted` blocks, lowest first.
     fn take(&mut self, slab_address: usize, mut wanted: usize, taken: &mut Vec<usize>) {
-        let bytes = class_bytes(usize::from(self.class));
+        let bytes = bytes_of(usize::from(self.class));
         for (at, word) in self.free.iter_mut().enumerate() {
             while *word != 0 && wanted > 0 {
                 let block = at * 64 + word.trailing_zeros() as usize;
@@ -108,7 +120,7 @@ impl Slab {
 
     /// Takes a block back.
     fn put(&mut self, offset: usize) {
-        let bytes = class_bytes(usize::from(self.class));
+        let bytes = bytes_of(usize::from(self.class));
         let block = offset / bytes;
         let (word, bit) = (&mut self.free[block / 64], 1 << (block % 64));
         assert!(offset.is_multiple_of(bytes) && *word & bit == 0, "a block is freed once, where it began");
@@ -124,6 +136,7 @@ impl Books {
             partial: std::array::from_fn(|_| BTreeSet::new()),
             vacant: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            newest: None,
             counts: Counts::default(),
         }
     }
@@ -142,6 +155,7 @@ impl Books {
             Box::new(Region { free: ALL_FREE, clean, slabs: std::array::from_fn(|_| Slab::default()) }),
         );
         self.vacant.insert(number);
+        self.newest = Some(number);
         self.counts.regions += 1;
         if touched {
             self.dirty.insert(number);
@@ -160,7 +174,14 @@ impl Books {
         if slab.free_blocks == 0 {
             self.partial[class].remove(&number);
         }
-        self.counts.given_bytes += (taken.len() - before) * class_bytes(class);
+        self.counts.given_bytes += (taken.len() - before) * bytes_of(class);
+    }
+
+    /// Gives out one block of `class`, unless a further region has to be adopted first.
+    pub fn take_one(&mut self, class: usize) -> Option<usize> {
+        let mut taken = Vec::with_capacity(1);
+        self.take(class, 1, &mut taken);
+        taken.pop()
     }
 
     /// Takes a block of `class` back.
@@ -170,13 +191,51 @@ impl Books {
         assert!(usize::from(slab.class) == class, "a block is freed with the size that it has");
         slab.put(address % SLAB_BYTES);
         let free = usize::from(slab.free_blocks);
-        self.counts.given_bytes -= class_bytes(class);
+        self.counts.given_bytes -= bytes_of(class);
         if free == blocks_a_slab(class) {
             self.partial[class].remove(&number);
             self.end_slab(number);
         } else if free == 1 {
             self.partial[class].insert(number);
         }
+    }
+
+    /// Gives out a span of so many slabs (1 to 32), unless a further region has to be adopted first.
+    pub fn take_span(&mut self, slabs: usize) -> Option<usize> {
+        let regions = self.vacant.iter().take(SPAN_REGIONS_MAX).chain(&self.newest);
+        let (number, place) = regions.copied().find_map(|number| {
+            let free = self.regions.get(&number)?.free;
+            let starts = (1..slabs).fold(free, |starts, place| starts & free >> place);
+            (starts != 0).then(|| (number, starts.trailing_zeros() as usize))
+        })?;
+        let mask = span_mask(slabs, place);
+        let region = self.region(number);
+        let dirty = region.free & !region.clean & mask;
+        region.free &= !mask;
+        region.clean &= !mask;
+        for slab in &mut region.slabs[place..place + slabs] {
+            *slab = Slab { class: SPAN, ..Slab::default() };
+        }
+        self.counts.dirty_slabs -= dirty.count_ones() as usize;
+        self.counts.used_slabs += slabs;
+        self.counts.given_bytes += slabs * SLAB_BYTES;
+        self.note_free(number);
+        Some(((number as usize) << REGION_SHIFT) + place * SLAB_BYTES)
+    }
+
+    /// Takes a span back.
+    pub fn put_span(&mut self, address: usize, slabs: usize) {
+        let number = (address >> REGION_SHIFT) as u32;
+        let place = address % REGION_BYTES / SLAB_BYTES;
+        let mask = span_mask(slabs, place);
+        let region = self.region(number);
+        let is_span = region.slabs[place..place + slabs].iter().all(|slab| slab.class == SPAN);
+        assert!(is_span && region.free & mask == 0, "a span is freed once, with the size that it has");
+        region.free |= mask;
+        self.counts.used_slabs -= slabs;
+        self.counts.dirty_slabs += slabs;
+        self.counts.given_bytes -= slabs * SLAB_BYTES;
+        self.note_free(number);
     }
 
     /// Takes a free slab, or a whole region if there is one, out of the books, for the operating system, if more than `kept` free slabs have memory
@@ -261,6 +320,11 @@ impl Books {
     }
 }
 
+/// The bits of `slabs` slabs from `place` on.
+const fn span_mask(slabs: usize, place: usize) -> u32 {
+    (ALL_FREE >> (SLABS_A_REGION - slabs)) << place
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -279,13 +343,18 @@ mod tests {
                 if region.free & 1 << place != 0 {
                     continue;
                 }
+                if slab.class == SPAN {
+                    counts.used_slabs += 1;
+                    counts.given_bytes += SLAB_BYTES;
+                    continue;
+                }
                 let class = usize::from(slab.class);
                 let free: u32 = slab.free.iter().map(|word| word.count_ones()).sum();
                 assert_eq!(free, u32::from(slab.free_blocks));
                 let slab_number = number * SLABS_A_REGION as u32 + place as u32;
                 assert_eq!(books.partial[class].contains(&slab_number), free > 0);
                 counts.used_slabs += 1;
-                counts.given_bytes += (blocks_a_slab(class) - free as usize) * class_bytes(class);
+                counts.given_bytes += (blocks_a_slab(class) - free as usize) * bytes_of(class);
             }
         }
         counts
@@ -299,11 +368,12 @@ mod tests {
         let mut books = Books::new();
         let mut next_region = 7 * REGION_BYTES;
         let mut given: Vec<(usize, usize)> = Vec::new();
+        let mut spans: Vec<(usize, usize)> = Vec::new();
         let mut held = HashSet::new();
         for step in 0..40_000 {
             let growing = step % 8_000 < 5_000;
             if random.below(10) < if growing { 7 } else { 2 } {
-                let class = [0, 3, 30, 37, 38, 63, 64, 80, 95][random.below(9) as usize];
+                let class = [0, 3, 30, 37, 38, 63, 64, 80, 95, 96, 103, 110][random.below(12) as usize];
                 let mut taken = Vec::new();
                 let wanted = 1 + random.below(20) as usize;
                 books.take(class, wanted, &mut taken);
@@ -314,6 +384,12 @@ mod tests {
                 }
                 assert!((1..=wanted).contains(&taken.len()));
                 given.extend(taken.into_iter().map(|address| (class, address)));
+                if random.below(8) == 0 {
+                    let slabs = 1 + random.below(SLABS_A_REGION as u64) as usize;
+                    if let Some(address) = books.take_span(slabs) {
+                        spans.push((slabs, address));
+                    }
+                }
             } else if !given.is_empty() {
                 for _ in 0..random.below(20) {
                     let at = random.below(given.len().max(1) as u64) as usize;
@@ -321,6 +397,10 @@ mod tests {
                         let (class, address) = given.swap_remove(at);
                         books.put(class, address);
                     }
+                }
+                if !spans.is_empty() {
+                    let (slabs, address) = spans.swap_remove(random.below(spans.len() as u64) as usize);
+                    books.put_span(address, slabs);
                 }
             }
             if step % 500 == 0 {
@@ -332,14 +412,18 @@ mod tests {
                 held.drain().for_each(|address| books.take_clean(address));
                 assert_eq!(books.counts(), recount(&books));
                 let mut ranges: Vec<_> =
-                    given.iter().map(|(class, address)| (*address, address + class_bytes(*class))).collect();
+                    given.iter().map(|(class, address)| (*address, address + bytes_of(*class))).collect();
+                assert!(ranges.iter().all(|(start, end)| start / SLAB_BYTES == (end - 1) / SLAB_BYTES));
+                ranges.extend(spans.iter().map(|(slabs, address)| (*address, address + slabs * SLAB_BYTES)));
                 ranges.sort_unstable();
                 assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
-                assert!(ranges.iter().all(|(start, end)| start / SLAB_BYTES == (end - 1) / SLAB_BYTES));
             }
         }
         for (class, address) in given.drain(..) {
             books.put(class, address);
+        }
+        for (slabs, address) in spans.drain(..) {
+            books.put_span(address, slabs);
         }
         while let Some(surplus) = books.surplus(0) {
             match surplus {

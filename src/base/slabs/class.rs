@@ -1,11 +1,17 @@
-//! Sizes of blocks: one every 16 bytes up to 1 KB, 16 for each doubling above.
+//! Sizes of blocks: one every 16 bytes up to 1 KB, 16 for each doubling up to 4 KB.
 //!
 //! So a block is at most 15 bytes, or 6 %, larger than what it holds; jemalloc's four classes a doubling leave up to 20 %.
+//!
+//! Arrays, which choose their own size, go on in wide blocks: four for each doubling up to a slab, and above that whole slabs.
 
-/// The largest block that lies in a slab.
+/// The largest block that is not wide.
 pub const BLOCK_MAX: usize = 4096;
-/// How many sizes there are.
+/// How many sizes there are up to that.
 pub const CLASSES: usize = 96;
+/// The largest wide block that shares a slab with others.
+pub const WIDE_MAX: usize = 14 << 12;
+/// How many sizes there are that share slabs, the wide ones included.
+pub const SHARED_CLASSES: usize = CLASSES + 15;
 
 const FINE_MAX: usize = 1024;
 const FINE_STEP: usize = 16;
@@ -42,6 +48,20 @@ pub const fn class_bytes(class: usize) -> usize {
     }
 }
 
+/// The class of the wide block that `size` bytes (more than [`BLOCK_MAX`], up to [`WIDE_MAX`]) go into.
+pub const fn wide_class_of(size: usize) -> usize {
+    debug_assert!(size > BLOCK_MAX && size <= WIDE_MAX);
+    let doublings = (size - 1).ilog2() - BLOCK_MAX.ilog2();
+    let quarter = (BLOCK_MAX / 4) << doublings;
+    CLASSES + doublings as usize * 4 + size.div_ceil(quarter) - 5
+}
+
+/// The bytes of a wide block of `class`.
+pub const fn wide_class_bytes(class: usize) -> usize {
+    let number = class - CLASSES;
+    (5 + number % 4) * (BLOCK_MAX / 4) << (number / 4)
+}
+
 /// `class_bytes(class_of(size))`, by rounding alone.
 #[inline]
 pub const fn rounded(size: usize) -> usize {
@@ -69,5 +89,11 @@ mod tests {
             assert!(class_bytes(class) - size <= 15.max(size / 16), "{size}");
         }
         assert_eq!(class_of(BLOCK_MAX), CLASSES - 1);
+        for size in BLOCK_MAX + 1..=WIDE_MAX {
+            let class = wide_class_of(size);
+            assert!((CLASSES..SHARED_CLASSES).contains(&class) && wide_class_bytes(class) >= size, "{size}");
+            assert!(class == CLASSES || wide_class_bytes(class - 1) < size, "{size}");
+        }
+        assert_eq!(wide_class_of(WIDE_MAX), SHARED_CLASSES - 1);
     }
 }

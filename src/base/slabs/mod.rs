@@ -1,4 +1,4 @@
-//! Memory for entries: blocks of up to 4 KB from slabs of our own, which lie in huge pages.
+//! Memory for entries and tables: blocks of up to 4 KB, and wide ones for arrays, from slabs of our own, which lie in huge pages.
 //!
 //! A general allocator rounds sessions up by a tenth, and spreads them over so many small pages that finding one costs a miss of the processor's
 //! address translation (TLB) besides the misses of its caches. Here sizes are finer (`class.rs`), slabs lie in regions of 2 MB that are huge pages
@@ -8,7 +8,7 @@
 //! allocate, free -> the thread's own cache, a stack for each class -> Shared, behind one lock, 8 KB at a time -> regions
 //! ```
 //! The first touch of a huge page takes as long as clearing it. So the server's memory thread ([`Attendant`]) keeps regions ready, and who comes while
-//! there is none takes one with small pages. The same thread gives memory back that stays free. A block above 4 KB comes from the global allocator.
+//! there is none takes one with small pages. The same thread gives memory back that stays free. Other blocks above 4 KB come from the global allocator.
 //!
 //! Under AddressSanitizer (without the feature `slabs`) every block comes from the global allocator, so that it sees the bounds and the end of each.
 
@@ -24,7 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::books::{Books, REGION_BYTES, SLAB_BYTES, Surplus};
-use self::class::{BLOCK_MAX, CLASSES, class_bytes, class_of, rounded};
+use self::class::{
+    BLOCK_MAX, CLASSES, WIDE_MAX, class_bytes, class_of, rounded, wide_class_bytes, wide_class_of,
+};
 use self::pages::{Backing, Space};
 use super::allocator::{account, size_class};
 use super::lock::{Condvar, Mutex};
@@ -187,6 +189,57 @@ pub unsafe fn reallocate(block: NonNull<u8>, old_size: usize, new_size: usize) -
     moved
 }
 
+/// Where an array lies.
+enum Place {
+    /// Among others of its class in a slab.
+    Slab(usize),
+    /// In so many slabs of its own.
+    Span(usize),
+    /// Where [`allocate`] puts it.
+    Block,
+}
+
+fn place_of_array(size: usize) -> Place {
+    if !cfg!(feature = "slabs") || size <= BLOCK_MAX || size > REGION_BYTES {
+        Place::Block
+    } else if size <= WIDE_MAX {
+        Place::Slab(wide_class_of(size))
+    } else {
+        Place::Span(size.div_ceil(SLAB_BYTES))
+    }
+}
+
+/// As [`allocate`], for an array: it lies in huge pages at any size up to 2 MB, and its size is best a quarter of a power of two.
+pub fn allocate_array(size: usize) -> NonNull<u8> {
+    let (bytes, address) = match place_of_array(size) {
+        Place::Block => return allocate(size),
+        Place::Slab(class) => (wide_class_bytes(class), SHARED.take_wide(|books| books.take_one(class))),
+        Place::Span(slabs) => (slabs * SLAB_BYTES, SHARED.take_wide(|books| books.take_span(slabs))),
+    };
+    account(bytes as i64);
+    NonNull::new(ptr::with_exposed_provenance_mut(address)).expect("no region begins at 0")
+}
+
+/// Gives an array back.
+///
+/// # Safety
+/// The block came from [`allocate_array`] with this size, and is not used any more.
+pub unsafe fn free_array(block: NonNull<u8>, size: usize) {
+    let address = block.as_ptr().expose_provenance();
+    match place_of_array(size) {
+        // SAFETY: the caller's promise; `allocate` gave the block for this size.
+        Place::Block => unsafe { free(block, size) },
+        Place::Slab(class) => {
+            account(-(wide_class_bytes(class) as i64));
+            SHARED.put(class, [address].into_iter());
+        }
+        Place::Span(slabs) => {
+            account(-((slabs * SLAB_BYTES) as i64));
+            SHARED.state.lock().books.put_span(address, slabs);
+        }
+    }
+}
+
 /// From now on this thread fills huge pages at their first touch where none are ready. For threads that fill much memory and that nobody waits
 /// for step by step.
 pub fn prefer_huge_pages() {
@@ -234,6 +287,18 @@ impl Shared {
             self.add_region(&mut state, backing);
             state.books.take(class, wanted, blocks);
             drop(state);
+            self.taken.notify_one();
+        }
+    }
+
+    /// Takes the block that `take` finds in the books; a further region always has one.
+    fn take_wide(&self, take: impl Fn(&mut Books) -> Option<usize>) -> usize {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(address) = take(&mut state.books) {
+                return address;
+            }
+            self.add_region(&mut state, Backing::Small);
             self.taken.notify_one();
         }
     }
@@ -413,6 +478,21 @@ mod tests {
             assert!(is_filled(block, size, size as u8), "{size}");
             // SAFETY: it was allocated with this size, and is not used again.
             unsafe { free(block, size) };
+        }
+    }
+
+    #[test]
+    fn arrays_of_all_sizes_keep_what_is_written() {
+        let sizes: Vec<_> = (1..60).map(|step: usize| step * step * step * 11).collect();
+        let arrays: Vec<_> = sizes.iter().map(|size| (allocate_array(*size), *size)).collect();
+        for (array, size) in &arrays {
+            assert!(array.addr().get().is_multiple_of(ALIGN));
+            fill(*array, *size, *size as u8);
+        }
+        for (array, size) in arrays {
+            assert!(is_filled(array, size, size as u8), "{size}");
+            // SAFETY: it was allocated with this size, and is not used again.
+            unsafe { free_array(array, size) };
         }
     }
 
