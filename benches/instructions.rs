@@ -149,8 +149,8 @@ impl<'s> Server<'s> {
             self.parsed.push(Parsed { prepared, ranges: first..self.ranges.len(), ahead });
         }
         for request in &self.parsed {
-            if let (Some(ahead), Some((_, hash, _))) = (request.ahead, request.prepared.key) {
-                keyspace.prefetcher().entry_ahead(ahead, hash, ENTRY_LINES);
+            if let Some(ahead) = request.ahead {
+                keyspace.prefetcher().entry_ahead(ahead, ENTRY_LINES);
             }
         }
         self.state.started_ticks = Stopwatch::ticks();

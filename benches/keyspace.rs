@@ -54,12 +54,10 @@ fn get_of_a_batch(bencher: Bencher<'_, '_>) {
         for key in keys {
             let key = keyspace.key(&store.keys[key]);
             keyspace.prefetch_shard(0, key.shard);
-            ahead.push((keyspace.prefetcher().slot_ahead(0, key.shard, key.hash), key.hash));
+            ahead.extend(keyspace.prefetcher().slot_ahead(0, key.shard, key.hash));
         }
-        for (slot, hash) in &ahead {
-            if let Some(slot) = slot {
-                keyspace.prefetcher().entry_ahead(*slot, *hash, ENTRY_LINES);
-            }
+        for slot in &ahead {
+            keyspace.prefetcher().entry_ahead(*slot, ENTRY_LINES);
         }
         for key in keys {
             store.at(&store.keys[key], START_MS, |partition, _, key| {

@@ -4,6 +4,11 @@
 //! `CLOAKROOM_BENCH_KEYS` keys (a million unless told) of 1 KB. `CLOAKROOM_BENCH_SERVER` measures another server: a command with `{port}` and
 //! `{dir}`, split at spaces.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients that keep a pace sleep, and single requests need microseconds"
+)]
+
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -100,7 +105,6 @@ fn fill(server: &Server, keys: u64) -> io::Result<()> {
 }
 
 /// One client's requests until `stop`: the phase in which each was due, and how long after that its reply came.
-#[allow(clippy::disallowed_methods, reason = "single requests need microseconds")]
 fn overwrite(
     mut stream: TcpStream,
     seed: u64,

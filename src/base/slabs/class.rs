@@ -59,7 +59,7 @@ pub const fn wide_class_of(size: usize) -> usize {
 /// The bytes of a wide block of `class`.
 pub const fn wide_class_bytes(class: usize) -> usize {
     let number = class - CLASSES;
-    (5 + number % 4) * (BLOCK_MAX / 4) << (number / 4)
+    ((5 + number % 4) * (BLOCK_MAX / 4)) << (number / 4)
 }
 
 /// `class_bytes(class_of(size))`, by rounding alone.
