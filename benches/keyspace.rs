@@ -40,7 +40,7 @@ fn get_of_a_batch(bencher: Bencher<'_, '_>) {
     let (store, cycle) = (Store::sessions(), Cycle::over(KEYS));
     let keyspace = &store.keyspace;
     let mut out = Vec::with_capacity(BATCH * 1024);
-    let mut ahead: Vec<(Option<Ahead>, u64)> = Vec::with_capacity(BATCH);
+    let mut ahead: Vec<Ahead> = Vec::with_capacity(BATCH);
     let mut keys = [0; BATCH];
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         out.clear();

@@ -30,6 +30,8 @@ const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
 const LOW_BITS: u32 = DISTANCE_BITS + TAG_BITS;
 const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
 const FIRST_SLOTS: usize = 7;
+/// How many words ahead a resize that reads all entries prefetches them.
+const READ_AHEAD: usize = 24;
 /// Homes whose words get the tag of their table's new size at once: as many entries are read at about the price of a few, because their
 /// cache lines come together.
 const RETAG_HOMES: usize = 8;
@@ -274,7 +276,11 @@ impl Table {
         // A home is so many hashes wide, with an error of less than two for each home, and one granule at its end.
         let width = u64::MAX / old_slots.max(1) as u64;
         let error = first_hash(1) + 2 * old_slots as u64;
+        let reads_all = self.tags.shift() < old.tags.shift() && self.tags.is_uniform();
         for (slot, cell) in old.words().iter().enumerate() {
+            if reads_all && let Some(ahead) = old.words().get(slot + READ_AHEAD) {
+                prefetch_key(entry_address(ahead.load(Relaxed)));
+            }
             let word = cell.load(Relaxed);
             if word == 0 {
                 continue;
@@ -314,9 +320,7 @@ impl Table {
     pub fn retag(&mut self, rehash: impl Fn(&[u8]) -> u64) {
         let from = granule(self.tags.boundary());
         self.walk_homes(from, usize::MAX, RETAG_HOMES, &mut |position| {
-            // Header and key of most entries lie in two lines.
-            prefetch(self.address(position));
-            prefetch(self.address(position) + LINE);
+            prefetch_key(self.address(position));
         });
         let next = self.walk_homes(from, usize::MAX, RETAG_HOMES, &mut |position| {
             let cell = &self.words()[position.0];
@@ -537,6 +541,13 @@ fn shift_forward(words: &[AtomicU64], slot: usize) -> bool {
     }
 }
 
+/// [`prefetch`] of an entry's header and key, which for most entries lie in two lines.
+#[inline]
+fn prefetch_key(address: usize) {
+    prefetch(address);
+    prefetch(address + LINE);
+}
+
 /// Asks the processor to bring the cache line at `address` closer; any address is allowed.
 #[inline]
 pub fn prefetch(address: usize) {
@@ -657,7 +668,9 @@ mod tests {
             if table.is_full() {
                 reads.set(0);
                 table.resize(table.fitting_slots(), counted);
-                most = most.max(f64::from(reads.get()) / (table.len() + 1000) as f64);
+                if table.slots() > 1000 {
+                    most = most.max(f64::from(reads.get()) / table.len() as f64);
+                }
             } else if table.needs_retag() {
                 reads.set(0);
                 table.retag(counted);

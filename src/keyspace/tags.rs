@@ -11,14 +11,18 @@
 //! home becomes less as the table grows. So tags begin 2 bits later in tables of 2^3 slots, and again in those of 2^5, 2^7 and so on:
 //! at least 11 bits go beyond the home, and a resize finds at most one word in 2^10 whose tag leaves two homes open.
 //!
-//! A table that grows past such a size still has words with the former tag. They are tagged anew a few homes at a time, in
-//! hash order (`Table::retag`), and until then a hash says by a comparison which of the two its word has.
+//! A small table that grows past such a size reads its entries to tag them anew. A larger one keeps the words with the former tag for
+//! now: they are tagged anew a few homes at a time, in hash order (`Table::retag`), and until then a hash says by a comparison which of
+//! the two its word has.
 
 /// Bits of a tag.
 pub const TAG_BITS: u32 = 14;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 /// Bits by which tags begin later in the next size of tables.
 const LEVEL_BITS: u32 = 2;
+
+/// Up to so many slots a table gets new tags at once: reading its entries takes some ten microseconds.
+const AT_ONCE_SLOTS: usize = 512;
 
 /// How far the hash is shifted to the right to have the tag of a table of `slots` slots at its end.
 fn tag_shift(slots: usize) -> u8 {
@@ -54,11 +58,11 @@ impl Tags {
         Tags { boundary: 0, below: shift, above: shift }
     }
 
-    /// The tags that the table has after a resize to `slots` slots. Where that would need bits that the words do not have, they
-    /// stay as they are and wait for [`Tags::retagged_below`].
+    /// The tags that the table has after a resize to `slots` slots. Where that would need bits that the words do not have, those of a large
+    /// table stay as they are and wait for [`Tags::retagged_below`].
     pub fn resized(self, slots: usize) -> Tags {
         let goal = Tags::of_size(slots);
-        if self.is_uniform() && goal.below < self.above {
+        if self.is_uniform() && goal.below < self.above && slots > AT_ONCE_SLOTS {
             Tags { boundary: 0, below: goal.below, above: self.above }
         } else if !self.is_uniform() && goal.below == self.below {
             self
@@ -140,18 +144,19 @@ mod tests {
 
     #[test]
     fn growth_waits_for_bits_that_the_words_do_not_have_and_shrinking_does_not() {
-        let small = Tags::of_size(10);
-        assert!(small.resized(30).is_uniform());
-        let mut grown = small.resized(40);
+        assert!(Tags::of_size(10).resized(400).is_uniform(), "small tables are tagged anew at once");
+        let before = Tags::of_size(600);
+        assert!(before.resized(2000).is_uniform());
+        let mut grown = before.resized(2100);
         assert!(!grown.is_uniform());
         grown.retagged_below(Some(1 << 60));
-        assert_eq!(grown.tag(1 << 59), tag(1 << 59, 46));
-        assert_eq!(grown.tag(1 << 61), tag(1 << 61, 48));
-        assert_eq!(grown.resized(100).boundary(), 1 << 60, "a resize of the same kind changes nothing");
+        assert_eq!(grown.tag(1 << 59), tag(1 << 59, 40));
+        assert_eq!(grown.tag(1 << 61), tag(1 << 61, 42));
+        assert_eq!(grown.resized(8000).boundary(), 1 << 60, "a resize of the same kind changes nothing");
         assert!(grown.resized(1 << 16).is_uniform(), "three kinds of tags there are never");
-        assert!(grown.resized(4).is_uniform());
+        assert!(grown.resized(1000).is_uniform());
         grown.retagged_below(None);
         assert!(grown.is_uniform());
-        assert_eq!(grown.shift(), 46);
+        assert_eq!(grown.shift(), 40);
     }
 }
