@@ -106,8 +106,8 @@ impl Tags {
         tag(hash, self.shift_of(hash))
     }
 
-    /// The least and the greatest hash that a word of this tag can have whose home has the hashes `first` to `last`: one part in 2^14 of
-    /// what the home leaves open, or all of it where its tags are of both kinds.
+    /// The least and the greatest hash that a word of this tag can have whose home has the hashes `first` to `last`. Where tags of both
+    /// kinds occur in the home, they say nothing.
     #[inline]
     pub fn bounds(self, first: u64, last: u64, tag: u64) -> (u64, u64) {
         let shift = self.shift_of(first);
