@@ -2,7 +2,8 @@
 
 Owns the three text formats. Holds no opinion about a run: `compare` does.
 
-units.txt          one line per unit: `NAME MODE TAGS`, mode `external` or `local`, tags as runtest's --tags takes them
+units.txt          one line per unit: `NAME MODE TAGS`, mode `external`, `ordered` or `local`, tags as runtest's
+                   --tags takes them
 baseline/NAME.txt  one line per test that Redis reported, `ok NAME` or `err NAME`, sorted
 expected.txt       `unit NAME` lines, each followed by that unit's tests, `KIND | REASON | TEST`; kind `fails` (it runs,
                    and must not pass) or `skipped` (it would spoil the tests after it, so it does not run)
