@@ -8,6 +8,8 @@
 //! hint   63........56 51...................8 7....................0     0 = no array yet
 //!        tag shift    array address / 8      table::encode_slots
 //! ```
+//! The shift is that of the array's size. Words of a table that grew and are not yet tagged anew do not match it; their entries are not
+//! prefetched until then.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
