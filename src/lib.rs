@@ -22,9 +22,11 @@ pub mod write_log;
 pub mod command;
 // rank 5: from a request to its effects
 pub mod dispatch;
-// rank 6: sockets, threads, timers; and tools for a server's files
+// rank 6: what keeps the data while the server runs; and tools for a server's files
 pub mod maintenance;
-pub mod server;
+pub mod persistence;
 pub mod transfer;
+// rank 7: sockets, event loops, timers, signals
+pub mod server;
 // beside the ranks: bodies of tests and fuzz targets
 pub mod testing;

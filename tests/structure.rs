@@ -20,7 +20,7 @@ const UNSAFE_FILES: [&str; 10] = [
     "src/keyspace/prefetch.rs",
     "src/keyspace/table.rs",
     "src/keyspace/words.rs",
-    "src/server/scheduling.rs",
+    "src/base/scheduling.rs",
 ];
 /// How many lines above an `unsafe` block its reason may begin.
 const REASON_LINES: usize = 8;

@@ -1,4 +1,5 @@
-//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the lock, the clock.
+//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the lock, the clock,
+//! what is asked of the operating system.
 
 pub mod allocator;
 pub mod clock;
@@ -9,5 +10,7 @@ pub mod long_double;
 pub mod number;
 pub mod quote;
 pub mod random;
+pub mod scheduling;
 pub mod secret;
 pub mod slabs;
+pub mod system;

@@ -11,9 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::listen::Listeners;
 use super::logging::Logging;
-use super::system;
 use crate::base::allocator;
 use crate::base::clock::Clock;
+use crate::base::system;
 use crate::client::{Gates, MigrationOrder, ReloadOrder};
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services, Shutdown};

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::event_loop::EventLoop;
-use super::system;
+use crate::base::system;
 use crate::client::{Blocked, Closing, Message};
 
 impl EventLoop<'_> {

@@ -1,4 +1,4 @@
-//! Everything that has a socket, a thread or a timer: the event loops, accepting, signals, the log.
+//! Who serves: everything that has a socket, an event loop, a timer or a signal. What is kept is `persistence`'s.
 
 mod batch;
 mod connection;
@@ -8,20 +8,10 @@ mod event_loop;
 mod hold;
 mod housekeeping;
 mod listen;
-mod load;
-mod log_writer;
 mod logging;
 mod messages;
 mod migrate;
-mod persistence;
-mod reload;
 mod run;
-mod save;
-mod scheduling;
-mod store;
-#[cfg(test)]
-mod store_tests;
-mod system;
 
 pub(crate) use connection::limits;
 pub use logging::{LogError, Logging};

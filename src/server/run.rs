@@ -16,20 +16,20 @@ use tokio::time::MissedTickBehavior;
 use super::control::{Controller, Orders, ServerControl, reload};
 use super::event_loop::{Door, EventLoop};
 use super::listen::{self, ListenError, Listener, Listeners, remove_file};
-use super::load::LoadError as DataError;
 use super::logging::{LogError, Logging};
 use super::migrate::migrate;
-use super::persistence::{Persistence, open_store};
-use super::reload::LOADED_SOON;
-use super::store::{Store, StoreError};
-use super::{scheduling, system};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::slabs;
+use crate::base::{scheduling, system};
 use crate::client::{Clients, Mailbox, Message};
 use crate::command::COMMANDS;
 use crate::config::{self, Config, LoadError, ShutdownOptions, Source, read_files};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
 use crate::observe::statistics::Statistics;
+use crate::persistence::LOADED_SOON;
+use crate::persistence::LoadError as DataError;
+use crate::persistence::{Persistence, open_store};
+use crate::persistence::{Store, StoreError};
 use crate::services::{Identity, Services, Settings, Shutdown};
 
 /// The exit status of a server that was interrupted twice.

@@ -1,6 +1,6 @@
 //! What is known about saving and loading: which save runs, how the last one went, how far loading has come.
 //!
-//! State only, shared by commands, INFO and the threads that do the work (`server/save.rs`, `server/load.rs`). With the write log on a save and a
+//! State only, shared by commands, INFO and the threads that do the work (`persistence/save.rs`, `persistence/load.rs`). With the write log on a save and a
 //! rewrite of the log are the same work, a new snapshot that becomes the log's base; they differ in what INFO says about them.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

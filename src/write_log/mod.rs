@@ -7,7 +7,7 @@
 //! The chunks go round: a written one gathers records again. So a busy log touches the same few megabytes all the time, which are in the
 //! processor's cache, while a buffer that grows as long as a flush takes is new memory each second.
 //!
-//! This module owns the buffer and the offsets. It knows neither files (`server/log_writer.rs`) nor what a command does
+//! This module owns the buffer and the offsets. It knows neither files (`persistence/log_writer.rs`) nor what a command does
 //! (`dispatch/record.rs`). The buffer has a limit: above it [`WriteLog::is_full`] holds new writes back before they take locks.
 
 mod record;

@@ -1,6 +1,6 @@
 //! DEBUG RELOAD and DEBUG LOADAOF: empty the memory and load it again from what is on disk.
 //!
-//! A thread of the server does the work (`server/reload.rs`); the client is blocked until it is done, and other clients' requests wait or hear
+//! A thread of the server does the work (`persistence/reload.rs`); the client is blocked until it is done, and other clients' requests wait or hear
 //! LOADING. Inside EXEC, which holds every shard's lock and answers at once, neither is possible.
 
 use crate::client::{Blocked, Gates, Reload, ReloadOrder};

@@ -18,9 +18,9 @@ use parking_lot::Mutex;
 use super::load::{
     LoadError, LoadRules, LogEnding, load_manifest, load_snapshot, meets_keys, remove_expired,
 };
-use super::persistence::log_exact_deadlines;
 use super::save::Saver;
 use super::store::Store;
+use super::threads::log_exact_deadlines;
 use crate::base::clock::Clock;
 use crate::client::{Gates, Message, QuietPoint, Reload, ReloadResult};
 use crate::services::Services;

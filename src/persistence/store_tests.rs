@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::persistence::Persistence;
 use super::store::Store;
+use super::threads::Persistence;
 use crate::base::clock::Clock;
 use crate::client::{Gates, Reload, ReloadOrder};
 use crate::config::{AppendFsync, Config};

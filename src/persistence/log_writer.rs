@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::Store;
-use super::system;
 use crate::base::clock::Clock;
+use crate::base::system;
 use crate::client::{Gates, Message};
 use crate::config::AppendFsync;
 use crate::services::Services;

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::scheduling;
 use super::store::Store;
 use crate::base::clock::{Clock, Stopwatch};
+use crate::base::scheduling;
 use crate::base::slabs;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};

@@ -12,8 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::store::Store;
-use super::{scheduling, system};
 use crate::base::clock::Clock;
+use crate::base::{scheduling, system};
 use crate::client::Message;
 use crate::keyspace::{EntryRef, SHARDS, ShardVisit};
 use crate::services::Services;
