@@ -203,15 +203,14 @@ fn swap_databases(cx: &mut Cx<'_, '_>) -> Outcome {
         for shard in 0..SHARDS {
             reclaim_watched(cx, shard, [first, second]);
             let held = cx.locked.shard(shard);
-            for database in [first, second] {
-                let mut watched = std::mem::take(&mut held.watched);
+            let mut watched = std::mem::take(&mut held.watched);
+            watched.touch_all(|database, key| {
+                let hash = keyspace.key(key).hash;
                 // A key that is in neither database looks the same before and after.
-                watched.touch_all(database, |key| {
-                    let hash = keyspace.key(key).hash;
-                    [first, second].iter().any(|each| held.partition(*each).find(hash, key).is_some())
-                });
-                held.watched = watched;
-            }
+                let is_in = |each| held.partition(each).find(hash, key).is_some();
+                [first, second].contains(&database) && (is_in(first) || is_in(second))
+            });
+            held.watched = watched;
             held.swap(first, second);
             for database in [first, second] {
                 held.partition(database).published(Site { keyspace, database, shard, now_ms });

@@ -99,16 +99,23 @@ impl<'k> Locked<'k> {
         let mut removed = Vec::new();
         for shard in 0..SHARDS {
             let held = self.shard(shard);
+            let mut watched = std::mem::take(&mut held.watched);
+            watched.touch_all(|database, key| {
+                let hash = keyspace.key(key).hash;
+                databases.contains(&database) && held.partition(database).find(hash, key).is_some()
+            });
+            held.watched = watched;
             for database in databases.clone() {
-                let (partition, watched) = held.split(database);
+                let partition = held.partition_mut(database);
                 if partition.table().shared_words().is_none() {
                     continue;
                 }
-                watched.touch_all(database, |key| partition.find(keyspace.key(key).hash, key).is_some());
                 let site = Site { keyspace, database, shard, now_ms };
                 removed.push((site, partition.take(site)));
             }
         }
+        let words = |(_, partition): &(Site<'_>, Partition)| partition.table().shared_words().cloned();
+        keyspace.prefetcher().retire_all(removed.iter().filter_map(words));
         removed
     }
 

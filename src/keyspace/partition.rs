@@ -257,13 +257,10 @@ impl Partition {
         });
     }
 
-    /// Takes everything out, leaving an empty partition.
+    /// Takes everything out, leaving an empty partition. The caller retires the word array (`Prefetcher::retire_all`).
     pub fn take(&mut self, site: Site<'_>) -> Partition {
         let old = std::mem::take(self);
         self.published(site);
-        if let Some(words) = old.table.shared_words() {
-            site.keyspace.prefetcher().retire(words.clone());
-        }
         old
     }
 

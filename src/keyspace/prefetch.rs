@@ -11,10 +11,12 @@
 //! The shift is that of the array's size. Words of a table that grew and are not yet tagged anew do not match it; their entries are not
 //! prefetched until then.
 
+use std::collections::VecDeque;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::table::{self, LINE, Probe, Table};
 use super::words::Words;
@@ -23,6 +25,12 @@ use super::words::Words;
 const PROBES: usize = 7;
 /// What an idle reader announces: it holds no word array.
 const QUIET: u64 = u64::MAX;
+/// Arrays that one more retired one frees, if it can: so the queue becomes shorter even if no reader ever passes by.
+const FREED_BY_RETIRING: usize = 2;
+/// Places that the queue keeps when it is empty.
+const KEPT_PLACES: usize = 64;
+/// Arrays that a reader frees at a quiet point: some hundred microseconds' work.
+const FREED_WHEN_QUIET: usize = 1024;
 
 /// All hints, indexed by database, then shard, and the arrays that wait for release.
 pub struct Prefetcher {
@@ -30,7 +38,12 @@ pub struct Prefetcher {
     shards: usize,
     epoch: AtomicU64,
     readers: Box<[Reader]>,
-    retired: Mutex<Vec<(u64, Words)>>,
+    /// In ascending order of the epochs that they were retired at.
+    retired: Mutex<VecDeque<(u64, Words)>>,
+    /// How many there are in `retired`, to be read without its lock.
+    waiting: AtomicUsize,
+    #[cfg(test)]
+    looked_at: AtomicUsize,
 }
 
 /// What a reader announces: the epoch at which it entered, or [`QUIET`]. It is written twice in each sweep of an event loop, so readers
@@ -55,7 +68,10 @@ impl Prefetcher {
             shards,
             epoch: AtomicU64::new(0),
             readers: (0..readers).map(|_| Reader(AtomicU64::new(QUIET))).collect(),
-            retired: Mutex::new(Vec::new()),
+            retired: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            #[cfg(test)]
+            looked_at: AtomicUsize::new(0),
         }
     }
 
@@ -71,34 +87,67 @@ impl Prefetcher {
 
     /// Keeps a replaced array until all readers have passed a quiet point.
     pub fn retire(&self, words: Words) {
-        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut retired = self.retired.lock();
-        retired.push((epoch, words));
-        drop(retired);
-        self.release();
+        self.retire_all(std::iter::once(words));
     }
 
-    /// Frees the arrays that no reader can hold any more.
-    pub fn release(&self) {
+    /// [`Prefetcher::retire`] of many at once.
+    pub fn retire_all(&self, arrays: impl IntoIterator<Item = Words>) {
+        let mut retired = self.retired.lock();
+        // Under the lock, because the queue is in order of epochs.
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        retired.extend(arrays.into_iter().map(|words| (epoch, words)));
+        self.waiting.store(retired.len(), Ordering::Relaxed);
+        drop(retired);
+        self.release(FREED_BY_RETIRING);
+    }
+
+    /// Frees arrays that no reader can hold any more, at most so many.
+    fn release(&self, count_max: usize) {
         let oldest = self.readers.iter().map(|reader| reader.0.load(Ordering::SeqCst)).min().unwrap_or(QUIET);
-        self.retired.lock().retain(|(epoch, _)| *epoch > oldest);
+        let mut retired = self.retired.lock();
+        let may_go = |(epoch, _): &&(u64, Words)| {
+            #[cfg(test)]
+            self.looked_at.fetch_add(1, Ordering::Relaxed);
+            *epoch <= oldest
+        };
+        let free = retired.iter().take(count_max).take_while(may_go).count();
+        let freed: SmallVec<[(u64, Words); FREED_BY_RETIRING]> = retired.drain(..free).collect();
+        self.waiting.store(retired.len(), Ordering::Relaxed);
+        if retired.is_empty() {
+            retired.shrink_to(KEPT_PLACES);
+        }
+        drop(retired);
+        drop(freed);
     }
 
     /// A reader starts a batch: arrays that were retired before are no longer in its hands.
+    ///
+    /// The announcement comes before every hint of the batch is read, and [`Prefetcher::retire_all`] looks at the announcements after the
+    /// hint has changed. Of two such pairs, a store and then a load elsewhere, at least one must see the other's store, so
+    /// all four are sequentially consistent.
     pub fn enter(&self, reader: usize) {
         self.readers[reader].0.store(self.epoch.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// A reader goes to sleep, holding nothing.
+    /// A reader holds nothing until it enters again. It frees what only waited for that.
     pub fn leave(&self, reader: usize) {
         self.readers[reader].0.store(QUIET, Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.release(FREED_WHEN_QUIET);
+        }
+    }
+
+    /// Arrays that wait for a quiet point.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// First stage: brings the home slot of a key closer. The result is for [`Prefetcher::entry_ahead`] in the same
     /// batch, between one [`Prefetcher::enter`] and the next.
     #[inline]
     pub fn slot_ahead(&self, database: usize, shard: usize, hash: u64) -> Option<Ahead> {
-        let hint = self.hints[database * self.shards + shard].load(Ordering::Acquire);
+        // Not before the announcement of `enter`.
+        let hint = self.hints[database * self.shards + shard].load(Ordering::SeqCst);
         if hint == 0 {
             return None;
         }
@@ -129,5 +178,55 @@ impl Prefetcher {
                 Probe::Absent => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_retired_is_freed_at_the_last_quiet_point_without_another_resize() {
+        let prefetcher = Prefetcher::new(1, 1, 2);
+        prefetcher.enter(0);
+        prefetcher.enter(1);
+        prefetcher.retire_all((0..100).map(|_| Words::new(7)));
+        prefetcher.leave(0);
+        assert_eq!(prefetcher.waiting(), 100, "the other reader may hold them");
+        prefetcher.enter(0);
+        prefetcher.leave(1);
+        assert_eq!(prefetcher.waiting(), 0, "the first has entered since");
+    }
+
+    #[test]
+    fn arrays_leave_in_the_order_in_which_readers_let_go_of_them() {
+        let prefetcher = Prefetcher::new(1, 1, 2);
+        prefetcher.retire(Words::new(7));
+        assert_eq!(prefetcher.waiting(), 0, "nobody reads");
+        prefetcher.enter(0);
+        prefetcher.retire(Words::new(7));
+        prefetcher.enter(1);
+        prefetcher.retire(Words::new(7));
+        prefetcher.enter(0);
+        prefetcher.retire(Words::new(7));
+        assert_eq!(prefetcher.waiting(), 2, "the first is nobody's any more");
+        prefetcher.leave(0);
+        assert_eq!(prefetcher.waiting(), 2);
+        prefetcher.leave(1);
+        assert_eq!(prefetcher.waiting(), 0);
+    }
+
+    /// FLUSHALL retires an array for each shard and database, while its own event loop is in the middle of a batch.
+    #[test]
+    fn retiring_looks_at_few_arrays_however_many_wait() {
+        let prefetcher = Prefetcher::new(1, 1, 1);
+        prefetcher.enter(0);
+        for _ in 0..1000 {
+            prefetcher.retire(Words::new(7));
+        }
+        assert_eq!(prefetcher.waiting(), 1000);
+        assert!(prefetcher.looked_at.load(Ordering::Relaxed) <= 1000 * FREED_BY_RETIRING);
+        prefetcher.leave(0);
+        assert_eq!(prefetcher.waiting(), 0);
     }
 }

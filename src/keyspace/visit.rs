@@ -366,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_flush_took_out_is_freed_at_the_next_quiet_point_without_further_traffic() {
+        let mut world = World::new(1);
+        (0..200).for_each(|_| world.change());
+        let prefetcher = world.keyspace.prefetcher();
+        prefetcher.enter(0);
+        let removed = world.locked().take_databases(0..DATABASES, NOW_MS);
+        assert!(!removed.is_empty() && prefetcher.waiting() >= removed.len());
+        world.keyspace.discard(removed);
+        prefetcher.leave(0);
+        assert_eq!(prefetcher.waiting(), 0);
+    }
+
+    #[test]
     fn a_snapshot_is_exactly_the_state_at_its_cut() {
         for seed in 0..60 {
             let mut world = World::new(seed);

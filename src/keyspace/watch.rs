@@ -92,12 +92,12 @@ impl WatchTable {
         }
     }
 
-    /// Notes that all keys of a database that `applies` to have changed (FLUSHDB, SWAPDB).
-    pub fn touch_all(&mut self, database: usize, applies: impl Fn(&[u8]) -> bool) {
+    /// Notes that all keys have changed that `applies` to, which is given their database, too (FLUSHDB, SWAPDB).
+    pub fn touch_all(&mut self, applies: impl Fn(usize, &[u8]) -> bool) {
         if let Some(keys) = &mut self.keys {
             self.last_version += 1;
             for (id, watched) in keys.iter_mut() {
-                if id.database == database && applies(&id.key) {
+                if applies(id.database, &id.key) {
                     watched.change(self.last_version);
                 }
             }
@@ -159,7 +159,7 @@ mod tests {
         let version = table.watch(0, b"a", &leaver);
         table.watch(0, b"a", &stayer);
         assert!(table.unwatch(0, b"a", version, &leaver));
-        table.touch_all(0, |_| true);
+        table.touch_all(|_, _| true);
         assert_eq!([&leaver, &stayer].map(|mark| mark.load(Relaxed)), [false, true]);
     }
 }
