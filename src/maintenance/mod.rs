@@ -76,6 +76,6 @@ fn open(directory: &Path) -> Result<(RealDisk, DirectoryLock), ToolError> {
     let name = directory.display().to_string();
     let failed = |error| ToolError::Directory(directory.display().to_string(), error);
     let disk = RealDisk::open(directory).map_err(failed)?;
-    let lock = DirectoryLock::take(directory).map_err(failed)?;
+    let lock = DirectoryLock::take(&disk).map_err(failed)?;
     Ok((disk, lock.ok_or(ToolError::InUse(name))?))
 }

@@ -3,14 +3,16 @@
 //! The traits promise no more than a disk does. A write is durable after `sync_data` of its file has succeeded, and a name (creation, rename,
 //! removal) after `sync_directory`; after a failed sync nothing is known of what was written before it, and trying again proves nothing.
 
-use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{
+    Advice, AtFlags, Dir, DirEntry, FileType, Mode, OFlags, fadvise, openat, renameat, statat, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::direct::DirectFile;
 
@@ -100,11 +102,13 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
-/// A directory of the file system. It stays the same directory if the process changes its own.
+/// A directory of the file system, held by its descriptor: it stays the same one whatever becomes of its path, of those above it, or of the
+/// process's own.
 #[derive(Debug)]
 pub struct RealDisk {
+    /// Where the directory was when it was opened. For messages only.
     path: PathBuf,
-    /// Open all the time, so that a sync needs no look-up that could fail.
+    /// All names are looked up here, and here they are made durable.
     directory: File,
 }
 
@@ -115,60 +119,77 @@ impl RealDisk {
     /// If it does not exist, is no directory, or may not be read.
     pub fn open(path: &Path) -> io::Result<RealDisk> {
         let path = fs::canonicalize(path)?;
-        if !fs::metadata(&path)?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(RealDisk { directory: File::open(&path)?, path })
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()))?;
+        Ok(RealDisk { path, directory: File::from(directory) })
     }
 
-    /// Where the directory is, absolute.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Opens a file of the directory; a new one is private.
+    pub(super) fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let (name, mode) = (checked(name)?, Mode::from_raw_mode(FILE_MODE));
+        let file = retry_on_intr(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
+        Ok(File::from(file))
     }
 
-    /// The path of a file; an error for a name that would lead elsewhere.
-    fn path_of(&self, name: &str) -> io::Result<PathBuf> {
-        let is_name = !matches!(name, "" | "." | "..") && !name.contains('/') && CString::new(name).is_ok();
-        if is_name { Ok(self.path.join(name)) } else { Err(io::ErrorKind::InvalidFilename.into()) }
+    /// The directory once more, as an open file of its own.
+    pub(super) fn open_itself(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(File::from(retry_on_intr(|| openat(&self.directory, ".", flags, Mode::empty()))?))
     }
 
-    /// Opens a file; std adds O_CLOEXEC.
-    fn open_with(&self, name: &str, options: &mut OpenOptions) -> io::Result<Box<dyn DiskFile>> {
-        let file = options.mode(FILE_MODE).open(self.path_of(name)?)?;
-        Ok(Box::new(RealFile { file, direct: None }))
+    fn is_file(&self, entry: &DirEntry) -> io::Result<bool> {
+        let file_type = match entry.file_type() {
+            // Some file systems do not say.
+            FileType::Unknown => {
+                let found = statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(found.st_mode)
+            }
+            known => known,
+        };
+        Ok(file_type.is_file())
     }
+}
+
+/// An error for a name that would lead elsewhere.
+fn checked(name: &str) -> io::Result<&str> {
+    let is_name = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+    if is_name { Ok(name) } else { Err(io::ErrorKind::InvalidFilename.into()) }
+}
+
+fn boxed(file: File) -> Box<dyn DiskFile> {
+    Box::new(RealFile { file, direct: None })
 }
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.open_with(name, OpenOptions::new().read(true).write(true).create(true).truncate(true))
+        self.open_with(name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC).map(boxed)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.open_with(name, OpenOptions::new().read(true).write(true))
+        self.open_with(name, OFlags::RDWR).map(boxed)
     }
 
     fn open_read(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.open_with(name, OpenOptions::new().read(true))
+        self.open_with(name, OFlags::RDONLY).map(boxed)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path_of(from)?, self.path_of(to)?)
+        Ok(renameat(&self.directory, checked(from)?, &self.directory, checked(to)?)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path_of(name)?)
+        Ok(unlinkat(&self.directory, checked(name)?, AtFlags::empty())?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             // A name that is no text is not one of ours.
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
+            if let Ok(name) = entry.file_name().to_str()
+                && self.is_file(&entry)?
             {
-                names.push(name);
+                names.push(name.to_owned());
             }
         }
         names.sort_unstable();
@@ -180,7 +201,11 @@ impl Disk for RealDisk {
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
-        fs::exists(self.path_of(name)?)
+        match statat(&self.directory, checked(name)?, AtFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn describe(&self, name: &str) -> String {
@@ -254,8 +279,8 @@ pub fn temporary_name(name: &str) -> String {
     format!("{TEMPORARY_PREFIX}{name}")
 }
 
-/// Files whose names begin like this were never finished; they can be removed at start.
-pub const TEMPORARY_PREFIX: &str = "temp-";
+/// What the name of a file begins with while it is being written. Others use it, too: Redis has its `temp-<pid>.rdb`.
+const TEMPORARY_PREFIX: &str = "temp-";
 
 #[cfg(test)]
 mod tests {
@@ -294,6 +319,30 @@ mod tests {
         disk.remove("two").expect("removes");
         assert_eq!(disk.open("two").err().expect("gone").kind(), io::ErrorKind::NotFound);
         fs::remove_dir_all(path).expect("removes");
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_is_the_same_one() {
+        let (path, moved) = (scratch("here"), scratch("there"));
+        let disk = RealDisk::open(&path).expect("opens");
+        disk.create("old").expect("creates");
+        fs::remove_dir(&moved).expect("removes");
+        fs::rename(&path, &moved).expect("moves");
+        // Another one in its place has nothing to do with it.
+        fs::create_dir(&path).expect("creates");
+        fs::write(path.join("stranger"), "").expect("writes");
+        disk.create("new").expect("creates");
+        disk.rename("new", "newer").expect("renames");
+        replace_file(&disk, "whole", b"bytes").expect("replaces");
+        assert_eq!(disk.list().expect("lists"), ["newer", "old", "whole"]);
+        assert!(disk.exists("old").expect("looks") && !disk.exists("stranger").expect("looks"));
+        disk.open("old").expect("is there");
+        disk.open_read("whole").expect("is there");
+        disk.remove("old").expect("is there");
+        assert_eq!(fs::read_dir(&moved).expect("is there").count(), 2);
+        assert_eq!(fs::read_dir(&path).expect("is there").count(), 1);
+        fs::remove_dir_all(path).expect("removes");
+        fs::remove_dir_all(moved).expect("removes");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::state::{Place, State, StateFile};
 use super::target::Target;
 use crate::base::clock::Clock;
 use crate::rdb::{Record, Skipped};
-use crate::storage::DirectoryLock;
 use crate::storage::manifest::MANIFEST_NAME;
+use crate::storage::{DirectoryLock, RealDisk};
 
 /// The file that a server looks for in an empty data directory.
 const RDB_NAME: &str = "dump.rdb";
@@ -281,7 +281,8 @@ fn checksum(record: &Record, value: &[u8], expire_at_ms: Option<i64>, exact: boo
 fn import_into_directory(source: &Source, folder: &Path, rate: u32) -> Result<(), Error> {
     let file = folder.join(RDB_NAME);
     std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
-    let Some(_lock) = DirectoryLock::take(folder).map_err(Error::file(folder))? else {
+    let disk = RealDisk::open(folder).map_err(Error::file(folder))?;
+    let Some(_lock) = DirectoryLock::take(&disk).map_err(Error::file(folder))? else {
         return Err(Error::Usage(format!(
             "a server is running from {}: import into it with --to",
             folder.display()
