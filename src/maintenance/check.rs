@@ -124,7 +124,7 @@ fn write_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
             "{name}: not named by the manifest{}",
-            if report.manifest.is_some() { "; the next start removes it" } else { "" }
+            if report.manifest.is_some() { "; a start that loads the data removes it" } else { "" }
         )?;
     }
     for damage in report.problems() {

@@ -1,7 +1,8 @@
 //! The data directory of a running server: its lock, its manifest, and the order in which files come and go.
 //!
 //! A file is written and durable before the manifest names it, and no longer named before it is removed. So a crash at any moment leaves a
-//! manifest whose files are all there; what it does not name is removed at the next start. Numbers of files are never used twice.
+//! manifest whose files are all there; what it does not name is removed when the next start has loaded what it names. Numbers of files are never
+//! used twice.
 
 use std::io;
 use std::path::Path;
@@ -9,12 +10,11 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::storage::check::{is_data, missing_manifest};
-use crate::storage::disk::TEMPORARY_PREFIX;
+use crate::storage::check::missing_manifest;
 use crate::storage::lock::LOCK_NAME;
 use crate::storage::{
     Compression, Damage, DirectoryLock, Disk, EncryptionKey, KeyError, LogFacts, LogOptions, LogStart,
-    LogWriter, Manifest, RealDisk, SnapshotFacts,
+    LogWriter, Manifest, OurFile, RealDisk, SnapshotFacts,
 };
 use crate::write_log::Increment;
 
@@ -46,7 +46,10 @@ impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreError::Locked => {
-                write!(f, "another server is running on it (it holds the file '{LOCK_NAME}')")
+                write!(
+                    f,
+                    "another server is running on it (it holds the lock of the directory or of its file '{LOCK_NAME}')"
+                )
             }
             StoreError::System(error) => error.fmt(f),
             StoreError::Damage(damage) => write!(f, "{damage}{}", damage.advice()),
@@ -68,13 +71,14 @@ impl From<Damage> for StoreError {
 }
 
 impl Store {
-    /// Takes possession of a directory, and removes what an earlier server did not finish.
+    /// Takes possession of a directory.
     ///
     /// # Errors
     /// When another server has it, it cannot be read, or its manifest is damaged.
     pub fn open(path: &Path, key: Option<EncryptionKey>) -> Result<Store, StoreError> {
-        let lock = DirectoryLock::take(path)?.ok_or(StoreError::Locked)?;
-        Store::on(Arc::new(RealDisk::open(path)?), key, Some(lock))
+        let disk = RealDisk::open(path)?;
+        let lock = DirectoryLock::take(&disk)?.ok_or(StoreError::Locked)?;
+        Store::on(Arc::new(disk), key, Some(lock))
     }
 
     /// [`Store::open`] on any disk.
@@ -86,16 +90,17 @@ impl Store {
         key: Option<EncryptionKey>,
         lock: Option<DirectoryLock>,
     ) -> Result<Store, StoreError> {
-        let manifest = match Manifest::read(&*disk)? {
+        let names = disk.list()?;
+        let mut manifest = match Manifest::read(&*disk)? {
             Some(manifest) => manifest,
-            None => begin_empty(&*disk)?,
+            None => begin_empty(&*disk, &names)?,
         };
         let is_new = manifest == Manifest::default();
-        let manifest = Mutex::new(manifest);
-        let begun = Mutex::default();
-        let store = Store { disk, key, manifest, begun, log_begun: Condvar::new(), is_new, _lock: lock };
-        store.remove_unnamed()?;
-        Ok(store)
+        // Files that the manifest does not name are there until it is known that those it names are good; no new one takes their place.
+        let taken = names.iter().filter_map(|name| OurFile::of(name)?.number()).max();
+        manifest.last_number = manifest.last_number.max(taken.unwrap_or(0));
+        let (manifest, begun) = (Mutex::new(manifest), Mutex::default());
+        Ok(Store { disk, key, manifest, begun, log_begun: Condvar::new(), is_new, _lock: lock })
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -172,30 +177,35 @@ impl Store {
         next.write(&*self.disk)?;
         *manifest = next;
         drop(manifest);
-        if let Err(error) = self.remove_unnamed() {
-            tracing::warn!(%error, "files that are no longer needed could not be removed");
-        }
+        self.remove_unnamed();
         Ok(())
     }
 
-    /// Removes files of ours that the manifest does not name.
-    fn remove_unnamed(&self) -> io::Result<()> {
+    /// Removes files of ours that the manifest does not name. Only for a server that has read what it does name: in a copy of a directory that was
+    /// in use, the files that are not named may be the better ones.
+    pub fn remove_unnamed(&self) {
         let manifest = self.manifest.lock();
-        for name in self.disk.list()? {
-            if is_data(&name) && !manifest.names(&name) {
-                self.disk.remove(&name)?;
+        let names = self.disk.list().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the data directory cannot be listed, so files that are no longer needed stay");
+            Vec::new()
+        });
+        for name in names {
+            if OurFile::of(&name).is_some()
+                && !manifest.names(&name)
+                && let Err(error) = self.disk.remove(&name)
+            {
+                let file = self.disk.describe(&name);
+                tracing::warn!(%error, file, "a file that is no longer needed cannot be removed");
             }
         }
-        Ok(())
     }
 }
 
 /// Writes the first manifest, before there is any other file: so a directory that has data and no manifest has lost it, and is not
 /// taken for an empty one.
-fn begin_empty(disk: &dyn Disk) -> Result<Manifest, StoreError> {
-    let names = disk.list()?;
-    if let Some(name) = names.iter().find(|name| is_data(name) && !name.starts_with(TEMPORARY_PREFIX)) {
-        return Err(missing_manifest(disk, name).into());
+fn begin_empty(disk: &dyn Disk, names: &[String]) -> Result<Manifest, StoreError> {
+    if let Some(damage) = missing_manifest(disk, names) {
+        return Err(damage.into());
     }
     let manifest = Manifest::default();
     manifest.write(disk)?;

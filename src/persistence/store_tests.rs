@@ -415,3 +415,24 @@ fn a_start_on_a_full_disk_does_not_fill_the_log_with_all_that_expired_meanwhile(
     life.persistence.end();
     check(&disk, Progress::default(), "after the start on the full disk");
 }
+
+#[test]
+fn a_file_that_cannot_be_removed_does_not_keep_a_server_from_starting() {
+    let disk = snapshot_of(std::iter::once(u64::MAX));
+    disk.put("snapshot-40.cloakroom", b"of a save that was not finished");
+    let fault = Fault {
+        operation: Some(Operation::Remove),
+        after: 0,
+        errno: DEVICE_ERROR,
+        short: false,
+        lasting: true,
+    };
+    disk.fail(fault);
+    let mut life = Life::begin(&disk, AppendFsync::Always).expect("starts");
+    life.persistence.end();
+    assert!(disk.exists("snapshot-40.cloakroom").expect("looks"));
+    disk.heal();
+    let mut life = Life::begin(&disk, AppendFsync::Always).expect("starts");
+    life.persistence.end();
+    assert!(!disk.exists("snapshot-40.cloakroom").expect("looks"));
+}

@@ -95,6 +95,7 @@ impl Persistence {
                         return Err(LoadError::Import(String::from("what was imported could not be saved")));
                     }
                 }
+                store.remove_unnamed();
                 begin(&services, &clock, with_log);
                 if store.manifest().logs.len() > INCREMENTS_MAX {
                     services.snapshots.state.lock().schedule(SaveKind::Rewrite);

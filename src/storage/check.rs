@@ -9,11 +9,12 @@ use std::io;
 
 use super::blocks::Opener;
 use super::damage::{Damage, Problem};
-use super::disk::{Disk, TEMPORARY_PREFIX};
+use super::disk::Disk;
 use super::keys::{EncryptionKey, KeyId};
 use super::log_file::cut_tail;
 use super::log_reader::{Behind, LogReader};
-use super::manifest::{LOG_PREFIX, LogFacts, MANIFEST_NAME, Manifest, SNAPSHOT_PREFIX, SnapshotFacts};
+use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
+use super::names::OurFile;
 use super::snapshot_file::SnapshotReader;
 
 /// Counts the records of a block, or says what is wrong with them. What a record is, this module does not know.
@@ -140,14 +141,12 @@ pub fn check_showing(
     show: &mut dyn FnMut(u64, u64),
 ) -> io::Result<Report> {
     let names = disk.list()?;
-    let data: Vec<String> = names.into_iter().filter(|name| is_data(name)).collect();
+    let data: Vec<String> = names.into_iter().filter(|name| OurFile::of(name).is_some()).collect();
     let mut report = Report::default();
     let manifest = match Manifest::read(disk) {
         Ok(Some(manifest)) => manifest,
         Ok(None) => {
-            if let Some(name) = data.iter().find(|name| !name.starts_with(TEMPORARY_PREFIX)) {
-                report.problem = Some(missing_manifest(disk, name));
-            }
+            report.problem = missing_manifest(disk, &data);
             report.unnamed = data;
             return Ok(report);
         }
@@ -175,17 +174,12 @@ pub fn check_showing(
     Ok(report)
 }
 
-/// Whether a file belongs to the data, finished or not.
-pub fn is_data(name: &str) -> bool {
-    let numbered = name.starts_with(SNAPSHOT_PREFIX) || name.starts_with(LOG_PREFIX);
-    name.starts_with(TEMPORARY_PREFIX) || numbered && name.ends_with(".cloakroom")
-}
-
-/// A directory has data that no manifest names: a server must not begin an empty one beside it.
-pub fn missing_manifest(disk: &dyn Disk, example: &str) -> Damage {
-    let what =
-        format!("there is no manifest, but there is {example}, which only a manifest can make sense of");
-    Damage::wrong(&disk.describe(MANIFEST_NAME), 0, what)
+/// A directory without a manifest has these files. If one of them is data that only a manifest can make sense of, a server must not begin empty
+/// ones beside it.
+pub fn missing_manifest(disk: &dyn Disk, names: &[String]) -> Option<Damage> {
+    let name = names.iter().find(|name| OurFile::of(name).is_some_and(OurFile::is_finished))?;
+    let what = format!("there is no manifest, but there is {name}, which only a manifest can make sense of");
+    Some(Damage::wrong(&disk.describe(MANIFEST_NAME), 0, what))
 }
 
 /// 0 for one that cannot be opened.

@@ -233,7 +233,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if !self.finished {
-            // A file that stays is removed at the next start.
+            // A file that stays is removed by the next start.
             let _ = self.disk.remove(&temporary_name(&SnapshotFacts::name_of(self.start.number)));
         }
     }

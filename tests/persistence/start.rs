@@ -89,11 +89,62 @@ fn a_second_server_on_the_same_directory_is_refused() {
         let log = second.log();
         assert!(log.contains(&folder.data().display().to_string()), "names the directory: {log}");
         assert!(log.contains("another") || log.contains("in use"), "{log}");
+        // The file that everybody knows is not all that is locked.
+        std::fs::remove_file(folder.data().join("lock")).expect("removes");
+        assert_eq!(Server::launch(&folder, arguments).exit().code(), Some(1));
         assert_eq!(server.connect().text("SET key value"), "OK");
         // The lock goes with its holder, however that ends.
         server.kill();
         assert_eq!(Server::start(&folder, arguments).connect().text("PING"), "PONG");
     }
+}
+
+/// `cp -r` of a directory in use may bring an old manifest and the snapshot that came after it.
+#[test]
+fn a_manifest_that_names_a_missing_file_costs_nothing_that_is_there() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    let server = Server::start(&folder, BARE);
+    let mut client = server.connect();
+    assert_eq!(client.text("SET key old"), "OK");
+    assert_eq!(client.text("SAVE"), "OK");
+    let manifest = folder.data().join("manifest");
+    let old = std::fs::read(&manifest).expect("a manifest");
+    assert_eq!(client.text("SET key new"), "OK");
+    assert_eq!(client.text("SAVE"), "OK");
+    server.kill();
+    let new = std::fs::read(&manifest).expect("a manifest");
+    std::fs::write(&manifest, old).expect("a file");
+    let before = files(&folder.data(), "snapshot-");
+    assert_eq!(before.len(), 1);
+    let mut server = Server::launch(&folder, BARE);
+    assert_eq!(server.exit().code(), Some(1), "{}", server.log());
+    assert_eq!(files(&folder.data(), "snapshot-"), before);
+    std::fs::write(&manifest, new).expect("a file");
+    assert_eq!(Server::start(&folder, BARE).connect().text("GET key"), "new");
+}
+
+#[test]
+fn a_start_removes_what_this_program_left_and_nothing_else() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    Server::start(&folder, BARE).kill();
+    let ours = ["temp-manifest", "temp-snapshot-3.cloakroom", "snapshot-70.cloakroom", "log-71.cloakroom"];
+    let others = ["temp-4711.rdb", "temp-rewriteaof-1.aof", "snapshot-70.cloakroom.bak", "log-07.cloakroom"];
+    for name in ours.iter().chain(&others) {
+        std::fs::write(folder.data().join(name), "bytes").expect("a file");
+    }
+    let server = Server::start(&folder, BARE);
+    let mut client = server.connect();
+    let is_there = |name: &&str| folder.data().join(name).exists();
+    assert!(!ours.iter().any(is_there) && others.iter().all(is_there), "{:?}", files(&folder.data(), ""));
+    assert_eq!(client.text("SAVE"), "OK");
+    let new = files(&folder.data(), "snapshot-72.cloakroom");
+    assert_eq!(new.len(), 1, "no number is taken twice: {:?}", files(&folder.data(), ""));
 }
 
 /// Writes a dump.rdb with Debian's redis-server.
