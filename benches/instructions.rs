@@ -153,7 +153,7 @@ impl<'s> Server<'s> {
                 keyspace.prefetcher().entry_ahead(ahead, ENTRY_LINES);
             }
         }
-        self.state.started_ticks = Stopwatch::ticks();
+        self.state.begin_request();
         for request in &self.parsed {
             let args = Args::new(input, &self.ranges[request.ranges.clone()]);
             execute(&mut self.state, &mut self.client, request.prepared, args, &mut self.out);

@@ -77,6 +77,11 @@ impl Stopwatch {
         }
     }
 
+    /// How many ticks this many microseconds are.
+    pub fn ticks_in(self, microseconds: u64) -> u64 {
+        ((u128::from(microseconds) << 32) / u128::from(self.scale.max(1))) as u64
+    }
+
     /// Whole microseconds from `start` to `end`.
     #[inline]
     pub fn microseconds(self, start: u64, end: u64) -> u64 {

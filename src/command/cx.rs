@@ -127,6 +127,13 @@ impl<'s> LoopState<'s> {
         self.expired_ms == i64::MIN
     }
 
+    /// The next request begins now: what was done since the last one is not its own. Called after whatever may take long between two
+    /// requests, since [`LoopState::started_ticks`] otherwise goes on from the end of the request before.
+    #[inline]
+    pub fn begin_request(&mut self) {
+        self.started_ticks = Stopwatch::ticks();
+    }
+
     /// Takes over a changed configuration.
     #[inline]
     pub fn refresh(&mut self) {

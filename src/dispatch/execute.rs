@@ -93,7 +93,7 @@ fn serve(
     let gates = client.gates.and(state.services.gates()).common(command.concerns);
     if gates.any() {
         match admit::admit(state, client, gates, command, args, &mut reply) {
-            Admission::Run => {}
+            Admission::Run => state.begin_request(),
             Admission::Done => return true,
             Admission::Wait => return false,
         }
@@ -105,6 +105,7 @@ fn serve(
     }
     if gates.has(Gates::MONITORED) {
         feed_monitors(state, client, command, args);
+        state.begin_request();
     }
     true
 }
@@ -139,6 +140,7 @@ fn run(
     }
     if !state.effects.events.is_empty() {
         publish_behind(state, locked);
+        state.begin_request();
     }
 }
 

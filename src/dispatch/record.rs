@@ -26,6 +26,8 @@ pub fn append_request(state: &mut LoopState<'_>, client: &mut Client, args: Args
     }
     records.clear();
     hold_back(state);
+    // A large record takes its time to copy.
+    state.begin_request();
 }
 
 /// Makes later writes wait while the log has no room.

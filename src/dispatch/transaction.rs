@@ -35,6 +35,7 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
     }
     end_transaction(client);
     record_call(state, exec, start, Stopwatch::ticks());
+    state.begin_request();
 }
 
 /// Runs the requests under all their locks, if the watched keys are as they were.
@@ -66,6 +67,7 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: &[QueuedReq
             publish_behind(state, ());
         }
         let args = queued.args();
+        state.begin_request();
         let first_key = match command.plan {
             KeyPlan::One(index) => Some((index, keyspace.key(args.at(index)))),
             _ => None,

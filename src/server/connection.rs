@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use crate::client::{Client, Gates};
 use crate::config::Config;
 use crate::keyspace::LENGTH_MAX;
-use crate::resp::{ArgRange, Limits, Parser};
+use crate::resp::Limits;
+
+use super::intake::Intake;
 
 /// Buffers above this size are not kept for the next time.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -20,10 +22,8 @@ pub struct Connection {
     pub client: Client,
     /// Input from the start of an unfinished (or waiting) request.
     pub pending: Vec<u8>,
-    /// Where the parser stands in `pending`.
-    pub parser: Parser,
-    /// Arguments of the unfinished request, as ranges of `pending`.
-    pub partial: Vec<ArgRange>,
+    /// Where the connection stands in its input.
+    pub intake: Intake,
     /// Output that the socket has not taken; the first `sent` bytes are gone.
     output: Vec<u8>,
     sent: usize,
@@ -33,6 +33,8 @@ pub struct Connection {
     pub polls_input: bool,
     /// The output waits for the write log.
     pub held: bool,
+    /// The last turn ended before the requests in `pending` did; the next one follows by itself.
+    pub unfinished: bool,
     /// Since when the output is above its class's soft limit (Unix milliseconds).
     pub soft_limit_since_ms: Option<i64>,
 }
@@ -53,13 +55,13 @@ impl Connection {
             socket,
             client,
             pending: Vec::new(),
-            parser: Parser::default(),
-            partial: Vec::new(),
+            intake: Intake::default(),
             output: Vec::new(),
             sent: 0,
             polls_output: false,
             polls_input: true,
             held: false,
+            unfinished: false,
             soft_limit_since_ms: None,
         }
     }
@@ -76,14 +78,13 @@ impl Connection {
 
     /// Memory of the input that is kept, and of what is known of its unfinished request.
     pub fn input_capacity(&self) -> usize {
-        self.pending.capacity() + self.partial.capacity() * size_of::<ArgRange>()
+        self.pending.capacity() + self.intake.partial_capacity()
     }
 
     /// Forgets the input; nothing more of it will run.
     pub fn drop_input(&mut self) {
         self.pending = Vec::new();
-        self.partial = Vec::new();
-        self.parser = Parser::default();
+        self.intake = Intake::default();
     }
 
     /// Sends `bytes` behind what waits already; what the socket does not take is kept.

@@ -15,28 +15,20 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
-use super::connection::{Connection, Sent, limits};
+use super::connection::{Connection, limits};
 use super::drain::drain;
+use super::turn::{Source, TURN_US, Turn};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::base::quote::split_args;
-use crate::client::{Client, ClientFlags, ClientInfo, Closing, Gates, Message};
+use crate::client::{Client, ClientFlags, ClientInfo, Closing, Message};
 use crate::command::LoopState;
-use crate::dispatch::{execute, forget_client};
+use crate::dispatch::forget_client;
 use crate::keyspace::TICK_MS;
 use crate::observe::counters::{Count, Gauge};
-use crate::resp::{ArgRange, ParseError, Parser, Reply, Step};
 use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
 const INPUT_BYTES: usize = 512 * 1024;
 const READ_BYTES: usize = 64 * 1024;
-/// Output of one connection that is sent before its requests go on running.
-const OUTPUT_FLUSH_BYTES: usize = 256 * 1024;
-/// Output that does not yet count against client-output-buffer-limit while it is made; Redis has a fixed buffer of this size.
-const OUTPUT_UNCOUNTED_BYTES: usize = 16 * 1024;
-/// The most unprocessed input of a client, whatever the configuration says: places in it are 32 bits wide, and one read may add as
-/// much again.
-const INPUT_BYTES_MAX: u64 = i32::MAX as u64;
 const EVENTS_MAX: usize = 256;
 /// The poller's name for the loop's own eventfd.
 const WAKE_TOKEN: u64 = u64::MAX;
@@ -88,36 +80,12 @@ impl Door {
     }
 }
 
-/// A connection's turn in a group.
-pub(super) struct Turn {
-    place: usize,
-    /// Its requests in the batch.
-    requests: std::ops::Range<usize>,
-    source: Source,
-    /// How much of its input is parsed into requests.
-    parsed: usize,
-    /// There may be more whole requests behind `parsed`.
-    more: bool,
-    /// The input was refused at `parsed`; the requests before it still run.
-    error: Option<ParseError>,
-    /// The peer has closed its side.
-    end: bool,
-}
-
-/// Where the input of a turn is.
-#[derive(Clone, Copy)]
-pub(super) enum Source {
-    /// In the loop's buffer.
-    Shared { start: usize, end: usize },
-    /// In the connection's own buffer.
-    Pending,
-}
-
 pub struct EventLoop<'s> {
     pub(super) state: LoopState<'s>,
     pub(super) clock: Clock,
     pub(super) door: Arc<Door>,
     pub(super) poller: OwnedFd,
+    events: Vec<epoll::Event>,
     pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) vacant: Vec<usize>,
     pub(super) input: Box<[u8]>,
@@ -126,6 +94,10 @@ pub struct EventLoop<'s> {
     pub(super) held: Vec<usize>,
     pub(super) batch: Batch,
     pub(super) turns: Vec<Turn>,
+    /// Places whose last turn ended before their requests did.
+    pub(super) unfinished: Vec<usize>,
+    /// [`TURN_US`] on the stopwatch.
+    pub(super) turn_ticks: u64,
     /// Places of blocked clients.
     pub(super) blocked: Vec<usize>,
     pub(super) messages: Vec<Message>,
@@ -155,6 +127,7 @@ impl<'s> EventLoop<'s> {
             clock,
             door,
             poller,
+            events: Vec::with_capacity(EVENTS_MAX),
             connections: Vec::new(),
             vacant: Vec::new(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
@@ -162,6 +135,8 @@ impl<'s> EventLoop<'s> {
             held: Vec::new(),
             batch: Batch::default(),
             turns: Vec::new(),
+            unfinished: Vec::new(),
+            turn_ticks: stopwatch.ticks_in(TURN_US),
             blocked: Vec::new(),
             messages: Vec::new(),
             delivered: Vec::new(),
@@ -175,33 +150,17 @@ impl<'s> EventLoop<'s> {
     /// Serves until a `Stop` message comes, then sends what it can and ends. A loop whose poller fails has nothing to serve with: it ends, and
     /// the whole server with it.
     pub fn run(mut self) {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
         let mut wait_ms = TICK_MS;
         while !self.stopping {
-            events.clear();
-            let timeout = Duration::from_millis(wait_ms.max(0) as u64).try_into().ok();
-            match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
+            wait_ms = match self.step(wait_ms) {
+                Ok(wait_ms) => wait_ms,
                 Err(error) => {
                     tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
                     self.state.services.failed.store(true, Relaxed);
                     self.state.services.control.shut_down(Shutdown { save: None, force: true, order: 0 });
                     break;
                 }
-            }
-            let start = Stopwatch::ticks();
-            self.state.set_now_us(self.clock.now_us());
-            self.state.refresh();
-            self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
-            if self.state.services.clients.mailbox(self.state.loop_index).is_signalled() {
-                self.empty_mailbox();
-            }
-            self.sweep(&events);
-            wait_ms = self.housekeeping();
-            let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
-            self.state.count(Count::EventLoopCycles, 1);
-            self.state.count(Count::EventLoopUs, elapsed_us);
-            self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
+            };
         }
         // What waits for the disk goes out like the rest.
         self.state.services.write_log.sync_and_wait();
@@ -210,6 +169,35 @@ impl<'s> EventLoop<'s> {
         for place in 0..self.connections.len() {
             self.close(place);
         }
+    }
+
+    /// Waits until something is to be done, for at most `wait_ms`, and does it. Gives how long the next step may wait.
+    pub(super) fn step(&mut self, wait_ms: i64) -> rustix::io::Result<i64> {
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let timeout = Duration::from_millis(wait_ms.max(0) as u64).try_into().ok();
+        match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        let start = Stopwatch::ticks();
+        self.state.set_now_us(self.clock.now_us());
+        self.state.refresh();
+        self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
+        if self.state.services.clients.mailbox(self.state.loop_index).is_signalled() {
+            self.empty_mailbox();
+        }
+        if !self.unfinished.is_empty() {
+            self.continue_unfinished();
+        }
+        self.sweep(&events);
+        self.events = events;
+        let idle_ms = self.housekeeping();
+        let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
+        self.state.count(Count::EventLoopCycles, 1);
+        self.state.count(Count::EventLoopUs, elapsed_us);
+        self.state.services.keyspace.prefetcher().leave(self.state.loop_index);
+        Ok(if self.unfinished.is_empty() { idle_ms } else { 0 })
     }
 
     /// Serves all ready sockets.
@@ -253,7 +241,8 @@ impl<'s> EventLoop<'s> {
     /// Reads from a ready socket, parses, and notes the turn. Gives how much of the shared buffer it took.
     fn read(&mut self, place: usize, used: usize) -> usize {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else { return 0 };
-        if connection.client.blocked.is_some() && !connection.polls_input {
+        // The socket keeps what a connection sends beyond its turn.
+        if connection.unfinished || connection.client.blocked.is_some() && !connection.polls_input {
             return 0;
         }
         let (count, source) = if connection.pending.is_empty() {
@@ -265,7 +254,7 @@ impl<'s> EventLoop<'s> {
             }
         } else {
             let limits = limits(&self.state.config, &connection.client);
-            let wanted = connection.parser.bytes_wanted(&connection.pending, &limits);
+            let wanted = connection.intake.bytes_wanted(&connection.pending, &limits);
             // A large argument's buffer doubles as its bytes really come, whatever length its head claims.
             let room = wanted.clamp(READ_BYTES / 4, connection.pending.len().max(READ_BYTES));
             connection.pending.reserve(room);
@@ -282,7 +271,7 @@ impl<'s> EventLoop<'s> {
         self.state.count(Count::NetInputBytes, count as u64);
         connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
         if count == 0 {
-            let turn = Turn { place, requests: 0..0, source, parsed: 0, more: false, error: None, end: true };
+            let turn = Turn { place, requests: 0..0, source, more: false, error: None, end: true };
             self.turns.push(turn);
             return 0;
         }
@@ -299,339 +288,6 @@ impl<'s> EventLoop<'s> {
         match source {
             Source::Shared { end, .. } => end - used,
             Source::Pending => 0,
-        }
-    }
-
-    /// Parses the next requests of a connection into the batch, from where its parser stands.
-    pub(super) fn parse(&mut self, place: usize, source: Source) -> Turn {
-        let first = self.batch.requests.len();
-        let mut turn =
-            Turn { place, requests: first..first, source, parsed: 0, more: false, error: None, end: false };
-        let Some(connection) = self.connections[place].as_deref_mut() else { return turn };
-        let limits = limits(&self.state.config, &connection.client);
-        let keyspace = &self.state.services.keyspace;
-        let database = connection.client.database;
-        let input: &[u8] = match source {
-            Source::Shared { start, end } => &self.input[start..end],
-            Source::Pending => &connection.pending,
-        };
-        let parser = &mut connection.parser;
-        turn.parsed = if connection.partial.is_empty() && !parser.is_inside() { parser.at } else { 0 };
-        while parser.at < input.len() && self.batch.requests.len() - first < BATCH_REQUESTS {
-            let first_range = self.batch.ranges.len();
-            let resumed = parser.is_inside();
-            // A request that began in an earlier read goes on in its own list, so that a long one is not copied at each read.
-            let ranges = if resumed { &mut connection.partial } else { &mut self.batch.ranges };
-            match parser.advance(input, &limits, ranges) {
-                Ok(Step::Request) => {
-                    if resumed {
-                        self.batch.ranges.append(&mut connection.partial);
-                        connection.partial = Vec::new();
-                    }
-                    if self.batch.ranges.len() > first_range {
-                        self.batch.push(keyspace, database, input, first_range, turn.parsed);
-                    }
-                    turn.parsed = parser.at;
-                }
-                Ok(Step::Inline(line)) => {
-                    match split_args(&input[line.start as usize..][..line.len as usize]) {
-                        Ok(words) if words.is_empty() => {}
-                        Ok(words) => self.batch.push_inline(keyspace, &words, turn.parsed),
-                        Err(_) => {
-                            turn.error = Some(ParseError::UnbalancedQuotes);
-                            break;
-                        }
-                    }
-                    turn.parsed = parser.at;
-                }
-                Ok(Step::Incomplete) => {
-                    if !resumed {
-                        connection.partial.extend(self.batch.ranges.drain(first_range..));
-                    }
-                    turn.requests.end = self.batch.requests.len();
-                    return turn;
-                }
-                Err(error) => {
-                    turn.error = Some(error);
-                    break;
-                }
-            }
-        }
-        turn.more = turn.error.is_none() && parser.at < input.len();
-        turn.requests.end = self.batch.requests.len();
-        turn
-    }
-
-    /// Runs the turns of a group.
-    fn run_group(&mut self) {
-        if self.turns.is_empty() {
-            return;
-        }
-        self.batch.prefetch_entries(&self.state.services.keyspace, 0);
-        self.state.started_ticks = Stopwatch::ticks();
-        // The list goes back when it is empty, so that the next group need not allocate one.
-        let mut turns = std::mem::take(&mut self.turns);
-        for turn in turns.drain(..) {
-            self.run_turn(turn);
-        }
-        self.turns = turns;
-        self.flush_delivered();
-        if self.output.capacity() > 4 * OUTPUT_FLUSH_BYTES {
-            self.output = Vec::new();
-        }
-    }
-
-    /// Runs a connection's requests, parsing more behind them as long as there are, and sends the answers.
-    pub(super) fn run_turn(&mut self, mut turn: Turn) {
-        let place = turn.place;
-        self.output.clear();
-        if !self.may_run(&turn) {
-            return;
-        }
-        loop {
-            let ran = self.run_requests(&mut turn);
-            if ran && turn.error.is_some_and(ParseError::depends_on_authentication) {
-                self.parse_again_if_authenticated(&mut turn);
-            }
-            if !ran || !turn.more {
-                break;
-            }
-            let next = self.parse(place, turn.source);
-            self.batch.prefetch_entries(&self.state.services.keyspace, next.requests.start);
-            turn = next;
-        }
-        let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        if let Some(error) = turn.error
-            && connection.client.closing == Closing::No
-            && connection.client.blocked.is_none()
-        {
-            Reply::new(&mut self.output, connection.client.protocol).error(format!("ERR {error}"));
-            connection.client.closing = Closing::AfterReply;
-            tracing::debug!(client = connection.client.info.address, %error, "protocol error");
-        }
-        self.keep_rest(&turn);
-        self.send_output(place);
-        let Some(connection) = self.connections[place].as_deref() else { return };
-        let closing = connection.client.closing;
-        if turn.end
-            || closing == Closing::Now
-            || closing == Closing::AfterReply && connection.output_bytes() == 0
-        {
-            self.close(place);
-        }
-    }
-
-    /// Whether the requests of a turn may run at all. A client that was killed is closed instead; the input of one that is to be
-    /// closed when its output is sent is dropped.
-    fn may_run(&mut self, turn: &Turn) -> bool {
-        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return false };
-        let client = &connection.client;
-        let gone = client.closing == Closing::No && client.info.is_killed();
-        if client.closing == Closing::No && !gone {
-            let input_bytes = match turn.source {
-                Source::Shared { start, end } => end - start,
-                Source::Pending => connection.pending.len(),
-            };
-            client.info.input_bytes.store(input_bytes, Relaxed);
-            return true;
-        }
-        connection.drop_input();
-        if gone || turn.end {
-            self.close(turn.place);
-        }
-        false
-    }
-
-    /// A batch is parsed before it runs. Where its own AUTH has lifted the tighter limits, the request that they refused is read anew.
-    #[cold]
-    fn parse_again_if_authenticated(&mut self, turn: &mut Turn) {
-        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
-        if connection.client.gates.has(Gates::UNAUTHENTICATED) {
-            return;
-        }
-        connection.partial = Vec::new();
-        connection.parser = Parser::starting_at(turn.parsed);
-        turn.error = None;
-        turn.more = true;
-    }
-
-    /// Runs the requests of a turn; false when the rest has to wait or will never run. `turn.parsed` is then the first
-    /// byte of what did not run.
-    fn run_requests(&mut self, turn: &mut Turn) -> bool {
-        let place = turn.place;
-        for index in turn.requests.clone() {
-            self.batch.prefetch_ahead_of(&self.state.services.keyspace, index);
-            let request = &self.batch.requests[index];
-            let Some(connection) = self.connections[place].as_deref_mut() else { return false };
-            let input: &[u8] = match turn.source {
-                Source::Shared { start, end } => &self.input[start..end],
-                Source::Pending => &connection.pending,
-            };
-            let args = self.batch.args(request, input);
-            let client = &mut connection.client;
-            if !execute(&mut self.state, client, request.prepared, args, &mut self.output) {
-                turn.parsed = request.start();
-                self.block(place);
-                return false;
-            }
-            let (closing, blocked) = (client.closing, client.blocked.is_some());
-            if !self.state.effects.local.is_empty() {
-                self.deliver_local(place);
-            }
-            if closing != Closing::No {
-                return false;
-            }
-            if blocked {
-                turn.parsed = self.batch.requests.get(index + 1).map_or(turn.parsed, |next| {
-                    if index + 1 < turn.requests.end { next.start() } else { turn.parsed }
-                });
-                self.block(place);
-                return false;
-            }
-            if self.output.len() >= OUTPUT_FLUSH_BYTES {
-                self.send_output(place);
-                let connection = self.connections[place].as_deref();
-                if connection.is_none_or(|connection| connection.client.closing != Closing::No) {
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// Keeps the input that was not run for later.
-    fn keep_rest(&mut self, turn: &Turn) {
-        let Some(connection) = self.connections[turn.place].as_deref_mut() else { return };
-        if let Source::Shared { start, end } = turn.source
-            && turn.parsed == end - start
-            && connection.parser.at == turn.parsed
-            && connection.client.blocked.is_none()
-        {
-            // Nothing is left, as is usual.
-            connection.parser.at = 0;
-            connection.client.info.input_bytes.store(0, Relaxed);
-            connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
-            return;
-        }
-        if connection.client.blocked.is_some() {
-            // What waits is parsed again from its start.
-            connection.partial = Vec::new();
-            connection.parser = Parser::starting_at(turn.parsed);
-        }
-        let consumed = turn.parsed;
-        match turn.source {
-            Source::Shared { start, end } => {
-                connection.pending.extend_from_slice(&self.input[start + consumed..end])
-            }
-            Source::Pending => connection.consume_pending(consumed),
-        }
-        connection.parser.at -= consumed;
-        for range in &mut connection.partial {
-            range.start -= consumed as u32;
-        }
-        let limit = self.state.config.client_query_buffer_limit.min(INPUT_BYTES_MAX) as usize;
-        if connection.pending.len() + connection.partial.len() * size_of::<ArgRange>() > limit {
-            self.state.count(Count::QueryBufferLimitDisconnections, 1);
-            tracing::warn!(
-                client = connection.client.info.address,
-                "closed: more unprocessed input than client-query-buffer-limit"
-            );
-            connection.client.closing = Closing::Now;
-        }
-        connection.client.info.input_bytes.store(connection.pending.len(), Relaxed);
-        connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
-    }
-
-    /// Sends what the requests of one connection have written.
-    pub(super) fn send_output(&mut self, place: usize) {
-        if self.output.len() > OUTPUT_UNCOUNTED_BYTES {
-            // A reply counts before it is sent, however fast its reader is: what limits memory must not depend on that.
-            self.check_output_limit(place, self.output.len());
-        }
-        let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        if connection.client.closing == Closing::Now {
-            self.output.clear();
-        }
-        if self.output.is_empty() {
-            return;
-        }
-        if self.holds(place) {
-            return self.hold_output(place);
-        }
-        let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        let (sent, bytes) = connection.send(&self.output);
-        self.output.clear();
-        self.state.count(Count::WritesProcessed, 1);
-        self.state.count(Count::NetOutputBytes, bytes as u64);
-        self.after_send(place, sent);
-    }
-
-    /// Sends what waits in a connection's own buffer.
-    pub(super) fn flush(&mut self, place: usize) {
-        if self.connections.get(place).and_then(Option::as_deref).is_none_or(|connection| connection.held) {
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
-        let (sent, bytes) = connection.flush();
-        self.state.count(Count::NetOutputBytes, bytes as u64);
-        self.after_send(place, sent);
-        let Some(connection) = self.connections[place].as_deref() else { return };
-        if connection.client.closing == Closing::AfterReply && connection.output_bytes() == 0 {
-            self.close(place);
-        }
-    }
-
-    fn after_send(&mut self, place: usize, sent: Sent) {
-        let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        let info = &connection.client.info;
-        info.output_bytes.store(connection.output_bytes(), Relaxed);
-        info.output_capacity.store(connection.output_capacity(), Relaxed);
-        match sent {
-            Sent::All if connection.polls_output => self.poll_output(place, false),
-            Sent::All => {}
-            Sent::Some => {
-                info.output_peak.fetch_max(connection.output_bytes(), Relaxed);
-                if !connection.polls_output {
-                    self.poll_output(place, true);
-                }
-                self.check_output_limit(place, 0);
-            }
-            Sent::Broken => connection.client.closing = Closing::Now,
-        }
-    }
-
-    /// Marks a client whose unsent output, together with `more` bytes, is above its class's limit for closing.
-    pub(super) fn check_output_limit(&mut self, place: usize, more: usize) {
-        let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        let limits = self.state.config.client_output_buffer_limit;
-        let subscribed = connection.client.subscriptions() > 0;
-        let limit = if subscribed { limits.pubsub } else { limits.normal };
-        let waiting = (connection.output_bytes() + more) as u64;
-        let over = |bytes: u64| bytes > 0 && waiting > bytes;
-        let now_ms = self.state.now_ms;
-        let since_ms = if over(limit.soft_bytes) {
-            *connection.soft_limit_since_ms.get_or_insert(now_ms)
-        } else {
-            connection.soft_limit_since_ms = None;
-            now_ms
-        };
-        let too_long = now_ms - since_ms > limit.soft_seconds as i64 * 1000;
-        if (over(limit.hard_bytes) || too_long) && connection.client.closing != Closing::Now {
-            connection.client.closing = Closing::Now;
-            self.state.count(Count::OutputBufferLimitDisconnections, 1);
-            let address = &connection.client.info.address;
-            tracing::warn!(
-                client = address,
-                bytes = waiting,
-                "closed: more unread output than client-output-buffer-limit"
-            );
-        }
-    }
-
-    pub(super) fn close_if_marked(&mut self, place: usize) {
-        let marked = self.connections[place].as_deref().is_some_and(|c| c.client.closing == Closing::Now);
-        if marked {
-            self.close(place);
         }
     }
 
@@ -691,6 +347,9 @@ impl<'s> EventLoop<'s> {
         }
         forget_client(&mut self.state, &mut connection.client);
         self.state.services.clients.remove(connection.client.info.id);
+        if connection.unfinished {
+            self.unfinished.retain(|other| *other != place);
+        }
         self.door.clients.fetch_sub(1, Relaxed);
         self.state.statistics.counters.fall(Gauge::ConnectedClients);
         self.vacant.push(place);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::event_loop::{EventLoop, Source};
+use super::event_loop::EventLoop;
 use crate::client::{Blocked, ClientFlags, Gates};
 use crate::dispatch::{evict_clients, expire_round, relieve, wake};
 use crate::keyspace::TICK_MS;
@@ -42,10 +42,7 @@ impl EventLoop<'_> {
             self.state.statistics.counters.fall(Gauge::BlockedClients);
             self.poll_input(place, true);
             self.send_output(place);
-            self.batch.clear();
-            let turn = self.parse(place, Source::Pending);
-            self.batch.prefetch_entries(&self.state.services.keyspace, 0);
-            self.run_turn(turn);
+            self.resume(place);
         }
         self.flush_delivered();
     }

@@ -7,11 +7,14 @@ mod drain;
 mod event_loop;
 mod hold;
 mod housekeeping;
+mod intake;
 mod listen;
 mod logging;
 mod messages;
 mod migrate;
 mod run;
+mod sending;
+mod turn;
 
 pub(crate) use connection::limits;
 pub use logging::{LogError, Logging};

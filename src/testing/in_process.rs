@@ -158,7 +158,7 @@ impl<'s> InProcess<'s> {
         connection.input.extend_from_slice(bytes);
         connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
         self.state.count(Count::NetInputBytes, bytes.len() as u64);
-        self.state.started_ticks = Stopwatch::ticks();
+        self.state.begin_request();
         self.state.refresh();
         self.run(place);
         self.settle();
