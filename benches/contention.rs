@@ -6,6 +6,7 @@ mod common;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use cloakroom::keyspace::Mark;
 use common::{START_MS, Store, VALUE, session_key, shuffled};
 use divan::Bencher;
 
@@ -60,7 +61,9 @@ fn set(bencher: Bencher<'_, '_>, store: &Store) {
         let at = AT.replace(AT.get().wrapping_add(1)) % KEYS;
         store.at(&store.keys[order[at]], START_MS, |partition, site, key| {
             let position = partition.find(key.hash, key.bytes);
-            position.map(|position| partition.set_value(site, position, &VALUE))
+            if let Some(position) = position {
+                partition.set_value(site, position, &VALUE, Mark::None);
+            }
         })
     });
 }

@@ -17,7 +17,8 @@ use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
 use crate::keyspace::{
-    AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Partition, Position, Removed, Site,
+    AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Mark, Partition, Position, Removed,
+    Site,
 };
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
@@ -308,7 +309,7 @@ impl<'a, 's> Cx<'a, 's> {
         // the reply from the connection, so nothing is copied between.
         let (partition, _) = self.locked.partition(database, key, now_ms);
         if let Some(position) = partition.find(key.hash, key.bytes) {
-            let mut entry = partition.entry_mut(position);
+            let mut entry = partition.notes(position);
             if !entry.view().is_expired(self.state.expired_ms) {
                 if !self.client.no_touch {
                     let access = entry.view().access();
@@ -392,7 +393,7 @@ impl<'a, 's> Cx<'a, 's> {
             return;
         }
         let now_ms = self.state.now_ms;
-        let mut entry = self.locked.partition(self.client.database, key, now_ms).0.entry_mut(position);
+        let mut entry = self.locked.partition(self.client.database, key, now_ms).0.notes(position);
         let access = entry.view().access();
         entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
     }
@@ -422,20 +423,31 @@ impl<'a, 's> Cx<'a, 's> {
     /// [`Cx::find`] gave for this key just before. Gives the entry's position.
     #[inline]
     pub fn store(&mut self, key: Key<'_>, found: Option<Position>, value: &[u8]) -> Position {
+        self.store_marked(key, found, value, Mark::None)
+    }
+
+    /// [`Cx::store`] of a value with a mark.
+    #[inline]
+    pub fn store_marked(
+        &mut self,
+        key: Key<'_>,
+        found: Option<Position>,
+        value: &[u8],
+        mark: Mark,
+    ) -> Position {
         let now_ms = self.state.now_ms;
         match found {
             Some(position) => {
                 let (partition, site) = self.locked.partition(self.client.database, key, now_ms);
-                partition.set_value(site, position, value);
-                let mut entry = partition.entry_mut(position);
+                let mut entry = partition.set_value(site, position, value, mark);
                 let access = entry.view().access();
                 entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
                 position
             }
             None => {
-                let mut entry = Entry::new(key.bytes, value);
-                entry.view_mut().set_access(self.state.access.fresh(now_ms));
-                self.add(self.client.database, key, entry)
+                let entry = Entry::new(key.bytes, value).with_mark(mark);
+                let access = self.state.access.fresh(now_ms);
+                self.add(self.client.database, key, entry.with_access(access))
             }
         }
     }

@@ -112,7 +112,7 @@ fn usage(cx: &mut Cx<'_, '_>) -> Outcome {
     match cx.find(key) {
         None => cx.reply.null(),
         Some(position) => {
-            let bytes = cx.entry(key, position).block_bytes() + WORD_BYTES;
+            let bytes = cx.entry(key, position).owned_bytes() + WORD_BYTES;
             cx.reply.integer(bytes as i64);
         }
     }

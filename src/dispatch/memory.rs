@@ -132,7 +132,7 @@ fn evict(state: &mut LoopState<'_>) -> Option<usize> {
     let mut random = Random::new(state.random.next_u64());
     let (mut bytes, mut noted) = (None, false);
     evict_one(keyspace, policy, samples, decay_minutes, now_ms, &mut random, |database, entry| {
-        bytes = Some(entry.view().block_bytes());
+        bytes = Some(entry.view().owned_bytes());
         record::append_removal(&state.services.write_log, database, entry.view().key());
         state.note(Event::EVICTED, database, entry.view().key());
         noted = state.hand_over_events();

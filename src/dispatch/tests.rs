@@ -1,6 +1,6 @@
 //! Requests of several clients run against shared services, without sockets: transactions, pauses, muted replies, events.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::base::clock::Stopwatch;
 use crate::client::{
@@ -18,6 +18,7 @@ use crate::snapshot::SaveKind;
 use super::execute::call;
 use super::{execute, expire_round, forget_client, prepare, replay};
 
+mod crash;
 mod every_command;
 
 struct NoControl;
@@ -41,6 +42,8 @@ impl Control for NoControl {
 }
 
 const START_MS: i64 = 1_000_000;
+/// Calibrating one takes a while.
+static STOPWATCH: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::calibrated);
 
 fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
     let mut config = Config::default();
@@ -65,8 +68,7 @@ struct Loop<'s> {
 
 impl<'s> Loop<'s> {
     fn new(services: &'s Services, loop_index: usize, clients: usize) -> Loop<'s> {
-        let stopwatch = Stopwatch::calibrated();
-        let mut state = LoopState::new(services, loop_index, 7, stopwatch);
+        let mut state = LoopState::new(services, loop_index, 7, *STOPWATCH);
         state.set_now_us(START_MS * 1000);
         let client = |place| {
             let (address, flags) = (format!("10.0.0.1:{place}"), ClientFlags::default());

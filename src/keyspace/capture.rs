@@ -45,11 +45,11 @@ impl CapturedBytes {
 
     /// Takes note that a captured entry is freed.
     pub fn released(&self, entry: EntryRef<'_>) {
-        self.0.fetch_sub(entry.block_bytes(), Ordering::Relaxed);
+        self.0.fetch_sub(entry.owned_bytes(), Ordering::Relaxed);
     }
 
     fn captured(&self, entry: EntryRef<'_>) {
-        self.0.fetch_add(entry.block_bytes(), Ordering::Relaxed);
+        self.0.fetch_add(entry.owned_bytes(), Ordering::Relaxed);
     }
 }
 

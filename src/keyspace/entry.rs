@@ -8,15 +8,15 @@
 //! the deadline, and an 11-bit snapshot stamp. The size of the block is not stored: it is always the size class
 //! (`base/slabs`) of what it holds, so a value that stays within the class is overwritten where it lies, and one that leaves it moves.
 //!
-//! All raw memory work of the keyspace is in this file; `Entry` owns its block, `EntryRef` and `EntryMut` borrow it.
+//! All raw memory work of the keyspace's entries is in this file. `Entry` owns its block, `EntryRef` borrows it. To change an entry that lies in
+//! a table takes an `EntryMut`, which nobody but `Partition` can get; `EntryNotes` changes what no snapshot and no log cares for.
 
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use crate::base::slabs;
+use crate::storage::Mark;
 
-/// Bytes in front of the key.
-pub const HEADER_BYTES: usize = size_of::<Header>();
 /// Width of an entry's snapshot stamp.
 pub const EPOCH_BITS: u32 = COARSE_SHIFT;
 /// The largest key or value: the length fields have 32 bits, and a block of a snapshot or of the write log holds both together
@@ -40,7 +40,57 @@ struct Header {
     value_len: u32,
 }
 
-/// An owned entry. Dropping it frees the block.
+/// What lies where in a block: the one place that adds up header, key and value.
+#[derive(Clone, Copy)]
+struct Layout {
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Layout {
+    /// Where the key begins.
+    const KEY_AT: usize = size_of::<Header>();
+
+    #[inline]
+    fn of(header: &Header) -> Layout {
+        Layout { key_len: header.key_len as usize, value_len: header.value_len as usize }
+    }
+
+    #[inline]
+    fn with_value_len(self, value_len: usize) -> Layout {
+        Layout { value_len, ..self }
+    }
+
+    #[inline]
+    fn value_at(self) -> usize {
+        Self::KEY_AT + self.key_len
+    }
+
+    /// Bytes in use.
+    #[inline]
+    fn bytes(self) -> usize {
+        self.value_at() + self.value_len
+    }
+
+    /// Bytes that the allocator sets aside for that.
+    #[inline]
+    fn block_bytes(self) -> usize {
+        slabs::block_bytes(self.bytes())
+    }
+}
+
+/// What becomes of an entry when it is changed.
+#[derive(Clone, Copy)]
+pub(super) enum Change<'v> {
+    /// Its value stays; something else of it changes.
+    Keep,
+    /// It has this value from now on.
+    Value(&'v [u8], Mark),
+    /// Its value has this length from now on, to be written into: the leading bytes stay, new ones are zero.
+    Length(usize, Mark),
+}
+
+/// An owned entry, in no table. Dropping it frees the block.
 pub struct Entry {
     block: NonNull<Header>,
 }
@@ -55,17 +105,15 @@ pub struct EntryRef<'a> {
     life: PhantomData<&'a Entry>,
 }
 
-/// An exclusively borrowed entry whose block stays where it is.
-pub struct EntryMut<'a> {
+/// An exclusively borrowed entry whose block stays where it is. `Partition` alone makes one of an entry in a table, and only when it may be changed.
+pub(super) struct EntryMut<'a> {
     block: NonNull<Header>,
     life: PhantomData<&'a mut Entry>,
 }
 
-/// Bytes in use of an entry's block.
-#[inline]
-fn size(key_len: usize, value_len: usize) -> usize {
-    HEADER_BYTES + key_len + value_len
-}
+/// An exclusively borrowed entry of which only the notes change: its access history, and what the wheel knows of it. Snapshots show
+/// the first as it happens to be, and the second not at all, so an entry may be noted in that a running snapshot has yet to see.
+pub struct EntryNotes<'a>(EntryMut<'a>);
 
 impl Entry {
     /// A new entry without a deadline. `key` and `value` are at most [`LENGTH_MAX`] bytes, which the request parser's
@@ -74,27 +122,23 @@ impl Entry {
     pub fn new(key: &[u8], value: &[u8]) -> Entry {
         let entry = Entry::allocate(key, value.len());
         // SAFETY: `allocate` reserved value.len() bytes behind the key, and a fresh block overlaps nothing.
-        unsafe {
-            ptr::copy_nonoverlapping(
-                value.as_ptr(),
-                entry.bytes().add(HEADER_BYTES + key.len()),
-                value.len(),
-            );
-        }
+        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), entry.value_start(), value.len()) };
         entry
     }
 
-    /// A new entry whose value is `value_len` zero bytes.
-    pub fn zeroed(key: &[u8], value_len: usize) -> Entry {
-        let entry = Entry::allocate(key, value_len);
+    /// A new entry whose value is `value_len` zero bytes, with what `fill` makes of them.
+    pub fn filled(key: &[u8], value_len: usize, fill: impl FnOnce(&mut [u8])) -> Entry {
+        let mut entry = Entry::allocate(key, value_len);
         // SAFETY: as in `new`.
-        unsafe { ptr::write_bytes(entry.bytes().add(HEADER_BYTES + key.len()), 0, value_len) };
+        unsafe { ptr::write_bytes(entry.value_start(), 0, value_len) };
+        fill(entry.view_mut().value_mut());
         entry
     }
 
     fn allocate(key: &[u8], value_len: usize) -> Entry {
         assert!(key.len() <= LENGTH_MAX && value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
-        let block = slabs::allocate(size(key.len(), value_len)).cast::<Header>();
+        let layout = Layout { key_len: key.len(), value_len };
+        let block = slabs::allocate(layout.bytes()).cast::<Header>();
         // SAFETY: the block is large enough and aligned for a header and the key behind it.
         unsafe {
             block.as_ptr().write(Header {
@@ -104,13 +148,32 @@ impl Entry {
                 key_len: key.len() as u32,
                 value_len: value_len as u32,
             });
-            ptr::copy_nonoverlapping(key.as_ptr(), block.as_ptr().cast::<u8>().add(HEADER_BYTES), key.len());
+            let start = block.as_ptr().cast::<u8>().add(Layout::KEY_AT);
+            ptr::copy_nonoverlapping(key.as_ptr(), start, key.len());
         }
         Entry { block }
     }
 
-    fn bytes(&self) -> *mut u8 {
-        self.block.as_ptr().cast()
+    fn layout(&self) -> Layout {
+        Layout::of(self.view().header())
+    }
+
+    fn value_start(&self) -> *mut u8 {
+        // SAFETY: the value begins inside the block, or at its end.
+        unsafe { self.block.as_ptr().cast::<u8>().add(self.layout().value_at()) }
+    }
+
+    /// The same entry with this access history.
+    #[inline]
+    pub fn with_access(mut self, access: u32) -> Entry {
+        self.view_mut().set_access(access);
+        self
+    }
+
+    /// The same entry with this mark on its value.
+    pub fn with_mark(mut self, mark: Mark) -> Entry {
+        self.view_mut().set_mark(mark);
+        self
     }
 
     /// Borrows the entry.
@@ -119,7 +182,7 @@ impl Entry {
     }
 
     /// Borrows the entry for changes that keep its block.
-    pub fn view_mut(&mut self) -> EntryMut<'_> {
+    pub(super) fn view_mut(&mut self) -> EntryMut<'_> {
         EntryMut { block: self.block, life: PhantomData }
     }
 
@@ -141,30 +204,23 @@ impl Entry {
     }
 
     /// Changes the value's length, keeping its leading bytes (new ones are zero) and the header; the block may move.
-    pub fn resize_value(mut self, value_len: usize) -> Entry {
+    pub(super) fn resize_value(mut self, value_len: usize) -> Entry {
         assert!(value_len <= LENGTH_MAX, "an entry's lengths are 32 bits wide");
-        let (key_len, old_len) = (self.view().key().len(), self.view().value().len());
-        let (old, new) = (size(key_len, old_len), size(key_len, value_len));
-        if slabs::block_bytes(old) != slabs::block_bytes(new) {
+        let old = self.layout();
+        let new = old.with_value_len(value_len);
+        if old.block_bytes() != new.block_bytes() {
             // SAFETY: the block was allocated for what it holds, and `self` alone knows of it.
-            self.block = unsafe { slabs::reallocate(self.block.cast(), old, new) }.cast();
+            self.block = unsafe { slabs::reallocate(self.block.cast(), old.bytes(), new.bytes()) }.cast();
         }
-        // SAFETY: the block now has room for value_len bytes behind the key.
-        unsafe {
-            (*self.block.as_ptr()).value_len = value_len as u32;
-            if value_len > old_len {
-                ptr::write_bytes(self.bytes().add(HEADER_BYTES + key_len + old_len), 0, value_len - old_len);
-            }
-        }
+        self.view_mut().set_value_len(value_len);
         self
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let size = size(self.view().key().len(), self.view().value().len());
         // SAFETY: the block was allocated for what it holds, or for something in the same class, and its owner goes away.
-        unsafe { slabs::free(self.block.cast(), size) };
+        unsafe { slabs::free(self.block.cast(), self.layout().bytes()) };
     }
 }
 
@@ -186,18 +242,21 @@ impl<'a> EntryRef<'a> {
 
     #[inline]
     pub fn key(self) -> &'a [u8] {
-        let len = self.header().key_len as usize;
+        let layout = Layout::of(self.header());
         // SAFETY: key_len bytes behind the header are initialised.
-        unsafe { std::slice::from_raw_parts(self.block.as_ptr().cast::<u8>().add(HEADER_BYTES), len) }
+        unsafe {
+            let start = self.block.as_ptr().cast::<u8>().add(Layout::KEY_AT);
+            std::slice::from_raw_parts(start, layout.key_len)
+        }
     }
 
     #[inline]
     pub fn value(self) -> &'a [u8] {
-        let header = self.header();
-        let start = HEADER_BYTES + header.key_len as usize;
+        let layout = Layout::of(self.header());
         // SAFETY: value_len bytes behind the key are initialised.
         unsafe {
-            std::slice::from_raw_parts(self.block.as_ptr().cast::<u8>().add(start), header.value_len as usize)
+            let start = self.block.as_ptr().cast::<u8>().add(layout.value_at());
+            std::slice::from_raw_parts(start, layout.value_len)
         }
     }
 
@@ -224,7 +283,8 @@ impl<'a> EntryRef<'a> {
     }
 
     /// How many low bits of the deadline the write log does not know exactly: it holds the deadline rounded up to a multiple of
-    /// 2^bits milliseconds. 0: it is known to the millisecond.
+    /// 2^bits milliseconds. 0: it is known to the millisecond. This is what the increment of the entry's own epoch knows; a later one knows
+    /// nothing of the entry ([`super::Partition::known_coarseness`]).
     #[inline]
     pub fn logged_coarseness(self) -> u32 {
         ((self.header().expire_and_stamp & COARSE_MASK) >> COARSE_SHIFT) as u32
@@ -241,44 +301,50 @@ impl<'a> EntryRef<'a> {
         self.header().access_and_kind & ACCESS_MASK
     }
 
-    /// Whether the value was built by a command that edits strings in place (OBJECT ENCODING then says `raw`).
-    pub fn is_raw(self) -> bool {
-        self.header().access_and_kind & RAW_FLAG != 0
-    }
-
-    /// Whether the value is a text for OBJECT ENCODING even where it reads as an integer (INCRBYFLOAT).
-    pub fn is_text(self) -> bool {
-        self.header().access_and_kind & TEXT_FLAG != 0
+    /// What the value's bytes do not tell of it.
+    pub fn mark(self) -> Mark {
+        match self.header().access_and_kind & (RAW_FLAG | TEXT_FLAG) {
+            0 => Mark::None,
+            TEXT_FLAG => Mark::Text,
+            _ => Mark::Raw,
+        }
     }
 
     /// A copy under another key: value and its mark, deadline and access history.
     pub fn copy_as(self, key: &[u8]) -> Entry {
-        self.copy_resized(key, self.value().len())
+        self.with_fate(Entry::new(key, self.value())).with_mark(self.mark())
     }
 
-    /// [`EntryRef::copy_as`] with another length of the value: its leading bytes are kept, new ones are zero.
-    pub(super) fn copy_resized(self, key: &[u8], value_len: usize) -> Entry {
-        let kept = value_len.min(self.value().len());
-        let mut copy = if kept == value_len {
-            Entry::new(key, &self.value()[..kept])
-        } else {
-            let mut copy = Entry::zeroed(key, value_len);
-            copy.view_mut().value_mut()[..kept].copy_from_slice(&self.value()[..kept]);
-            copy
+    /// The entry that a change makes of this one, in a block of its own.
+    pub(super) fn changed(self, change: Change<'_>) -> Entry {
+        let (made, mark) = match change {
+            Change::Keep => (Entry::new(self.key(), self.value()), self.mark()),
+            Change::Value(value, mark) => (Entry::new(self.key(), value), mark),
+            Change::Length(length, mark) => {
+                let kept = &self.value()[..length.min(self.value().len())];
+                let keep = |value: &mut [u8]| value[..kept.len()].copy_from_slice(kept);
+                (Entry::filled(self.key(), length, keep), mark)
+            }
         };
-        let mut view = copy.view_mut();
-        view.copy_header(self);
-        view.header().access_and_kind |= self.header().access_and_kind & (RAW_FLAG | TEXT_FLAG);
-        copy
+        let mut made = self.with_fate(made).with_mark(mark);
+        made.view_mut().header().filed_tick = self.filed_tick();
+        made
     }
 
-    /// Bytes that the allocator set aside for the block.
-    pub fn block_bytes(self) -> usize {
-        slabs::block_bytes(size(self.key().len(), self.value().len()))
+    /// Gives another entry what happened to this one: deadline with what the log knows of it, stamp, and access history.
+    #[inline]
+    fn with_fate(self, mut other: Entry) -> Entry {
+        other.view_mut().header().expire_and_stamp = self.header().expire_and_stamp;
+        other.with_access(self.access())
+    }
+
+    /// Bytes that the allocator set aside for the entry and all that it owns.
+    pub fn owned_bytes(self) -> usize {
+        Layout::of(self.header()).block_bytes()
     }
 }
 
-impl EntryMut<'_> {
+impl<'a> EntryMut<'a> {
     /// # Safety
     /// As [`EntryRef::from_address`], and nobody else borrows the block.
     #[inline]
@@ -299,47 +365,37 @@ impl EntryMut<'_> {
         EntryRef { block: self.block, life: PhantomData }
     }
 
-    /// Sets the deadline (Unix milliseconds, at most 2^48 - 1; larger ones are cut to that) or removes it.
+    /// From here on only notes change.
     #[inline]
-    pub(super) fn set_expire_at_ms(&mut self, at: Option<i64>) {
+    pub fn into_notes(self) -> EntryNotes<'a> {
+        EntryNotes(self)
+    }
+
+    /// Makes the entry part of an epoch. What the write log's former increment knew of its deadline, the present one does not.
+    #[inline]
+    pub fn enter(&mut self, epoch: u16) {
+        let header = self.header();
+        if header.expire_and_stamp & STAMP_MASK != u64::from(epoch) {
+            let kept = header.expire_and_stamp & !(COARSE_MASK | STAMP_MASK);
+            header.expire_and_stamp = kept | u64::from(epoch);
+        }
+    }
+
+    /// Sets the deadline (Unix milliseconds, at most 2^48 - 1; larger ones are cut to that) or removes it, with how coarsely the write log knows it
+    /// ([`EntryRef::logged_coarseness`]).
+    #[inline]
+    pub fn set_expire_at_ms(&mut self, at: Option<i64>, coarseness: u32) {
+        debug_assert!(coarseness < 32, "the coarseness has 5 bits");
         let at = at.map_or(0, |at| at.clamp(1, (1 << 48) - 1)) as u64;
         let header = self.header();
-        header.expire_and_stamp = at << DEADLINE_SHIFT | header.expire_and_stamp & (COARSE_MASK | STAMP_MASK);
-    }
-
-    /// Notes how coarsely the write log knows the deadline, see [`EntryRef::logged_coarseness`].
-    #[inline]
-    pub(super) fn set_logged_coarseness(&mut self, bits: u32) {
-        debug_assert!(bits < 32, "the coarseness has 5 bits");
-        let header = self.header();
-        header.expire_and_stamp = header.expire_and_stamp & !COARSE_MASK | u64::from(bits) << COARSE_SHIFT;
-    }
-
-    /// Notes the epoch in which the entry was made or captured, see [`EntryRef::stamp`].
-    #[inline]
-    pub(super) fn set_stamp(&mut self, stamp: u16) {
-        let header = self.header();
-        header.expire_and_stamp = header.expire_and_stamp & !STAMP_MASK | u64::from(stamp) & STAMP_MASK;
-    }
-
-    #[inline]
-    pub(super) fn set_filed_tick(&mut self, tick: u32) {
-        self.header().filed_tick = tick;
-    }
-
-    /// Takes deadline, stamp, filed tick and access history over from another entry; the value's flags stay this entry's own.
-    pub(super) fn copy_header(&mut self, from: EntryRef<'_>) {
-        let (expire_and_stamp, filed_tick, access) =
-            (from.header().expire_and_stamp, from.header().filed_tick, from.access());
-        let header = self.header();
-        header.expire_and_stamp = expire_and_stamp;
-        header.filed_tick = filed_tick;
-        self.set_access(access);
+        header.expire_and_stamp = at << DEADLINE_SHIFT
+            | u64::from(coarseness) << COARSE_SHIFT
+            | header.expire_and_stamp & STAMP_MASK;
     }
 
     /// Writes only when the value differs, so that a read leaves a clean cache line clean.
     #[inline]
-    pub fn set_access(&mut self, access: u32) {
+    fn set_access(&mut self, access: u32) {
         let header = self.header();
         let word = header.access_and_kind & !ACCESS_MASK | access & ACCESS_MASK;
         if header.access_and_kind != word {
@@ -347,50 +403,89 @@ impl EntryMut<'_> {
         }
     }
 
-    /// Marks the value as raw, or takes its marks away.
     #[inline]
-    pub fn set_raw(&mut self, raw: bool) {
+    fn set_mark(&mut self, mark: Mark) {
+        let flag = match mark {
+            Mark::None => 0,
+            Mark::Raw => RAW_FLAG,
+            Mark::Text => TEXT_FLAG,
+        };
         let header = self.header();
-        let unmarked = header.access_and_kind & !(RAW_FLAG | TEXT_FLAG);
-        header.access_and_kind = unmarked | if raw { RAW_FLAG } else { 0 };
-    }
-
-    /// Marks the value as a text, see [`EntryRef::is_text`].
-    pub fn set_text(&mut self) {
-        self.header().access_and_kind |= TEXT_FLAG;
+        header.access_and_kind = header.access_and_kind & !(RAW_FLAG | TEXT_FLAG) | flag;
     }
 
     pub fn value_mut(&mut self) -> &mut [u8] {
-        let (key_len, value_len) = (self.header().key_len as usize, self.header().value_len as usize);
+        let layout = Layout::of(self.header());
         // SAFETY: value_len bytes behind the key are initialised, and self borrows the block exclusively.
         unsafe {
-            std::slice::from_raw_parts_mut(
-                self.block.as_ptr().cast::<u8>().add(HEADER_BYTES + key_len),
-                value_len,
-            )
+            let start = self.block.as_ptr().cast::<u8>().add(layout.value_at());
+            std::slice::from_raw_parts_mut(start, layout.value_len)
         }
     }
 
-    /// Replaces the value where it lies if the block's size class stays the same; says whether it did.
+    /// Makes a change where the entry lies, if its block then has the size that it should have; says whether it did.
     #[inline]
-    pub fn overwrite(&mut self, value: &[u8]) -> bool {
-        let header = self.header();
-        let (key_len, old_len) = (header.key_len as usize, header.value_len as usize);
-        let fixed = HEADER_BYTES + key_len;
-        if slabs::block_bytes(fixed + old_len) != slabs::block_bytes(fixed + value.len()) {
+    pub fn change(&mut self, change: Change<'_>) -> bool {
+        let (length, mark) = match change {
+            Change::Keep => return true,
+            Change::Value(value, mark) => (value.len(), mark),
+            Change::Length(length, mark) => (length, mark),
+        };
+        let old = Layout::of(self.header());
+        if old.block_bytes() != old.with_value_len(length).block_bytes() {
             return false;
         }
-        header.value_len = value.len() as u32;
-        // SAFETY: the size class has room for value.len() bytes behind the key, and `value` is not inside the block
-        // (it was borrowed while self was exclusive).
-        unsafe {
-            ptr::copy_nonoverlapping(
-                value.as_ptr(),
-                self.block.as_ptr().cast::<u8>().add(fixed),
-                value.len(),
-            );
+        match change {
+            Change::Value(value, _) => self.overwrite(value),
+            _ => self.set_value_len(length),
         }
+        self.set_mark(mark);
         true
+    }
+
+    /// Replaces the value; the block has room for it.
+    #[inline]
+    fn overwrite(&mut self, value: &[u8]) {
+        let header = self.header();
+        header.value_len = value.len() as u32;
+        let value_at = Layout::of(header).value_at();
+        // SAFETY: the caller saw to the room, and `value` is not inside the block (it was borrowed while self was exclusive).
+        unsafe {
+            let start = self.block.as_ptr().cast::<u8>().add(value_at);
+            ptr::copy_nonoverlapping(value.as_ptr(), start, value.len());
+        }
+    }
+
+    /// Changes the value's length; the block has room for it. New bytes are zero.
+    fn set_value_len(&mut self, value_len: usize) {
+        let header = self.header();
+        let old = Layout::of(header);
+        header.value_len = value_len as u32;
+        if value_len > old.value_len {
+            // SAFETY: the caller saw to the room.
+            unsafe {
+                let end = self.block.as_ptr().cast::<u8>().add(old.bytes());
+                ptr::write_bytes(end, 0, value_len - old.value_len);
+            }
+        }
+    }
+}
+
+impl EntryNotes<'_> {
+    #[inline]
+    pub fn view(&self) -> EntryRef<'_> {
+        self.0.view()
+    }
+
+    /// Replaces the access history.
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        self.0.set_access(access);
+    }
+
+    #[inline]
+    pub(super) fn set_filed_tick(&mut self, tick: u32) {
+        self.0.header().filed_tick = tick;
     }
 }
 
@@ -403,28 +498,33 @@ mod tests {
         let mut entry = Entry::new(b"sess:1", b"payload");
         assert_eq!((entry.view().key(), entry.view().value()), (&b"sess:1"[..], &b"payload"[..]));
         assert_eq!(entry.view().expire_at_ms(), None);
-        entry.view_mut().set_expire_at_ms(Some(1_790_000_000_123));
+        entry.view_mut().set_expire_at_ms(Some(1_790_000_000_123), 0);
         assert_eq!(entry.view().expire_at_ms(), Some(1_790_000_000_123));
         assert!(!entry.view().is_expired(1_790_000_000_122) && entry.view().is_expired(1_790_000_000_123));
     }
 
     #[test]
-    fn a_value_is_overwritten_in_place_only_within_its_size_class() {
+    fn an_entry_changes_in_place_only_within_its_size_class() {
         let mut entry = Entry::new(b"k", &[1; 100]);
-        let class = entry.view().block_bytes();
-        assert!(entry.view_mut().overwrite(&[2; 103]));
-        assert_eq!(entry.view().value(), &[2; 103]);
-        assert_eq!(entry.view().block_bytes(), class);
-        assert!(!entry.view_mut().overwrite(&[3; 104]));
-        assert!(!entry.view_mut().overwrite(b""));
-        assert_eq!(entry.view().value(), &[2; 103]);
+        let class = entry.view().owned_bytes();
+        assert!(entry.view_mut().change(Change::Value(&[2; 103], Mark::None)));
+        assert_eq!((entry.view().value(), entry.view().owned_bytes()), (&[2; 103][..], class));
+        for other in [
+            Change::Value(&[3; 104], Mark::None),
+            Change::Length(104, Mark::Raw),
+            Change::Length(0, Mark::Raw),
+        ] {
+            assert!(!entry.view_mut().change(other));
+            assert_eq!((entry.view().value(), entry.view().mark()), (&[2; 103][..], Mark::None));
+        }
+        assert!(entry.view_mut().change(Change::Length(100, Mark::Raw)));
+        assert_eq!((entry.view().value(), entry.view().mark()), (&[2; 100][..], Mark::Raw));
     }
 
     #[test]
     fn resizing_keeps_the_header_and_zeroes_what_is_new() {
-        let mut entry = Entry::new(b"key", b"abc");
-        entry.view_mut().set_expire_at_ms(Some(5));
-        entry.view_mut().set_access(77);
+        let mut entry = Entry::new(b"key", b"abc").with_access(77);
+        entry.view_mut().set_expire_at_ms(Some(5), 0);
         for len in [5000, 4, 0, 70_000] {
             entry = entry.resize_value(len);
             assert_eq!(entry.view().value().len(), len);
@@ -435,8 +535,21 @@ mod tests {
     }
 
     #[test]
+    fn what_an_increment_knows_of_a_deadline_is_forgotten_in_the_next_epoch() {
+        let mut entry = Entry::new(b"k", b"v").with_mark(Mark::Text);
+        entry.view_mut().enter(5);
+        entry.view_mut().set_expire_at_ms(Some(1_790_000_000_123), 31);
+        entry.view_mut().enter(5);
+        assert_eq!((entry.view().stamp(), entry.view().logged_coarseness()), (5, 31));
+        let mut copy = entry.view().copy_as(b"other");
+        copy.view_mut().enter(6);
+        assert_eq!((copy.view().stamp(), copy.view().logged_coarseness()), (6, 0));
+        assert_eq!((copy.view().expire_at_ms(), copy.view().mark()), (Some(1_790_000_000_123), Mark::Text));
+    }
+
+    #[test]
     fn empty_keys_and_values_are_entries_too() {
-        let entry = Entry::zeroed(b"", 0);
+        let entry = Entry::filled(b"", 0, |_| {});
         assert!(entry.view().key().is_empty() && entry.view().value().is_empty());
     }
 }

@@ -89,7 +89,7 @@ mod tests {
                 let name = format!("sess:{number}");
                 let key = keyspace.key(name.as_bytes());
                 let mut entry = Entry::new(key.bytes, b"v");
-                entry.view_mut().set_expire_at_ms(Some(start_ms + 20));
+                entry.view_mut().set_expire_at_ms(Some(start_ms + 20), 0);
                 keyspace.lock_shard(0).partition_mut(0).insert(site, key.hash, entry);
             }
             let (mut budget, mut expired) = (usize::MAX, 0);

@@ -27,7 +27,7 @@ mod words;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 
 pub use capture::Removed;
-pub use entry::{Entry, EntryMut, EntryRef, HEADER_BYTES, LENGTH_MAX};
+pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
 pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
@@ -39,6 +39,8 @@ pub use table::{GRANULE_BITS, Position, Table, granule as granule_of, prefetch a
 pub use visit::ShardVisit;
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
+
+pub use crate::storage::Mark;
 
 use self::capture::{CapturedBytes, CapturedQueue};
 use crate::base::crc::key_slot;

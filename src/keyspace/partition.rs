@@ -6,9 +6,10 @@
 
 use super::Site;
 use super::capture::Removed;
-use super::entry::{Entry, EntryMut, EntryRef};
+use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
 use super::table::{Position, Table};
 use super::wheel::{Record, TICK_MS, Wheel};
+use crate::storage::Mark;
 
 /// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
 const STALE_FACTOR: usize = 2;
@@ -77,20 +78,53 @@ impl Partition {
         self.table.entry(position)
     }
 
+    /// The entry at `position`, to take a note of an access in it.
     #[inline]
-    pub fn entry_mut(&mut self, position: Position) -> EntryMut<'_> {
+    pub fn notes(&mut self, position: Position) -> EntryNotes<'_> {
+        self.table.entry_mut(position).into_notes()
+    }
+
+    /// The gate: makes a change of the entry at `position`, and gives it for more. If the running snapshot has yet to see the entry, that keeps the
+    /// block and the change is made in a new one. Either way the entry belongs to the present epoch afterwards.
+    #[inline]
+    fn change(&mut self, site: Site<'_>, position: Position, change: Change<'_>) -> EntryMut<'_> {
+        let epoch = site.epoch();
+        let mut entry = self.table.entry_mut(position);
+        let is_seen = entry.view().stamp() == epoch;
+        let is_done = if is_seen { entry.change(change) } else { stays_unseen(entry.view(), change) };
+        if !is_done {
+            self.table.replace(position, |old| match change {
+                Change::Length(length, _) if is_seen => {
+                    let mut resized = old.resize_value(length);
+                    resized.view_mut().change(change);
+                    resized
+                }
+                _ => {
+                    let mut fresh = old.view().changed(change);
+                    fresh.view_mut().enter(epoch);
+                    drop(Removed::new(site, old));
+                    fresh
+                }
+            });
+        }
         self.table.entry_mut(position)
+    }
+
+    /// The running snapshot has seen the entry at `position` as it is now.
+    #[inline]
+    pub(super) fn seen(&mut self, site: Site<'_>, position: Position) {
+        self.table.entry_mut(position).enter(site.epoch());
     }
 
     /// Adds an entry whose key is not there yet. Its deadline, if it has one, is filed.
     pub fn insert(&mut self, site: Site<'_>, hash: u64, mut entry: Entry) -> Position {
-        entry.view_mut().set_stamp(site.epoch());
+        entry.view_mut().enter(site.epoch());
+        entry.view_mut().into_notes().set_filed_tick(0);
         if self.table.is_full() {
             self.resize(site, self.table.fitting_slots());
         } else if self.table.needs_retag() {
             self.table.retag(|key| site.hash(key));
         }
-        entry.view_mut().set_filed_tick(0);
         let expire_at_ms = entry.view().expire_at_ms();
         let position = loop {
             match self.table.insert(hash, entry) {
@@ -129,43 +163,38 @@ impl Partition {
 
     /// Replaces the value of the entry at `position`; deadline and access history stay.
     #[inline]
-    pub fn set_value(&mut self, site: Site<'_>, position: Position, value: &[u8]) {
-        let mut entry = self.table.entry_mut(position);
-        if entry.view().stamp() == site.epoch() && entry.overwrite(value) {
-            entry.set_raw(false);
-            return;
-        }
-        self.replace(site, position, |old| {
-            let mut fresh = Entry::new(old.key(), value);
-            fresh.view_mut().copy_header(old);
-            fresh
-        });
+    pub fn set_value(
+        &mut self,
+        site: Site<'_>,
+        position: Position,
+        value: &[u8],
+        mark: Mark,
+    ) -> EntryNotes<'_> {
+        self.change(site, position, Change::Value(value, mark)).into_notes()
     }
 
-    /// Changes the length of the value at `position`, keeping its leading bytes, and gives it for changing; new bytes are zero.
-    pub fn edit_value(&mut self, site: Site<'_>, position: Position, value_len: usize) -> EntryMut<'_> {
-        if self.entry(position).stamp() == site.epoch() {
-            self.table.replace(position, |entry| entry.resize_value(value_len));
-        } else {
-            self.replace(site, position, |old| old.copy_resized(old.key(), value_len));
-        }
-        self.table.entry_mut(position)
+    /// Changes the length of the value at `position`, keeping its leading bytes (new ones are zero), and lets `edit` write into it.
+    pub fn edit_value(
+        &mut self,
+        site: Site<'_>,
+        position: Position,
+        value_len: usize,
+        mark: Mark,
+        edit: impl FnOnce(&mut [u8]),
+    ) {
+        edit(self.change(site, position, Change::Length(value_len, mark)).value_mut());
     }
 
-    fn replace(&mut self, site: Site<'_>, position: Position, fresh: impl FnOnce(EntryRef<'_>) -> Entry) {
-        self.table.replace(position, |old| {
-            let mut fresh = fresh(old.view());
-            fresh.view_mut().set_stamp(site.epoch());
-            drop(Removed::new(site, old));
-            fresh
-        });
+    /// Whether the entry at `position` belongs to the present epoch: it was made or changed after the last cut, or the snapshot has seen it.
+    #[inline]
+    pub fn is_seen(&self, site: Site<'_>, position: Position) -> bool {
+        self.entry(position).stamp() == site.epoch()
     }
 
     /// How coarsely the write log knows the deadline of the entry at `position`, for what is recorded from now on: exactly, if the present
     /// increment knows nothing of it.
     pub fn known_coarseness(&self, site: Site<'_>, position: Position) -> u32 {
-        let entry = self.entry(position);
-        if entry.stamp() == site.epoch() { entry.logged_coarseness() } else { 0 }
+        if self.is_seen(site, position) { self.entry(position).logged_coarseness() } else { 0 }
     }
 
     /// Sets or removes the deadline of the entry at `position`. `coarseness` is what the write log then knows of it
@@ -179,18 +208,12 @@ impl Partition {
         at: Option<i64>,
         coarseness: u32,
     ) {
-        let mut entry = self.table.entry_mut(position);
+        let mut entry = self.change(site, position, Change::Keep);
         let before = entry.view().expire_at_ms();
+        entry.set_expire_at_ms(at, coarseness);
         if before == at {
-            entry.set_logged_coarseness(coarseness);
             return;
         }
-        if entry.view().stamp() != site.epoch() && entry.view().block_bytes() <= COPIED_BYTES_MAX {
-            self.replace(site, position, |old| old.copy_as(old.key()));
-            entry = self.table.entry_mut(position);
-        }
-        entry.set_logged_coarseness(coarseness);
-        entry.set_expire_at_ms(at);
         self.volatile -= usize::from(before.is_some());
         if let Some(at) = at {
             self.volatile += 1;
@@ -201,7 +224,7 @@ impl Partition {
     #[inline]
     fn file(&mut self, site: Site<'_>, position: Position, hash: u64, at_ms: i64) {
         let tick = site.tick_of_deadline(at_ms);
-        let mut entry = self.table.entry_mut(position);
+        let mut entry = self.notes(position);
         let filed = entry.view().filed_tick();
         if filed != 0 && filed <= tick {
             return;
@@ -222,7 +245,7 @@ impl Partition {
             entry.filed_tick() == record.tick && site.hash(entry.key()) >> 32 == u64::from(record.prefix)
         });
         let Some(position) = found else { return Due::Handled };
-        let mut entry = self.table.entry_mut(position);
+        let mut entry = self.notes(position);
         entry.set_filed_tick(0);
         if entry.view().is_expired(site.now_ms) {
             return Due::Expired(position);
@@ -276,4 +299,9 @@ impl Partition {
             site.keyspace.prefetcher().retire(words);
         }
     }
+}
+
+/// Whether a change is made in an entry that the running snapshot has yet to see: if it is of the deadline of a large one.
+fn stays_unseen(entry: EntryRef<'_>, change: Change<'_>) -> bool {
+    matches!(change, Change::Keep) && entry.owned_bytes() > COPIED_BYTES_MAX
 }

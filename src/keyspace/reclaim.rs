@@ -28,7 +28,7 @@ impl Garbage {
     /// Bytes of an entry; those of partitions nobody has counted.
     fn bytes(&self) -> usize {
         match self {
-            Garbage::Entry(entry) => entry.view().block_bytes(),
+            Garbage::Entry(entry) => entry.view().owned_bytes(),
             Garbage::Partitions(_) => 0,
         }
     }
@@ -106,7 +106,7 @@ impl Reclaimer {
     /// Frees an entry: here if it is small, else by the thread.
     #[inline]
     pub fn free_entry(&self, entry: Entry) {
-        if entry.view().block_bytes() >= LARGE_BLOCK_BYTES {
+        if entry.view().owned_bytes() >= LARGE_BLOCK_BYTES {
             self.free(Garbage::Entry(entry));
         }
     }

@@ -213,7 +213,7 @@ impl Table {
     }
 
     #[inline]
-    pub fn entry_mut(&mut self, position: Position) -> EntryMut<'_> {
+    pub(super) fn entry_mut(&mut self, position: Position) -> EntryMut<'_> {
         let word = self.words()[position.0].load(Relaxed);
         debug_assert!(word != 0, "a position names an occupied slot");
         // SAFETY: as in `entry`; the table is borrowed exclusively.

@@ -87,6 +87,7 @@ impl Keyspace {
         }
         let epoch = self.epoch();
         while visit.database < self.databases {
+            let site = Site { keyspace: self, database: visit.database, shard: visit.shard, now_ms: 0 };
             let partition = shard.partition_mut(visit.database);
             let database = self.database_at_cut(visit.database);
             visit.group.clear();
@@ -94,12 +95,10 @@ impl Keyspace {
             prefetch_group(partition, &visit.group);
             let mut enough = false;
             for position in &visit.group {
-                let mut entry = partition.entry_mut(*position);
-                if entry.view().stamp() != epoch {
-                    enough |= see(database, entry.view());
-                    entry.set_stamp(epoch);
-                    // The log's new increment knows nothing of this deadline yet.
-                    entry.set_logged_coarseness(0);
+                let entry = partition.entry(*position);
+                if entry.stamp() != epoch {
+                    enough |= see(database, entry);
+                    partition.seen(site, *position);
                 }
             }
             match next {
@@ -220,6 +219,7 @@ mod tests {
     use super::*;
     use crate::base::random::Random;
     use crate::keyspace::{Entry, KeyHasher, Reclaimer};
+    use crate::storage::Mark;
 
     const NOW_MS: i64 = 1_790_000_000_000;
     const DATABASES: usize = 3;
@@ -263,9 +263,10 @@ mod tests {
             let value = vec![self.random.below(256) as u8; self.random.below(300) as usize];
             match self.random.below(1000) {
                 0..500 => self.with_key(database, number, |partition, site, hash, found, name, contents| {
-                    match found {
-                        Some(position) => partition.set_value(site, position, &value),
-                        None => drop(partition.insert(site, hash, Entry::new(name, &value))),
+                    if let Some(position) = found {
+                        partition.set_value(site, position, &value, Mark::None);
+                    } else {
+                        partition.insert(site, hash, Entry::new(name, &value));
                     }
                     let at_ms = found.and_then(|position| partition.entry(position).expire_at_ms());
                     contents.insert((database, name.to_vec()), (value, at_ms));
@@ -273,9 +274,11 @@ mod tests {
                 500..700 => self.with_key(database, number, |partition, site, _, found, name, contents| {
                     let Some(position) = found else { return };
                     let length = partition.entry(position).value().len() + 3;
-                    let mut entry = partition.edit_value(site, position, length);
-                    entry.value_mut()[length - 3..].copy_from_slice(b"abc");
-                    let after = (entry.view().value().to_vec(), entry.view().expire_at_ms());
+                    partition.edit_value(site, position, length, Mark::Raw, |value| {
+                        value[length - 3..].copy_from_slice(b"abc");
+                    });
+                    let entry = partition.entry(position);
+                    let after = (entry.value().to_vec(), entry.expire_at_ms());
                     contents.insert((database, name.to_vec()), after);
                 }),
                 700..800 => {

@@ -22,9 +22,7 @@ use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard
 use crate::rdb;
 use crate::resp::{ArgRange, Args, Parser, Step};
 use crate::services::Services;
-use crate::storage::{
-    Damage, EntryRecord, LogFacts, LogReader, Manifest, Mark, Opener, SnapshotReader, cut_tail,
-};
+use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotReader, cut_tail};
 use crate::write_log::RECORD_LIMITS;
 
 /// How much of an RDB file is read at once.
@@ -236,16 +234,10 @@ impl SnapshotLoad<'_> {
         }
         let key = keyspace.key(record.key);
         let site = Site { keyspace, database, shard: key.shard, now_ms: self.now_ms };
-        let mut entry = Entry::new(record.key, record.value);
-        let mut view = entry.view_mut();
         // The history of another kind of policy means nothing here.
         let is_known = self.reader.header().lfu == self.access.lfu;
-        view.set_access(if is_known { record.access } else { self.access.fresh(self.now_ms) });
-        match record.mark {
-            Mark::None => {}
-            Mark::Raw => view.set_raw(true),
-            Mark::Text => view.set_text(),
-        }
+        let access = if is_known { record.access } else { self.access.fresh(self.now_ms) };
+        let entry = Entry::new(record.key, record.value).with_mark(record.mark).with_access(access);
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(database);
         if let Some(position) = partition.find(key.hash, key.bytes) {
@@ -446,14 +438,14 @@ fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now_ms:
     if let Some(position) = partition.find(key.hash, key.bytes) {
         drop(partition.remove(site, position));
     }
-    let mut entry = Entry::new(&record.key, &record.value);
-    entry.view_mut().set_access(match record.access {
+    let access = match record.access {
         Some(rdb::Access::IdleSeconds(seconds)) => {
             rules.idle(i64::try_from(seconds).unwrap_or(i64::MAX), now_ms)
         }
         Some(rdb::Access::Frequency(counter)) => rules.frequency(counter, now_ms),
         None => rules.fresh(now_ms),
-    });
+    };
+    let entry = Entry::new(&record.key, &record.value).with_access(access);
     let position = partition.insert(site, key.hash, entry);
     partition.set_expire_at_ms(site, position, key.hash, record.expire_at_ms, 0);
 }

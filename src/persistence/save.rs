@@ -19,8 +19,7 @@ use crate::keyspace::{EntryRef, SHARDS, ShardVisit};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
 use crate::storage::{
-    BlockWriter, Compression, EntryRecord, Mark, SnapshotFacts, SnapshotOptions, SnapshotStart,
-    SnapshotWriter,
+    BlockWriter, Compression, EntryRecord, SnapshotFacts, SnapshotOptions, SnapshotStart, SnapshotWriter,
 };
 
 /// How much a visitor copies under a shard's lock at a time.
@@ -333,14 +332,9 @@ impl<'s> Page<'s> {
 
 /// An entry as the file holds it.
 fn record(database: usize, entry: EntryRef<'_>) -> EntryRecord<'_> {
-    let mark = match (entry.is_raw(), entry.is_text()) {
-        (true, _) => Mark::Raw,
-        (_, true) => Mark::Text,
-        _ => Mark::None,
-    };
     EntryRecord {
         database: database as u32,
-        mark,
+        mark: entry.mark(),
         expire_at_ms: entry.expire_at_ms().map(|at| at as u64),
         access: entry.access(),
         key: entry.key(),

@@ -299,9 +299,8 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         if size > 0 {
             value.resize(size as usize, 0);
         }
-        let mut entry = Entry::new(&name, &value);
-        entry.view_mut().set_access(cx.state.access.fresh(now_ms));
-        cx.add(database, key, entry);
+        let access = cx.state.access.fresh(now_ms);
+        cx.add(database, key, Entry::new(&name, &value).with_access(access));
         cx.locked.shard(key.shard).watched.touch(database, &name);
         let log = &cx.services().write_log;
         if cx.in_exec {

@@ -136,9 +136,7 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
         History::Frequency(counter) => rules.frequency(counter, now_ms),
         History::Fresh => rules.fresh(now_ms),
     };
-    let mut entry = Entry::new(key.bytes, &value);
-    entry.view_mut().set_access(access);
-    let position = cx.add(database, key, entry);
+    let position = cx.add(database, key, Entry::new(key.bytes, &value).with_access(access));
     cx.set_expire_at_ms(key, position, expire_at_ms);
     // The record is a plain SET: it neither depends on the time nor is unpacked again.
     match expire_at_ms {

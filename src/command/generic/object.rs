@@ -9,7 +9,7 @@ use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::ONE_KEY_ROW;
 use crate::base::number::parse_i64;
 use crate::config::EvictionPolicy;
-use crate::keyspace::{EntryRef, idle_seconds, lfu_counter};
+use crate::keyspace::{EntryRef, Mark, idle_seconds, lfu_counter};
 use crate::observe::counters::Count;
 
 /// The longest string that Redis keeps in one block with its header.
@@ -86,7 +86,7 @@ fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
 /// The integer that Redis would keep instead of a string.
 fn as_integer(entry: EntryRef<'_>) -> Option<i64> {
     let value = entry.value();
-    let text = entry.is_raw() || entry.is_text() || value.len() > INTEGER_LEN_MAX;
+    let text = entry.mark() != Mark::None || value.len() > INTEGER_LEN_MAX;
     if text { None } else { parse_i64(value) }
 }
 
@@ -94,7 +94,7 @@ fn as_integer(entry: EntryRef<'_>) -> Option<i64> {
 pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
     if as_integer(entry).is_some() {
         "int"
-    } else if entry.is_raw() || entry.value().len() > EMBEDDED_LEN_MAX {
+    } else if entry.mark() == Mark::Raw || entry.value().len() > EMBEDDED_LEN_MAX {
         "raw"
     } else {
         "embstr"

@@ -140,8 +140,8 @@ fn copy(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let copied = cx.access(from).is_some() && make_room(cx, database, to, replace);
     if copied && let Some(position) = cx.find(from) {
-        let mut entry = cx.entry(from, position).copy_as(to.bytes);
-        entry.view_mut().set_access(cx.state.access.fresh(cx.now_ms()));
+        let access = cx.state.access.fresh(cx.now_ms());
+        let entry = cx.entry(from, position).copy_as(to.bytes).with_access(access);
         cx.add(database, to, entry);
         cx.changed_in(database, Event::COPY_TO, to);
     }

@@ -6,6 +6,7 @@ use super::super::spec::{CommandSpec, Flags, Group};
 use super::UPDATE_KEY;
 use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
+use crate::keyspace::Mark;
 
 const FLAGS: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 
@@ -126,8 +127,7 @@ fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(Failure::text("ERR increment would produce NaN or Infinity"));
     }
     let text = after.format();
-    let position = cx.store(key, found, text.as_bytes());
-    cx.partition(key).0.entry_mut(position).set_text();
+    cx.store_marked(key, found, text.as_bytes(), Mark::Text);
     // A later version may round in another way.
     cx.log(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     cx.changed(Event::INCRBYFLOAT, key);

@@ -9,7 +9,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::READ_KEY;
-use crate::keyspace::{Entry, Key, LENGTH_MAX, Position};
+use crate::keyspace::{Entry, Key, LENGTH_MAX, Mark, Position};
 
 const TOO_LONG: Failure = Failure::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
@@ -147,13 +147,10 @@ fn setrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let length = match found {
         Some(position) => edit(cx, key, position, offset, value),
         None => {
-            let mut entry = Entry::zeroed(key.bytes, offset + value.len());
-            let mut view = entry.view_mut();
-            view.value_mut()[offset..].copy_from_slice(value);
-            view.set_raw(true);
-            view.set_access(cx.state.access.fresh(cx.now_ms()));
-            cx.add(cx.client.database, key, entry);
-            offset + value.len()
+            let (length, access) = (offset + value.len(), cx.state.access.fresh(cx.now_ms()));
+            let entry = Entry::filled(key.bytes, length, |made| made[offset..].copy_from_slice(value));
+            cx.add(cx.client.database, key, entry.with_mark(Mark::Raw).with_access(access));
+            length
         }
     };
     cx.changed(Event::SETRANGE, key);
@@ -174,9 +171,9 @@ fn edit(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, offset: usize, pa
     cx.touch(key, position);
     let (partition, site) = cx.partition(key);
     let length = partition.entry(position).value().len().max(end);
-    let mut entry = partition.edit_value(site, position, length);
-    entry.value_mut()[offset..end].copy_from_slice(part);
-    entry.set_raw(true);
+    partition.edit_value(site, position, length, Mark::Raw, |value| {
+        value[offset..end].copy_from_slice(part);
+    });
     length
 }
 
