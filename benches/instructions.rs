@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use cloakroom::base::clock::Stopwatch;
+use cloakroom::base::clock::{Now, Stopwatch};
 use cloakroom::client::{Client, ClientFlags, ClientInfo, Clients, Mailbox, MigrationOrder, ReloadOrder};
 use cloakroom::command::{COMMANDS, LoopState};
 use cloakroom::config::Config;
@@ -120,7 +120,7 @@ impl<'s> Server<'s> {
         let (address, flags) = (String::from("127.0.0.1:1"), ClientFlags::default());
         let info = ClientInfo::new(1, address.clone(), address, 3, 0, 0, START_MS, flags);
         let mut state = LoopState::new(services, 0, 1, Stopwatch::calibrated());
-        state.set_now_us(START_MS * 1000);
+        state.set_now(Now::at_ms(START_MS));
         Server {
             state,
             client: Client::new(Arc::new(info), false),
@@ -191,7 +191,7 @@ fn serve(kind: &str, requests: usize) -> Result<f64, String> {
         server.run(&input);
     }
     // A second later, so that deadlines slide.
-    server.state.set_now_us((START_MS + 1000) * 1000);
+    server.state.set_now(Now::at_ms(START_MS + 1000));
     let inputs = pipelines(requests, kind.encode);
     let start = Stopwatch::ticks();
     for input in &inputs {

@@ -6,6 +6,7 @@
 
 mod common;
 
+use cloakroom::base::clock::Now;
 use cloakroom::keyspace::{SHARDS, TICK_MS, expire_shard};
 use common::{Cycle, KEYS, START_MS, Store, TTL_MS};
 use divan::{Bencher, counter::ItemsCount};
@@ -81,6 +82,7 @@ fn store_with_deadlines(slide_ms: i64) -> Store {
 /// Lets all wheels catch up with a time at which every record of [`store_with_deadlines`] is due.
 fn catch_up(store: &Store) -> usize {
     let now_ms = START_MS + SPREAD_MS as i64 + TICK_MS;
+    store.keyspace.follow(Now::at_ms(now_ms));
     let (mut budget, mut expired) = (usize::MAX, 0);
     for shard in 0..SHARDS {
         expire_shard(&store.keyspace, shard, now_ms, &mut budget, |_, entry| {

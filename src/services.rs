@@ -54,7 +54,7 @@ impl Settings {
 /// CLIENT PAUSE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pause {
-    /// Unix milliseconds; the pause is over from this moment on.
+    /// Steady milliseconds; the pause is over from this moment on.
     pub until_ms: i64,
     /// All commands wait, not only those that write.
     pub all: bool,
@@ -108,7 +108,7 @@ pub struct Services {
     pub active_expire: AtomicBool,
     /// Bytes in use when the server had started (INFO used_memory_startup).
     pub startup_bytes: usize,
-    /// Since when memory is above `maxmemory` (Unix microseconds); 0 while it is not.
+    /// Since when memory is above `maxmemory` (steady microseconds); 0 while it is not.
     pub memory_exceeded_since_us: AtomicI64,
     /// What MIGRATE has under way.
     pub migrating_bytes: Arc<AtomicUsize>,
@@ -129,6 +129,7 @@ pub struct Services {
 pub struct Identity {
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
+    /// Steady milliseconds.
     pub started_ms: i64,
     pub loops: usize,
     pub executable: String,
@@ -174,15 +175,15 @@ impl Services {
         services
     }
 
-    /// CLIENT PAUSE until a time in Unix milliseconds. A pause that is in force can get longer and stricter this way, never shorter
+    /// CLIENT PAUSE until a steady time in milliseconds. A pause that is in force can get longer and stricter this way, never shorter
     /// or milder.
-    pub fn pause_clients(&self, until_ms: i64, all: bool, now_ms: i64) {
+    pub fn pause_clients(&self, until_ms: i64, all: bool, steady_ms: i64) {
         let pause = &mut *self.pause.lock();
-        if pause.until_ms <= now_ms {
+        if pause.until_ms <= steady_ms {
             *pause = Pause::default();
         }
         *pause = Pause { until_ms: pause.until_ms.max(until_ms), all: pause.all || all };
-        self.set_gate(Gates::PAUSED, pause.until_ms > now_ms);
+        self.set_gate(Gates::PAUSED, pause.until_ms > steady_ms);
     }
 
     /// CLIENT UNPAUSE. Blocked clients go on when their event loops look next.
@@ -209,8 +210,8 @@ impl Services {
     }
 
     /// Takes the right to save, and starts the save in the background. False if one is running.
-    pub fn start_save(&self, kind: SaveKind, now_ms: i64) -> bool {
-        let reserved = self.reserve_save(kind, now_ms);
+    pub fn start_save(&self, kind: SaveKind, steady_ms: i64) -> bool {
+        let reserved = self.reserve_save(kind, steady_ms);
         if reserved {
             self.control.start_save(kind);
         }
@@ -218,22 +219,22 @@ impl Services {
     }
 
     /// Puts a changed configuration in force. A write log that is turned on by it begins at a cut, so that what it lacks is in its base.
-    pub fn put_in_force(&self, new: Config, now_ms: i64) {
+    pub fn put_in_force(&self, new: Config, steady_ms: i64) {
         let turned_on = new.appendonly && !self.settings.load().appendonly;
         self.settings.store(new);
-        if turned_on && !self.start_save(SaveKind::Rewrite, now_ms) {
+        if turned_on && !self.start_save(SaveKind::Rewrite, steady_ms) {
             self.snapshots.state.lock().schedule(SaveKind::Rewrite);
         }
     }
 
     /// Takes the right to save. False if a save is running.
-    pub fn reserve_save(&self, kind: SaveKind, now_ms: i64) -> bool {
+    pub fn reserve_save(&self, kind: SaveKind, steady_ms: i64) -> bool {
         let mut state = self.snapshots.state.lock();
         if state.running.is_some() || self.snapshots.is_loading() {
             return false;
         }
-        state.running = Some(Running { kind, started_ms: now_ms });
-        state.last_try_ms = now_ms;
+        state.running = Some(Running { kind, started_ms: steady_ms });
+        state.last_try_ms = steady_ms;
         state.scheduled[kind as usize] = false;
         self.snapshots.keys_written.store(0, Ordering::Relaxed);
         true
@@ -250,10 +251,10 @@ impl Services {
         Gates(self.gates.load(Ordering::Relaxed))
     }
 
-    /// The pause in force at `now_ms`. One whose time has come is over from here on for everybody.
-    pub fn pause_at(&self, now_ms: i64) -> Option<Pause> {
+    /// The pause in force at `steady_ms`. One whose time has come is over from here on for everybody.
+    pub fn pause_at(&self, steady_ms: i64) -> Option<Pause> {
         let mut pause = self.pause.lock();
-        if pause.until_ms <= now_ms {
+        if pause.until_ms <= steady_ms {
             *pause = Pause::default();
             self.set_gate(Gates::PAUSED, false);
             return None;

@@ -43,6 +43,7 @@ pub struct ClientInfo {
     /// The event loop that owns the client, and its place there.
     pub loop_index: usize,
     pub place: usize,
+    /// Steady milliseconds, like `last_active_ms`.
     pub created_ms: i64,
     pub names: Mutex<ClientNames>,
     pub last_active_ms: AtomicI64,
@@ -81,7 +82,7 @@ pub fn is_valid_name(name: &[u8]) -> bool {
 }
 
 impl ClientInfo {
-    /// A client that connected at `now_ms`.
+    /// A client that connected at this steady time.
     #[allow(clippy::too_many_arguments, reason = "each is one independent fact of a new connection")]
     pub fn new(
         id: u64,
@@ -90,7 +91,7 @@ impl ClientInfo {
         descriptor: i32,
         loop_index: usize,
         place: usize,
-        now_ms: i64,
+        steady_ms: i64,
         flags: ClientFlags,
     ) -> ClientInfo {
         ClientInfo {
@@ -100,9 +101,9 @@ impl ClientInfo {
             descriptor,
             loop_index,
             place,
-            created_ms: now_ms,
+            created_ms: steady_ms,
             names: Mutex::default(),
-            last_active_ms: AtomicI64::new(now_ms),
+            last_active_ms: AtomicI64::new(steady_ms),
             database: AtomicUsize::new(0),
             resp3: AtomicBool::new(false),
             flags: AtomicU32::new(flags.0),

@@ -28,7 +28,7 @@ pub enum Message {
     Look,
     /// The write log has reached the disk: look at held replies.
     Durable,
-    /// DEBUG SLEEP: the loop does nothing until this time, in Unix microseconds.
+    /// DEBUG SLEEP: the loop does nothing until this time, in steady microseconds.
     Sleep { until_us: i64 },
     /// SHUTDOWN: the loop ends.
     Stop,

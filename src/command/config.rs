@@ -119,7 +119,7 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
             error => Failure::owned(error.to_string()),
         })?;
     services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
-    services.put_in_force(new, cx.now_ms());
+    services.put_in_force(new, cx.steady_ms());
     drop(change);
     cx.reply.ok();
     Ok(())

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::effects::{Deadline, Effects, Event, Record};
 use super::registry::Command;
 use super::spec::Flags;
-use crate::base::clock::Stopwatch;
+use crate::base::clock::{Now, Stopwatch};
 use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Client, ClientInfo, Gates, Message};
@@ -76,10 +76,13 @@ pub struct LoopState<'s> {
     pub expiry_turn: ExpiryTurn,
     /// When the present request began, as the stopwatch counts.
     pub started_ticks: u64,
-    /// Unix milliseconds, read once for a batch.
+    /// Unix milliseconds, read once for a batch: for deadlines of keys and for dates alone.
     pub now_ms: i64,
     /// Unix microseconds at the same moment.
     pub now_us: i64,
+    /// Steady time at the same moment ([`Now`]): for all that lasts, waits or has an age.
+    pub steady_ms: i64,
+    pub steady_us: i64,
     /// Deadlines up to this time have passed: the same as `now_ms`, but for the replay of the write log, in which nothing expires that
     /// the log does not name.
     pub expired_ms: i64,
@@ -105,15 +108,23 @@ impl<'s> LoopState<'s> {
             started_ticks: 0,
             now_ms: 0,
             now_us: 0,
+            steady_ms: 0,
+            steady_us: 0,
             expired_ms: 0,
         }
     }
 
     /// Starts a batch at this time.
-    pub fn set_now_us(&mut self, now_us: i64) {
-        self.now_us = now_us;
-        self.now_ms = now_us.div_euclid(1000);
+    pub fn set_now(&mut self, now: Now) {
+        (self.now_us, self.steady_us) = (now.wall_us, now.steady_us);
+        (self.now_ms, self.steady_ms) = (now.wall_ms(), now.steady_ms());
         self.expired_ms = self.now_ms;
+        self.services.keyspace.follow(now);
+    }
+
+    /// The time of the batch.
+    pub fn now(&self) -> Now {
+        Now { wall_us: self.now_us, steady_us: self.steady_us }
     }
 
     /// Starts a replay: from here on every key is seen, whatever its deadline, and what was once long enough is not too long now.
@@ -257,9 +268,16 @@ impl<'a, 's> Cx<'a, 's> {
         &self.state.config
     }
 
+    /// Unix milliseconds.
     #[inline]
     pub fn now_ms(&self) -> i64 {
         self.state.now_ms
+    }
+
+    /// Steady milliseconds ([`Now`]).
+    #[inline]
+    pub fn steady_ms(&self) -> i64 {
+        self.state.steady_ms
     }
 
     /// Whether the write log hears of what the request changes. What a replay does comes from there.
@@ -313,7 +331,8 @@ impl<'a, 's> Cx<'a, 's> {
             if !entry.view().is_expired(self.state.expired_ms) {
                 if !self.client.no_touch {
                     let access = entry.view().access();
-                    entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+                    let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
+                    entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
                 }
                 self.reply.bulk(entry.view().value());
                 self.state.count(Count::KeyspaceHits, 1);
@@ -394,8 +413,9 @@ impl<'a, 's> Cx<'a, 's> {
         }
         let now_ms = self.state.now_ms;
         let mut entry = self.locked.partition(self.client.database, key, now_ms).0.notes(position);
+        let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
         let access = entry.view().access();
-        entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+        entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
     }
 
     /// Reclaims a key whose time has passed. While writes are paused, or the write log has no room for the record, a request that reads leaves
@@ -440,13 +460,14 @@ impl<'a, 's> Cx<'a, 's> {
             Some(position) => {
                 let (partition, site) = self.locked.partition(self.client.database, key, now_ms);
                 let mut entry = partition.set_value(site, position, value, mark);
+                let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
                 let access = entry.view().access();
-                entry.set_access(self.state.access.touched(access, now_ms, &mut self.state.random));
+                entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
                 position
             }
             None => {
                 let entry = Entry::new(key.bytes, value).with_mark(mark);
-                let access = self.state.access.fresh(now_ms);
+                let access = self.state.access.fresh(self.state.steady_ms);
                 self.add(self.client.database, key, entry.with_access(access))
             }
         }

@@ -75,7 +75,7 @@ const LAST_SAVE_FLAGS: Flags =
 fn save(cx: &mut Cx<'_, '_>) -> Outcome {
     // The count is read before the start, so that the save's end cannot be missed.
     let mut saves = cx.services().snapshots.ended() + 1;
-    if !cx.services().start_save(SaveKind::Save, cx.now_ms()) {
+    if !cx.services().start_save(SaveKind::Save, cx.steady_ms()) {
         let mut state = cx.services().snapshots.state.lock();
         if state.is_running(SaveKind::Save) {
             return Err(SAVE_RUNS);
@@ -96,7 +96,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
         Some(_) => return Err(Failure::SYNTAX),
     };
     // A transaction does not end with a cut in its middle: in Redis as here the save then comes after it.
-    if !cx.in_exec && cx.services().start_save(SaveKind::Save, cx.now_ms()) {
+    if !cx.in_exec && cx.services().start_save(SaveKind::Save, cx.steady_ms()) {
         cx.reply.simple("Background saving started");
         return Ok(());
     }
@@ -113,7 +113,7 @@ fn save_in_background(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn rewrite_log(cx: &mut Cx<'_, '_>) -> Outcome {
-    if !cx.in_exec && cx.services().start_save(SaveKind::Rewrite, cx.now_ms()) {
+    if !cx.in_exec && cx.services().start_save(SaveKind::Rewrite, cx.steady_ms()) {
         cx.reply.simple("Background append only file rewriting started");
         return Ok(());
     }

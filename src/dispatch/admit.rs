@@ -40,7 +40,7 @@ pub fn admit(
         return Admission::Done;
     }
     let loading = gates.has(Gates::LOADING) && !runs_while_loading(client, command);
-    let awaited = loading && state.services.snapshots.progress.is_awaited(state.now_ms);
+    let awaited = loading && state.services.snapshots.progress.is_awaited(state.steady_ms);
     let refusal = if gates.has(Gates::UNAUTHENTICATED) {
         Some(Cow::Borrowed(NO_AUTH))
     } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {
@@ -126,7 +126,7 @@ fn is_paused(state: &LoopState<'_>, client: &Client, command: &Command) -> bool 
     if client.gates.has(Gates::MONITORING) {
         return false;
     }
-    let pause = state.services.pause_at(state.now_ms);
+    let pause = state.services.pause_at(state.steady_ms);
     pause.is_some_and(|pause| pause.all || does(client, command, MAY_WRITE))
 }
 

@@ -23,7 +23,7 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     if services.gates().has(Gates::LOADING) || services.write_log.is_full() {
         return false;
     }
-    let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.now_ms).is_some();
+    let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.steady_ms).is_some();
     if paused || !services.active_expire.load(Relaxed) {
         return false;
     }

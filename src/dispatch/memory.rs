@@ -128,10 +128,10 @@ fn evict(state: &mut LoopState<'_>) -> Option<usize> {
     let keyspace = &state.services.keyspace;
     let policy = policy(state.config.maxmemory_policy);
     let samples = state.config.maxmemory_samples as usize;
-    let (decay_minutes, now_ms) = (state.config.lfu_decay_time, state.now_ms);
+    let (decay_minutes, now) = (state.config.lfu_decay_time, state.now());
     let mut random = Random::new(state.random.next_u64());
     let (mut bytes, mut noted) = (None, false);
-    evict_one(keyspace, policy, samples, decay_minutes, now_ms, &mut random, |database, entry| {
+    evict_one(keyspace, policy, samples, decay_minutes, now, &mut random, |database, entry| {
         bytes = Some(entry.view().owned_bytes());
         record::append_removal(&state.services.write_log, database, entry.view().key());
         state.note(Event::EVICTED, database, entry.view().key());
@@ -153,11 +153,11 @@ fn note_room(state: &LoopState<'_>, enough: bool) {
     let since = &state.services.memory_exceeded_since_us;
     if !enough {
         // Another loop may have noted the beginning already; then its note stands.
-        let _ = since.compare_exchange(0, state.now_us, Relaxed, Relaxed);
+        let _ = since.compare_exchange(0, state.steady_us, Relaxed, Relaxed);
     } else if since.load(Relaxed) != 0 {
         let since_us = since.swap(0, Relaxed);
         if since_us != 0 {
-            state.count(Count::EvictionExceededUs, (state.now_us - since_us).max(0) as u64);
+            state.count(Count::EvictionExceededUs, (state.steady_us - since_us).max(0) as u64);
         }
     }
 }

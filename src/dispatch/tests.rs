@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::base::clock::Stopwatch;
+use crate::base::clock::{Now, Stopwatch};
 use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder,
     ReplyMode,
@@ -18,6 +18,7 @@ use crate::snapshot::SaveKind;
 use super::execute::call;
 use super::{execute, expire_round, forget_client, prepare, replay};
 
+mod clock;
 mod crash;
 mod every_command;
 
@@ -69,7 +70,7 @@ struct Loop<'s> {
 impl<'s> Loop<'s> {
     fn new(services: &'s Services, loop_index: usize, clients: usize) -> Loop<'s> {
         let mut state = LoopState::new(services, loop_index, 7, *STOPWATCH);
-        state.set_now_us(START_MS * 1000);
+        state.set_now(Now::at_ms(START_MS));
         let client = |place| {
             let (address, flags) = (format!("10.0.0.1:{place}"), ClientFlags::default());
             let id = services.clients.next_id();
@@ -80,7 +81,7 @@ impl<'s> Loop<'s> {
     }
 
     fn at_ms(&mut self, ms: i64) {
-        self.state.set_now_us((START_MS + ms) * 1000);
+        self.state.set_now(Now::at_ms(START_MS + ms));
     }
 
     /// Runs one request, given as words; `None` if it has to wait. The reply's line ends are shown as spaces.

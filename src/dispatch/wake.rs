@@ -18,11 +18,11 @@ const NO_SHUTDOWN: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -> bool {
     let done = match client.blocked {
         None | Some(Blocked::Unblocked) => true,
-        Some(Blocked::Paused) => state.services.pause_at(state.now_ms).is_none(),
+        Some(Blocked::Paused) => state.services.pause_at(state.steady_ms).is_none(),
         Some(Blocked::Migrating) => client.migration.is_some(),
         Some(Blocked::Loading) => {
             let services = state.services;
-            !services.gates().has(Gates::LOADING) || !services.snapshots.progress.is_awaited(state.now_ms)
+            !services.gates().has(Gates::LOADING) || !services.snapshots.progress.is_awaited(state.steady_ms)
         }
         Some(Blocked::Reloading { result }) => result.is_some(),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
@@ -32,9 +32,9 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         }
         Some(Blocked::Durable { offset, until_ms, local, .. }) => {
             let log = &state.services.write_log;
-            log.durable() >= offset || local && !log.is_on() || until_ms != 0 && until_ms <= state.now_ms
+            log.durable() >= offset || local && !log.is_on() || until_ms != 0 && until_ms <= state.steady_ms
         }
-        Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.now_ms,
+        Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.steady_ms,
     };
     if !done {
         return false;

@@ -5,6 +5,7 @@
 //! documentation of maxmemory-policy describes.
 
 use super::{EntryRef, Keyspace, Removed, SHARDS, Site};
+use crate::base::clock::Now;
 use crate::base::random::Random;
 
 const ACCESS_MASK: u64 = 0x00ff_ffff;
@@ -40,10 +41,14 @@ impl Policy {
     }
 }
 
+/// A stamp of the last so many seconds before the clock comes round is one of the future: another loop read its time later. It was used just
+/// now. No batch of requests lasts for a day.
+const AHEAD_SECONDS_MAX: u32 = 24 * 60 * 60;
+
 /// Three months. The clock of an entry comes round after twice as long, and what is idle for longer must not look fresh.
 const IDLE_SECONDS_MAX: i64 = ACCESS_MASK as i64 / 2;
 
-/// How an access is noted in an entry: fixed for a batch of requests.
+/// How an access is noted in an entry: fixed for a batch of requests. Times are steady milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRules {
     pub lfu: bool,
@@ -51,6 +56,13 @@ pub struct AccessRules {
     pub log_factor: u32,
     /// `lfu-decay-time`: minutes after which the counter loses one; 0 never.
     pub decay_minutes: u32,
+}
+
+/// The steps of a clock of so many bits from a stamp to now; 0 if the stamp is ahead of it by at most `ahead_max`.
+fn age(now: u32, stamp: u32, mask: u64, ahead_max: u32) -> u32 {
+    let mask = mask as u32;
+    let age = now.wrapping_sub(stamp) & mask;
+    if age > mask - ahead_max { 0 } else { age }
 }
 
 fn seconds(now_ms: i64) -> u32 {
@@ -95,12 +107,12 @@ impl AccessRules {
 
 /// Seconds since the last access under an LRU policy.
 pub fn idle_seconds(access: u32, now_ms: i64) -> u32 {
-    seconds(now_ms).wrapping_sub(access) & ACCESS_MASK as u32
+    age(seconds(now_ms), access, ACCESS_MASK, AHEAD_SECONDS_MAX)
 }
 
 /// The LFU counter, after the decay for the time since it was last written.
 pub fn lfu_counter(access: u32, now_ms: i64, decay_minutes: u32) -> u32 {
-    let idle = minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK as u32;
+    let idle = age(minutes(now_ms), access >> 8, MINUTES_MASK, AHEAD_SECONDS_MAX / 60);
     let periods = idle.checked_div(decay_minutes).unwrap_or(0);
     (access & 0xff).saturating_sub(periods)
 }
@@ -124,7 +136,7 @@ pub fn evict_one(
     policy: Policy,
     samples: usize,
     decay_minutes: u32,
-    now_ms: i64,
+    now: Now,
     random: &mut Random,
     mut evicted: impl FnMut(usize, Removed<'_>),
 ) -> bool {
@@ -146,7 +158,7 @@ pub fn evict_one(
             let positions = partition.table().sample(from, usize::MAX, SAMPLE_SLOTS_MAX);
             let candidates = positions.filter(|position| wanted(&partition.entry(*position))).take(samples);
             for position in candidates {
-                let score = score(policy, partition.entry(position), now_ms, decay_minutes, random);
+                let score = score(policy, partition.entry(position), now.steady_ms(), decay_minutes, random);
                 if best.is_none_or(|(highest, _, _)| score > highest) {
                     best = Some((score, database, position));
                 }
@@ -154,7 +166,8 @@ pub fn evict_one(
         }
         if let Some((_, database, position)) = best {
             let (partition, watched) = guard.split(database);
-            let entry = partition.remove(Site { keyspace, database, shard, now_ms }, position);
+            let site = Site { keyspace, database, shard, now_ms: now.wall_ms() };
+            let entry = partition.remove(site, position);
             watched.touch(database, entry.view().key());
             evicted(database, entry);
             return true;
@@ -173,6 +186,25 @@ mod tests {
         let before_wrap_ms = (i64::from(ACCESS_MASK as u32) - 3) * 1000;
         let access = rules.fresh(before_wrap_ms);
         assert_eq!(idle_seconds(access, before_wrap_ms + 10_000), 10);
+    }
+
+    #[test]
+    fn a_loop_whose_time_is_behind_the_last_access_sees_a_key_that_was_just_used() {
+        let now_ms = 1_790_000_000_000;
+        let lru = AccessRules { lfu: false, log_factor: 10, decay_minutes: 1 };
+        let lfu = AccessRules { lfu: true, ..lru };
+        for behind_ms in [1, 1_000, 60_000, 86_399_000] {
+            assert_eq!(idle_seconds(lru.fresh(now_ms), now_ms - behind_ms), 0, "{behind_ms}");
+            let used = lfu.frequency(254, now_ms);
+            assert_eq!(lfu_counter(used, now_ms - behind_ms, 1), 254, "{behind_ms}");
+            assert_eq!(
+                lfu_counter(lfu.touched(used, now_ms - behind_ms, &mut Random::new(1)), now_ms, 0),
+                254
+            );
+        }
+        // The other way round the difference is an age; the longest is that of Redis but for a day.
+        assert_eq!(idle_seconds(lru.fresh(now_ms), now_ms + 16_000_000_000), 16_000_000);
+        assert_eq!(lfu_counter(lfu.frequency(254, now_ms), now_ms + 3 * 60_000, 1), 251);
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub fn sweep_shard(keyspace: &Keyspace, shard: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Now;
     use crate::keyspace::{Entry, KeyHasher, Reclaimer, TICK_MS};
 
     #[test]
@@ -70,6 +71,7 @@ mod tests {
         let partition = shard.partition_mut(0);
         let position = partition.insert(at(start_ms), key.hash, Entry::new(key.bytes, b"v"));
         partition.set_expire_at_ms(at(start_ms), position, key.hash, Some(start_ms + 500), 0);
+        keyspace.follow(Now::at_ms(start_ms + 5_000));
         assert_eq!(partition.lag_ms(at(start_ms + 400)), 0);
         assert!(partition.lag_ms(at(start_ms + 5_000)) >= 4_000, "nobody looked since it came due");
         drop(shard);
@@ -92,6 +94,7 @@ mod tests {
                 entry.view_mut().set_expire_at_ms(Some(start_ms + 20), 0);
                 keyspace.lock_shard(0).partition_mut(0).insert(site, key.hash, entry);
             }
+            keyspace.follow(Now::at_ms(start_ms + 100));
             let (mut budget, mut expired) = (usize::MAX, 0);
             expire_shard(&keyspace, 0, start_ms + 100, &mut budget, |_, _| expired += 1);
             assert_eq!(expired, 500, "seed {seed}");

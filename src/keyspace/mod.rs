@@ -19,12 +19,13 @@ mod prefetch;
 mod reclaim;
 mod table;
 mod tags;
+mod time;
 mod visit;
 mod watch;
 mod wheel;
 mod words;
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 pub use capture::Removed;
 pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
@@ -43,6 +44,8 @@ pub use wheel::TICK_MS;
 pub use crate::storage::Mark;
 
 use self::capture::{CapturedBytes, CapturedQueue};
+use self::time::WheelTime;
+use crate::base::clock::Now;
 use crate::base::crc::key_slot;
 use crate::base::lock::{Mutex, MutexGuard};
 
@@ -94,11 +97,10 @@ pub struct Keyspace {
     hasher: KeyHasher,
     reclaimer: Reclaimer,
     databases: usize,
-    /// Tick 0 of every wheel.
-    base_ms: i64,
+    time: WheelTime,
     /// For each shard, a tick before which none of its wheels has anything to do. Written under the shard's lock; read
     /// without it, so that a round of expiry touches only shards where something is due.
-    next_due: Box<[AtomicU32]>,
+    next_due: Box<[AtomicU64]>,
     /// Advanced by each cut; what is written under all shards' locks is read under any one of them. So are the next three.
     epoch: AtomicU16,
     /// A cut was made and its snapshot is not finished.
@@ -141,17 +143,14 @@ impl Site<'_> {
 
     /// The last tick that has been reached at the site's time.
     #[inline]
-    fn tick_reached(&self) -> u32 {
-        let ticks = (self.now_ms - self.keyspace.base_ms) / TICK_MS;
-        ticks.clamp(0, i64::from(u32::MAX) - 2) as u32
+    fn tick_reached(&self) -> u64 {
+        self.keyspace.time.tick_reached(self.now_ms)
     }
 
-    /// The first tick at which a deadline has passed; deadlines beyond the wheel's range (two years) come due early and
-    /// are filed again.
+    /// The tick at which to look at an entry with this deadline.
     #[inline]
-    fn tick_of_deadline(&self, at_ms: i64) -> u32 {
-        let ticks = (at_ms - self.keyspace.base_ms + TICK_MS - 1).div_euclid(TICK_MS);
-        ticks.clamp(1, i64::from(u32::MAX) - 1) as u32
+    fn tick_of_deadline(&self, at_ms: i64) -> u64 {
+        self.keyspace.time.tick_of_deadline(at_ms, self.now_ms)
     }
 }
 
@@ -181,8 +180,8 @@ impl Keyspace {
             hasher,
             reclaimer,
             databases,
-            base_ms: now_ms - TICK_MS,
-            next_due: (0..SHARDS).map(|_| AtomicU32::new(u32::MAX)).collect(),
+            time: WheelTime::new(now_ms),
+            next_due: (0..SHARDS).map(|_| AtomicU64::new(u64::MAX)).collect(),
             epoch: AtomicU16::new(0),
             visiting: AtomicBool::new(false),
             databases_at_cut: (0..databases).map(|database| AtomicU16::new(database as u16)).collect(),
@@ -191,16 +190,21 @@ impl Keyspace {
         }
     }
 
+    /// Lets the time of the wheels follow the clocks; called wherever they are read.
+    #[inline]
+    pub fn follow(&self, now: Now) {
+        self.time.follow(now);
+    }
+
     /// Whether a wheel of the shard may have something to do at `now_ms`.
     #[inline]
     pub fn has_due(&self, shard: usize, now_ms: i64) -> bool {
-        let reached = (now_ms - self.base_ms) / TICK_MS;
-        i64::from(self.next_due[shard].load(Ordering::Relaxed)) <= reached
+        self.next_due[shard].load(Ordering::Relaxed) <= self.time.tick_reached(now_ms)
     }
 
     /// Notes that a wheel of the shard has something to do at `tick`; called under the shard's lock.
     #[inline]
-    fn note_due(&self, shard: usize, tick: u32) {
+    fn note_due(&self, shard: usize, tick: u64) {
         let next = &self.next_due[shard];
         if tick < next.load(Ordering::Relaxed) {
             next.store(tick, Ordering::Relaxed);
@@ -209,7 +213,7 @@ impl Keyspace {
 
     /// Forgets what is due in a shard, before its wheels say it anew; called under the shard's lock.
     fn clear_due(&self, shard: usize) {
-        self.next_due[shard].store(u32::MAX, Ordering::Relaxed);
+        self.next_due[shard].store(u64::MAX, Ordering::Relaxed);
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use super::Site;
 use super::capture::Removed;
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
 use super::table::{Position, Table};
-use super::wheel::{Record, TICK_MS, Wheel};
+use super::wheel::{TICK_MS, Wheel};
 use crate::storage::Mark;
 
 /// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
@@ -226,12 +226,13 @@ impl Partition {
         let tick = site.tick_of_deadline(at_ms);
         let mut entry = self.notes(position);
         let filed = entry.view().filed_tick();
-        if filed != 0 && filed <= tick {
+        // Both are less than 2^31 ticks from now, so the lower halves tell which is earlier.
+        if filed != 0 && (tick as u32).wrapping_sub(filed) as i32 >= 0 {
             return;
         }
-        entry.set_filed_tick(tick);
+        entry.set_filed_tick(tick as u32);
         let wheel = self.wheel.get_or_insert_with(|| Box::new(Wheel::new(site.tick_reached())));
-        wheel.file(Record { prefix: (hash >> 32) as u32, tick });
+        wheel.file((hash >> 32) as u32, tick);
         site.keyspace.note_due(site.shard, tick);
     }
 
@@ -258,13 +259,13 @@ impl Partition {
     }
 
     /// The next tick at which the wheel has something to do.
-    pub fn next_tick(&self) -> Option<u32> {
+    pub fn next_tick(&self) -> Option<u64> {
         self.wheel.as_ref().and_then(|wheel| wheel.next_tick())
     }
 
     /// Milliseconds for which the wheel has had something to do that is not done at the site's time.
     pub fn lag_ms(&self, site: Site<'_>) -> i64 {
-        let behind = |tick| (i64::from(site.tick_reached()) - i64::from(tick)).max(0) * TICK_MS;
+        let behind = |tick| site.tick_reached().saturating_sub(tick) as i64 * TICK_MS;
         self.next_tick().map_or(0, behind)
     }
 

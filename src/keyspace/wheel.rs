@@ -5,11 +5,19 @@
 //! which its tick differs from the wheel's own; when the wheel reaches a slot of a higher level, that slot's records move
 //! down. Slots are chains of 128-byte chunks, so that a record costs little more than its 8 bytes.
 //!
+//! Ticks have 64 bits, but a record keeps the lower 32: all records of a wheel lie within 2^31 ticks of its own tick, which says the
+//! rest. Where time jumps further (a server that boots in 1970 and then learns the date), what the wheel holds is due at once.
+//!
 //! Sliding a deadline does not touch the wheel: `partition.rs` keeps the earliest filed tick in the entry and files the key
 //! again when that tick comes and the deadline has moved on.
 
 /// Milliseconds a tick: how late, at the most, an idle server looks at a key that is due.
 pub const TICK_MS: i64 = 16;
+
+/// How far ahead a record is filed at most: half a year. Who has a later deadline is looked at then, and filed again.
+pub(super) const HORIZON_TICKS: u64 = 1 << 30;
+/// How far the ticks of a wheel's records reach from its own. Time may pass while nobody expires anything, therefore not [`HORIZON_TICKS`].
+const SPAN_TICKS: u64 = i32::MAX as u64;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
@@ -21,6 +29,7 @@ const CHUNK_RECORDS: usize = 14;
 pub struct Record {
     /// The upper 32 bits of the key's hash.
     pub prefix: u32,
+    /// The lower half of the tick.
     pub tick: u32,
 }
 
@@ -32,27 +41,44 @@ struct Chunk {
 
 /// See the module's text. `now` is the next tick that is not yet processed.
 pub struct Wheel {
-    now: u32,
+    now: u64,
     len: usize,
     occupied: [u64; LEVELS],
     slots: [[Option<Box<Chunk>>; SLOTS]; LEVELS],
+    /// The wheel before a jump: all that it holds is due, in no order.
+    overtaken: Option<Box<Wheel>>,
 }
 
 impl Wheel {
     /// An empty wheel that has processed everything before `now`.
-    pub fn new(now: u32) -> Wheel {
-        Wheel { now, len: 0, occupied: [0; LEVELS], slots: [const { [const { None }; SLOTS] }; LEVELS] }
+    pub fn new(now: u64) -> Wheel {
+        let slots = [const { [const { None }; SLOTS] }; LEVELS];
+        Wheel { now, len: 0, occupied: [0; LEVELS], slots, overtaken: None }
     }
 
     /// Records in the wheel, stale ones included.
     pub fn len(&self) -> usize {
-        self.len
+        self.len + self.overtaken.as_ref().map_or(0, |old| old.len())
     }
 
-    /// Files a record; one whose tick is already past comes due at once.
-    pub fn file(&mut self, record: Record) {
-        let tick = record.tick.max(self.now);
-        let level = ((31 - (tick ^ self.now | 1).leading_zeros()) / SLOT_BITS) as usize;
+    /// Files a key for a tick that is at most [`HORIZON_TICKS`] away from the present; if it is past, the key comes due at once.
+    pub fn file(&mut self, prefix: u32, tick: u64) {
+        if tick > self.now + SPAN_TICKS {
+            self.jump(tick - HORIZON_TICKS);
+        }
+        self.place(Record { prefix, tick: tick as u32 });
+    }
+
+    /// The whole tick of a record that lies in the wheel.
+    fn tick_of(&self, record: Record) -> u64 {
+        self.now.saturating_add_signed(i64::from(record.tick.wrapping_sub(self.now as u32) as i32))
+    }
+
+    fn place(&mut self, record: Record) {
+        let tick = self.tick_of(record).max(self.now);
+        let level = ((63 - (tick ^ self.now | 1).leading_zeros()) / SLOT_BITS) as usize;
+        // The last level goes round: of the next 64 slots none means two times.
+        let level = level.min(LEVELS - 1);
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
         self.len += 1;
@@ -61,7 +87,14 @@ impl Wheel {
 
     /// The next record whose tick is at or before `target`, in order of ticks; `None` when the wheel has caught up.
     /// Each unit of `budget` pays for moving or delivering one record; at 0 the rest waits for the next call.
-    pub fn pop_due(&mut self, target: u32, budget: &mut usize) -> Option<Record> {
+    pub fn pop_due(&mut self, target: u64, budget: &mut usize) -> Option<Record> {
+        if target > self.now + SPAN_TICKS {
+            self.jump(target);
+        }
+        if *budget > 0 && self.overtaken.is_some() {
+            *budget -= 1;
+            return self.pop_overtaken();
+        }
         while *budget > 0 && self.now <= target {
             let slot = self.now as usize % SLOTS;
             if let Some(record) = self.pop(0, slot) {
@@ -80,31 +113,59 @@ impl Wheel {
             while level > 0 && *budget > 0 {
                 let Some(record) = self.pop(level, slot) else { break };
                 *budget -= 1;
-                self.file(record);
+                self.place(record);
             }
         }
         None
     }
 
+    /// Goes on at a tick so far away that records filed there and those of before are more than a span apart.
+    fn jump(&mut self, now: u64) {
+        let old = std::mem::replace(self, Wheel::new(now));
+        if old.len() > 0 {
+            self.overtaken = Some(Box::new(old));
+        }
+    }
+
+    fn pop_overtaken(&mut self) -> Option<Record> {
+        let old = self.overtaken.as_mut()?;
+        let record = old.pop_any();
+        if old.len() == 0 {
+            self.overtaken = None;
+        }
+        record
+    }
+
+    fn pop_any(&mut self) -> Option<Record> {
+        if self.overtaken.is_some() {
+            return self.pop_overtaken();
+        }
+        let level = (0..LEVELS).find(|level| self.occupied[*level] != 0)?;
+        self.pop(level, self.occupied[level].trailing_zeros() as usize)
+    }
+
     /// The first tick at which [`Wheel::pop_due`] has something to do; `None` for an empty wheel.
-    pub fn next_tick(&self) -> Option<u32> {
+    pub fn next_tick(&self) -> Option<u64> {
+        if self.overtaken.is_some() {
+            return Some(self.now);
+        }
         self.next_slot().map(|(_, _, start)| start)
     }
 
     /// The occupied slot that comes first: its level, index and first tick (not before `now`). A higher level wins a tie,
     /// because what it holds may belong in front.
-    fn next_slot(&self) -> Option<(usize, usize, u32)> {
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let mut first = None;
         for level in 0..LEVELS {
             let shift = SLOT_BITS * level as u32;
-            let current = (self.now >> shift) as usize % SLOTS;
-            let ahead = self.occupied[level] >> current << current;
-            if ahead == 0 {
+            if self.occupied[level] == 0 {
                 continue;
             }
-            let slot = ahead.trailing_zeros() as usize;
-            let above = u64::from(self.now) >> shift >> SLOT_BITS << SLOT_BITS;
-            let start = (((above + slot as u64) << shift) as u32).max(self.now);
+            let current = self.now >> shift;
+            let distance =
+                self.occupied[level].rotate_right((current % SLOTS as u64) as u32).trailing_zeros();
+            let next = current + u64::from(distance);
+            let (slot, start) = (next as usize % SLOTS, (next << shift).max(self.now));
             if first.is_none_or(|(_, _, earliest)| start <= earliest) {
                 first = Some((level, slot, start));
             }
@@ -128,19 +189,25 @@ impl Wheel {
     }
 
     /// Records whose tick is at or before `target`, stale ones included.
-    pub fn due(&self, target: u32) -> usize {
+    pub fn due(&self, target: u64) -> usize {
         let chunks = |head: &Option<Box<Chunk>>| {
             let mut next = head.as_deref();
             let mut due = 0;
             while let Some(chunk) = next {
-                due += chunk.records[..chunk.len].iter().filter(|record| record.tick <= target).count();
+                due += chunk.records[..chunk.len]
+                    .iter()
+                    .filter(|record| self.tick_of(**record) <= target)
+                    .count();
                 next = chunk.next.as_deref();
             }
             due
         };
-        match self.next_tick() {
-            Some(first) if first <= target => self.slots.iter().flatten().map(chunks).sum(),
-            _ => 0,
+        let overtaken = self.overtaken.as_ref().map_or(0, |old| old.len());
+        match self.next_slot() {
+            Some((_, _, first)) if first <= target => {
+                overtaken + self.slots.iter().flatten().map(chunks).sum::<usize>()
+            }
+            _ => overtaken,
         }
     }
 
@@ -201,20 +268,22 @@ const _: () = assert!(size_of::<Chunk>() == 128, "a chunk is one jemalloc class"
 mod tests {
     use super::*;
 
-    fn due(wheel: &mut Wheel, target: u32) -> Vec<u32> {
+    fn due(wheel: &mut Wheel, target: u64) -> Vec<u64> {
         let mut budget = usize::MAX;
-        std::iter::from_fn(|| wheel.pop_due(target, &mut budget)).map(|record| record.tick).collect()
+        std::iter::from_fn(|| wheel.pop_due(target, &mut budget))
+            .map(|record| u64::from(record.tick))
+            .collect()
     }
 
     #[test]
     fn records_come_due_on_their_tick_and_not_before() {
         let mut wheel = Wheel::new(100);
-        let ticks = [100, 101, 163, 164, 200, 4_096, 5_000, 300_000, 20_000_000, u32::MAX - 1];
+        let ticks = [100, 101, 163, 164, 200, 4_096, 5_000, 300_000, 20_000_000, HORIZON_TICKS];
         for tick in ticks {
-            wheel.file(Record { prefix: tick, tick });
+            wheel.file(0, tick);
         }
         for tick in ticks {
-            assert_eq!(due(&mut wheel, tick - 1), Vec::<u32>::new(), "nothing before {tick}");
+            assert_eq!(due(&mut wheel, tick - 1), Vec::<u64>::new(), "nothing before {tick}");
             assert_eq!(due(&mut wheel, tick), [tick]);
         }
         assert_eq!(wheel.len(), 0);
@@ -222,15 +291,15 @@ mod tests {
 
     #[test]
     fn random_records_all_come_in_time_whatever_the_steps() {
-        let (mut wheel, mut state, mut now) = (Wheel::new(1), 99u64, 1u32);
-        let mut model: Vec<u32> = Vec::new();
+        let (mut wheel, mut state, mut now) = (Wheel::new(1), 99u64, 1u64);
+        let mut model: Vec<u64> = Vec::new();
         for _ in 0..20_000 {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let tick = now + (state >> 33) as u32 % (1 << ((state >> 20) % 24));
-            wheel.file(Record { prefix: 0, tick });
+            let tick = now + (state >> 33) % (1 << ((state >> 20) % 24));
+            wheel.file(0, tick);
             model.push(tick);
             if state >> 60 == 0 {
-                now += (state >> 40) as u32 % 5000;
+                now += (state >> 40) % 5000;
                 let mut fired = due(&mut wheel, now);
                 fired.sort_unstable();
                 model.sort_unstable();
@@ -245,7 +314,7 @@ mod tests {
     fn a_budget_stops_the_work_and_nothing_is_lost() {
         let mut wheel = Wheel::new(1);
         for i in 0..1000 {
-            wheel.file(Record { prefix: i, tick: 70 });
+            wheel.file(i, 70);
         }
         let (mut got, mut calls) = (0, 0);
         while wheel.len() > 0 {
@@ -263,16 +332,16 @@ mod tests {
     fn records_that_are_due_can_be_counted() {
         let mut wheel = Wheel::new(1);
         for i in 0..1000 {
-            wheel.file(Record { prefix: i, tick: 1 + i * 3 });
+            wheel.file(i, u64::from(1 + i * 3));
         }
-        assert_eq!((wheel.due(0), wheel.due(1), wheel.due(300), wheel.due(u32::MAX)), (0, 1, 100, 1000));
+        assert_eq!((wheel.due(0), wheel.due(1), wheel.due(300), wheel.due(u64::MAX)), (0, 1, 100, 1000));
     }
 
     #[test]
     fn a_sweep_drops_what_nobody_wants() {
         let mut wheel = Wheel::new(1);
         for i in 0..10_000 {
-            wheel.file(Record { prefix: i, tick: 1 + i * 3 });
+            wheel.file(i, u64::from(1 + i * 3));
         }
         let in_use: u32 = wheel.occupied.iter().map(|slots| slots.count_ones()).sum();
         let mut step = 0;
@@ -283,5 +352,52 @@ mod tests {
         assert_eq!(wheel.sweep(step, |_| false), 0, "that was the last slot in use");
         assert_eq!(wheel.len(), 5000);
         assert_eq!(due(&mut wheel, 40_000).len(), 5000);
+    }
+
+    #[test]
+    fn a_wheel_goes_on_after_its_32_bits_have_come_round() {
+        let mut state = 7u64;
+        // Near 20 years: ticks of 32 bits last for two.
+        let mut now = u64::from(u32::MAX) - 5_000_000;
+        let (mut wheel, mut model) = (Wheel::new(now), Vec::new());
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let tick = now + (state >> 33) % (HORIZON_TICKS >> ((state >> 20) % 30));
+            wheel.file(0, tick);
+            model.push(tick);
+            if state >> 60 == 0 {
+                now += (state >> 20) % 60_000_000;
+                let mut fired = due(&mut wheel, now);
+                model.sort_unstable();
+                let rest = model.partition_point(|tick| *tick <= now);
+                let mut expected: Vec<u64> = model.drain(..rest).map(|tick| tick & 0xffff_ffff).collect();
+                expected.sort_unstable();
+                fired.sort_unstable();
+                assert_eq!(fired, expected);
+            }
+        }
+        assert!(now > 6 << 32, "{now}");
+        assert_eq!(wheel.len(), model.len());
+    }
+
+    #[test]
+    fn a_jump_of_half_a_century_makes_everything_due_and_nothing_late() {
+        let day = 24 * 3600 * 1000 / TICK_MS as u64;
+        let (mut wheel, today) = (Wheel::new(5), 20_000 * day);
+        for i in 0..100 {
+            wheel.file(i, 10 + u64::from(i) * day);
+        }
+        assert_eq!(wheel.due(9), 0);
+        // One who comes before the wheel has caught up.
+        wheel.file(500, today + 20);
+        assert_eq!((wheel.len(), wheel.next_tick()), (101, Some(wheel.now)));
+        let mut budget = 60;
+        assert_eq!(std::iter::from_fn(|| wheel.pop_due(today, &mut budget)).count(), 60);
+        wheel.file(501, today + HORIZON_TICKS);
+        budget = 1000;
+        assert_eq!(std::iter::from_fn(|| wheel.pop_due(today + 19, &mut budget)).count(), 40);
+        assert_eq!(due(&mut wheel, today + 20).len(), 1);
+        assert_eq!(due(&mut wheel, today + HORIZON_TICKS).len(), 1);
+        assert_eq!(wheel.len(), 0);
     }
 }

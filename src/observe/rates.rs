@@ -23,9 +23,9 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Takes a sample of the totals at a time in Unix microseconds.
-    pub fn sample(&mut self, totals: &CounterTotals, now_us: i64) {
-        let now = now_us.max(0) as u64;
+    /// Takes a sample of the totals at a steady time in microseconds.
+    pub fn sample(&mut self, totals: &CounterTotals, steady_us: i64) {
+        let now = steady_us.max(0) as u64;
         let cycles = totals.count(Count::EventLoopCycles);
         self.operations.sample(totals.count(Count::CommandsProcessed), now, MICROSECONDS);
         self.input.sample(totals.count(Count::NetInputBytes), now, MICROSECONDS);

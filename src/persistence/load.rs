@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::store::Store;
-use crate::base::clock::{Clock, Stopwatch};
+use crate::base::clock::{Clock, Now, Stopwatch};
 use crate::base::scheduling;
 use crate::base::slabs;
 use crate::client::{Client, ClientFlags, ClientInfo};
@@ -73,12 +73,12 @@ pub fn load(
     with_log: bool,
 ) -> Result<u64, LoadError> {
     let manifest = store.manifest();
-    let started_ms = clock.now_ms();
+    let started_ms = clock.steady_ms();
     if let Some(facts) = &manifest.snapshot {
         services.snapshots.state.lock().last_save_ms = facts.created_ms as i64;
     }
     let (offset, records) = load_manifest(services, store, &manifest, clock, seed, LogEnding::Cut, with_log)?;
-    let milliseconds = clock.now_ms() - started_ms;
+    let milliseconds = clock.steady_ms() - started_ms;
     if !store.is_new() {
         let keys = services.snapshots.progress.loaded_keys.load(Ordering::Relaxed);
         tracing::info!(keys, records, milliseconds, "data loaded");
@@ -106,14 +106,14 @@ pub fn load_manifest(
         // (PEXPIREAT, PERSIST), or have done something only because it was there (SET with XX); and a log that goes on now would meet it
         // again at the next start, if it did not hear that the key is gone (`remove_expired`).
         let expired = !manifest.logs.is_empty() || with_log;
-        load_snapshot(services, &reader, clock.now_ms(), LoadRules { expired, replace: false })?;
+        load_snapshot(services, &reader, clock.now(), LoadRules { expired, replace: false })?;
         offset = facts.log_offset;
         let mut state = services.snapshots.state.lock();
         state.base_bytes = facts.bytes;
         state.base_raw_bytes = reader.blocks().iter().map(|block| u64::from(block.raw_len)).sum();
         state.base_offset = facts.log_offset;
     }
-    let mut replayer = Replayer::new(services, clock.now_us(), seed);
+    let mut replayer = Replayer::new(services, clock.now(), seed);
     for (index, log) in manifest.logs.iter().enumerate() {
         let is_last = index + 1 == manifest.logs.len();
         let ending = if is_last { ending } else { LogEnding::Whole };
@@ -137,7 +137,7 @@ struct SnapshotLoad<'l> {
     reader: &'l SnapshotReader,
     rules: LoadRules,
     access: AccessRules,
-    now_ms: i64,
+    now: Now,
     next_block: AtomicUsize,
 }
 
@@ -148,7 +148,7 @@ struct SnapshotLoad<'l> {
 pub fn load_snapshot(
     services: &Services,
     reader: &SnapshotReader,
-    now_ms: i64,
+    now: Now,
     rules: LoadRules,
 ) -> Result<(), Damage> {
     if let Some(count) =
@@ -163,7 +163,7 @@ pub fn load_snapshot(
     services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
     let access = access_rules(&services.settings.load());
     let next_block = AtomicUsize::new(0);
-    let load = SnapshotLoad { services, reader, rules, access, now_ms, next_block };
+    let load = SnapshotLoad { services, reader, rules, access, now, next_block };
     load.reserve();
     std::thread::scope(|scope| {
         let threads: Vec<_> =
@@ -189,7 +189,7 @@ impl SnapshotLoad<'_> {
         for count in self.reader.counts() {
             let (database, shard) = (count.database as usize, usize::from(count.shard));
             if shard < SHARDS {
-                let site = Site { keyspace, database, shard, now_ms: self.now_ms };
+                let site = Site { keyspace, database, shard, now_ms: self.now.wall_ms() };
                 keyspace.lock_shard(shard).partition_mut(database).reserve(site, count.entries as usize);
             }
         }
@@ -210,7 +210,7 @@ impl SnapshotLoad<'_> {
             let mut expired = 0;
             for record in entries {
                 let record = record?;
-                let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now_ms);
+                let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now.wall_ms());
                 if is_expired && !self.rules.expired {
                     expired += 1;
                 } else {
@@ -233,10 +233,10 @@ impl SnapshotLoad<'_> {
             return Err(self.reader.damage(what));
         }
         let key = keyspace.key(record.key);
-        let site = Site { keyspace, database, shard: key.shard, now_ms: self.now_ms };
+        let site = Site { keyspace, database, shard: key.shard, now_ms: self.now.wall_ms() };
         // The history of another kind of policy means nothing here.
         let is_known = self.reader.header().lfu == self.access.lfu;
-        let access = if is_known { record.access } else { self.access.fresh(self.now_ms) };
+        let access = if is_known { record.access } else { self.access.fresh(self.now.steady_ms()) };
         let entry = Entry::new(record.key, record.value).with_mark(record.mark).with_access(access);
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(database);
@@ -301,15 +301,15 @@ struct Replayer<'s> {
 }
 
 impl<'s> Replayer<'s> {
-    fn new(services: &'s Services, now_us: i64, seed: u64) -> Replayer<'s> {
+    fn new(services: &'s Services, now: Now, seed: u64) -> Replayer<'s> {
         // The statistics of the control thread: no event loop's numbers change by loading.
         let loops = services.identity.loops;
         let mut state = LoopState::new(services, loops, seed, Stopwatch::calibrated());
-        state.set_now_us(now_us);
+        state.set_now(now);
         state.begin_replay();
         let address = String::from("replay");
         let flags = ClientFlags::default();
-        let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now_us / 1000, flags);
+        let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now.steady_ms(), flags);
         let client = Client::new(Arc::new(info), false);
         Replayer { state, client, ranges: Vec::new(), reply: Vec::new(), records: 0 }
     }
@@ -385,7 +385,7 @@ fn replay_log(
 ///
 /// # Errors
 /// When it cannot be read to its end; nothing was written then.
-pub fn import_dump(services: &Services, store: &Store, now_ms: i64) -> Result<bool, LoadError> {
+pub fn import_dump(services: &Services, store: &Store, now: Now) -> Result<bool, LoadError> {
     let config = services.settings.load();
     let path = Path::new(&config.dir).join(&config.dbfilename);
     let file = match File::open(&path) {
@@ -408,8 +408,8 @@ pub fn import_dump(services: &Services, store: &Store, now_ms: i64) -> Result<bo
             );
             return Err(LoadError::Import(text));
         }
-        if record.expire_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
-            import(services, &record, rules, now_ms);
+        if record.expire_at_ms.is_none_or(|at_ms| at_ms > now.wall_ms()) {
+            import(services, &record, rules, now);
             keys += 1;
             progress.loaded_keys.fetch_add(1, Ordering::Relaxed);
         }
@@ -429,10 +429,10 @@ pub fn import_dump(services: &Services, store: &Store, now_ms: i64) -> Result<bo
     Ok(true)
 }
 
-fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now_ms: i64) {
+fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now: Now) {
     let keyspace = &services.keyspace;
     let key = keyspace.key(&record.key);
-    let site = Site { keyspace, database: record.database as usize, shard: key.shard, now_ms };
+    let site = Site { keyspace, database: record.database as usize, shard: key.shard, now_ms: now.wall_ms() };
     let mut shard = keyspace.lock_shard(key.shard);
     let partition = shard.partition_mut(site.database);
     if let Some(position) = partition.find(key.hash, key.bytes) {
@@ -440,10 +440,10 @@ fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now_ms:
     }
     let access = match record.access {
         Some(rdb::Access::IdleSeconds(seconds)) => {
-            rules.idle(i64::try_from(seconds).unwrap_or(i64::MAX), now_ms)
+            rules.idle(i64::try_from(seconds).unwrap_or(i64::MAX), now.steady_ms())
         }
-        Some(rdb::Access::Frequency(counter)) => rules.frequency(counter, now_ms),
-        None => rules.fresh(now_ms),
+        Some(rdb::Access::Frequency(counter)) => rules.frequency(counter, now.steady_ms()),
+        None => rules.fresh(now.steady_ms()),
     };
     let entry = Entry::new(&record.key, &record.value).with_access(access);
     let position = partition.insert(site, key.hash, entry);
@@ -452,7 +452,8 @@ fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now_ms:
 
 /// Removes the keys whose time passed while the server was down, and those whose time passed during the load. The write log hears of it; when
 /// it has no room, as on a full disk, the rest is left to active expiry, which waits until it has.
-pub fn remove_expired(services: &Services, now_ms: i64) {
+pub fn remove_expired(services: &Services, now: Now) {
+    services.keyspace.follow(now);
     let (mut expired, log) = (0, &services.write_log);
     for shard in 0..SHARDS {
         if log.is_full() && !log.sync_and_wait() {
@@ -460,7 +461,7 @@ pub fn remove_expired(services: &Services, now_ms: i64) {
         }
         // A shard's part is small enough to be done at once.
         let mut budget = usize::MAX;
-        expire_shard(&services.keyspace, shard, now_ms, &mut budget, |database, entry| {
+        expire_shard(&services.keyspace, shard, now.wall_ms(), &mut budget, |database, entry| {
             expired += 1;
             append_removal(log, database, entry.view().key());
         });

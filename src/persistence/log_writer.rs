@@ -32,7 +32,7 @@ pub struct LogThread {
     store: Arc<Store>,
     clock: Clock,
     writer: Option<LogWriter>,
-    /// Unix milliseconds.
+    /// Steady milliseconds.
     last_sync_ms: i64,
     /// There is something that is not flushed.
     unsynced: bool,
@@ -75,9 +75,9 @@ impl LogThread {
         &self.services.write_log
     }
 
-    /// How long `everysec` lets the next flush wait. A clock that was set back does not delay it.
+    /// How long `everysec` lets the next flush wait.
     fn until_sync(&self) -> Duration {
-        let waited_ms = self.clock.now_ms() - self.last_sync_ms;
+        let waited_ms = self.clock.steady_ms() - self.last_sync_ms;
         let waited = u64::try_from(waited_ms).map_or(SYNC_EVERY, Duration::from_millis);
         SYNC_EVERY.saturating_sub(waited)
     }
@@ -145,7 +145,7 @@ impl LogThread {
     }
 
     fn sync(&mut self, offset: u64) -> Result<(), Failed> {
-        self.last_sync_ms = self.clock.now_ms();
+        self.last_sync_ms = self.clock.steady_ms();
         if let Some(writer) = &mut self.writer
             && self.unsynced
             && let Err(error) = writer.sync()

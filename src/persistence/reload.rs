@@ -84,7 +84,7 @@ impl Reloader {
                 let state = snapshots.state.lock();
                 if state.running.is_none() {
                     snapshots.progress.again.store(true, Ordering::Relaxed);
-                    snapshots.progress.begin(self.clock.now_ms());
+                    snapshots.progress.begin(self.clock.now());
                     return;
                 }
             }
@@ -110,7 +110,7 @@ impl Reloader {
 
     /// From here on requests wait only for a while.
     fn limit_patience(&self) {
-        let until_ms = self.clock.now_ms() + LOADED_SOON.as_millis() as i64;
+        let until_ms = self.clock.steady_ms() + LOADED_SOON.as_millis() as i64;
         self.services.snapshots.progress.awaited_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
@@ -135,7 +135,8 @@ impl Reloader {
             return Ok(Err(NOT_SAVED));
         }
         self.limit_patience();
-        let now_ms = self.clock.now_ms();
+        let now = self.clock.now();
+        let now_ms = now.wall_ms();
         let opened = self.open_snapshot(!save);
         let reader = match opened.and_then(|reader| self.may_load(reader, empty || merge, now_ms)) {
             Ok(Some(reader)) => reader,
@@ -148,7 +149,7 @@ impl Reloader {
         if empty {
             services.keyspace.empty(now_ms);
         }
-        load_snapshot(services, &reader, now_ms, LoadRules { expired: false, replace: merge })?;
+        load_snapshot(services, &reader, now, LoadRules { expired: false, replace: merge })?;
         if !told && !self.saver.save_as_base(SaveKind::Rewrite, true) {
             // The disk tells of another past than the memory has, and cannot be told of this one.
             self.load_all(seed)?;
@@ -222,7 +223,7 @@ impl Reloader {
         services.keyspace.empty(self.clock.now_ms());
         let manifest = self.store.manifest();
         load_manifest(services, &self.store, &manifest, &self.clock, seed, LogEnding::Open, true)?;
-        remove_expired(services, self.clock.now_ms());
+        remove_expired(services, self.clock.now());
         Ok(())
     }
 

@@ -62,7 +62,7 @@ impl Saver {
         let saved = self.save_as_base(kind, with_log());
         loop {
             let scheduled = self.services.snapshots.state.lock().next_scheduled();
-            let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, self.clock.now_ms()));
+            let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, self.clock.steady_ms()));
             let Some(kind) = reserved else { return saved };
             self.save_as_base(kind, with_log());
         }
@@ -71,17 +71,15 @@ impl Saver {
     /// [`Saver::save`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
     pub fn save_as_base(&self, kind: SaveKind, with_log: bool) -> bool {
         let _one = self.one_at_a_time.lock();
-        let started_ms = self.clock.now_ms();
+        let started_ms = self.clock.steady_ms();
         let mut measured = Measured::default();
         let result = self.take_snapshot(with_log, &mut measured);
-        let now_ms = self.clock.now_ms();
+        let now = self.clock.now();
+        let milliseconds = now.steady_ms() - started_ms;
         match &result {
-            Ok(facts) => tracing::info!(
-                keys = facts.entries,
-                bytes = facts.bytes,
-                milliseconds = now_ms - started_ms,
-                "snapshot saved"
-            ),
+            Ok(facts) => {
+                tracing::info!(keys = facts.entries, bytes = facts.bytes, milliseconds, "snapshot saved")
+            }
             Err(error) => tracing::error!(%error, "saving a snapshot has failed"),
         }
         let mut state = self.services.snapshots.state.lock();
@@ -90,13 +88,13 @@ impl Saver {
         state.captured_bytes_peak[kind as usize] = measured.captured_peak;
         let history = state.history(kind);
         history.last_ok = result.is_ok();
-        history.last_ms = now_ms - started_ms;
+        history.last_ms = milliseconds;
         history.last_seconds = history.last_ms / 1000;
         match &result {
             Ok(facts) => {
                 history.completed += 1;
                 history.failures = 0;
-                state.last_save_ms = now_ms;
+                (state.last_save_ms, state.last_save_steady_ms) = (now.wall_ms(), now.steady_ms());
                 state.saved_changes = measured.changes;
                 state.base_bytes = facts.bytes;
                 state.base_raw_bytes = self.services.snapshots.raw_bytes_written.load(Ordering::Relaxed);

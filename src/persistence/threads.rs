@@ -63,10 +63,12 @@ impl Persistence {
     /// From here on clients hear LOADING, until [`Persistence::load`] is done.
     pub fn new(services: &Arc<Services>, store: Store, clock: Clock) -> Persistence {
         let store = Arc::new(store);
-        let now_ms = clock.now_ms();
+        let now = clock.now();
         let snapshots = &services.snapshots;
-        snapshots.progress.begin(now_ms);
-        snapshots.state.lock().last_save_ms = now_ms;
+        snapshots.progress.begin(now);
+        let mut state = snapshots.state.lock();
+        (state.last_save_ms, state.last_save_steady_ms) = (now.wall_ms(), now.steady_ms());
+        drop(state);
         services.set_gate(Gates::LOADING, true);
         let saver = Arc::new(Saver::new(Arc::clone(services), Arc::clone(&store), clock.clone()));
         let parts = (Arc::clone(services), Arc::clone(&saver), Arc::clone(&store));
@@ -89,7 +91,7 @@ impl Persistence {
             let loaded = load(&services, &store, &clock, seed, with_log);
             let result = loaded.and_then(|offset| {
                 services.write_log.start_at(offset);
-                if store.is_new() && import_dump(&services, &store, clock.now_ms())? {
+                if store.is_new() && import_dump(&services, &store, clock.now())? {
                     // What was imported must not depend on the dump any more, once something else is recorded.
                     if !saver.save_as_base(SaveKind::Save, false) {
                         return Err(LoadError::Import(String::from("what was imported could not be saved")));
@@ -141,9 +143,9 @@ impl Persistence {
 
     /// Starts a save if one is due; called several times a second.
     pub fn look(&self) {
-        let now_ms = self.clock.now_ms();
-        if let Some(kind) = due(&self.services, now_ms)
-            && self.services.reserve_save(kind, now_ms)
+        let steady_ms = self.clock.steady_ms();
+        if let Some(kind) = due(&self.services, steady_ms)
+            && self.services.reserve_save(kind, steady_ms)
         {
             self.start_save(kind);
         }
@@ -157,9 +159,9 @@ impl Persistence {
             // What is on disk is better than the part of it that was loaded. What is loaded again is soon whole.
             return true;
         }
-        self.services.pause_clients(i64::MAX, false, self.clock.now_ms());
+        self.services.pause_clients(i64::MAX, false, self.clock.steady_ms());
         self.saver.hurry(true);
-        while !self.services.reserve_save(SaveKind::Save, self.clock.now_ms()) {
+        while !self.services.reserve_save(SaveKind::Save, self.clock.steady_ms()) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let saver = Arc::clone(&self.saver);
@@ -206,7 +208,7 @@ fn begin(services: &Services, clock: &Clock, with_log: bool) {
     if with_log && config.appendonly {
         services.write_log.begin_increment();
     }
-    remove_expired(services, clock.now_ms());
+    remove_expired(services, clock.now());
     services.snapshots.state.lock().saved_changes = services.changes();
     services.snapshots.progress.loading.store(false, Ordering::Release);
     services.set_gate(Gates::LOADING, false);
@@ -215,8 +217,8 @@ fn begin(services: &Services, clock: &Clock, with_log: bool) {
     }
 }
 
-/// The save that is due at `now_ms`: one that was scheduled, or that a save point or the growth of the write log asks for.
-fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
+/// The save that is due at a steady time: one that was scheduled, or that a save point or the growth of the write log asks for.
+fn due(services: &Services, steady_ms: i64) -> Option<SaveKind> {
     if services.snapshots.is_loading() {
         return None;
     }
@@ -230,9 +232,9 @@ fn due(services: &Services, now_ms: i64) -> Option<SaveKind> {
     if let Some(kind) = state.next_scheduled() {
         return Some(kind);
     }
-    let waited_ms = now_ms - state.last_try_ms;
+    let waited_ms = steady_ms - state.last_try_ms;
     let unsaved = changes.saturating_sub(state.saved_changes);
-    let since_save_ms = now_ms - state.last_save_ms;
+    let since_save_ms = steady_ms - state.last_save_steady_ms;
     let point = config
         .save
         .iter()

@@ -193,6 +193,6 @@ pub fn reload(services: &Services, sources: &[Source]) {
         }
     }
     let changed: Vec<_> = old.changes(&new).iter().map(|directive| directive.name).collect();
-    services.put_in_force(new, Clock::System.now_ms());
+    services.put_in_force(new, Clock::System.steady_ms());
     tracing::info!(changed = changed.join(" "), "configuration read again");
 }

@@ -12,7 +12,7 @@ const DISCARDED_BYTES_MAX: usize = 1 << 20;
 
 /// Sends what waits on the connections, for at most `timeout_ms`.
 pub fn drain(connections: &mut [Option<Box<Connection>>], clock: &Clock, timeout_ms: i64) {
-    let end_ms = clock.now_ms() + timeout_ms;
+    let end_ms = clock.steady_ms() + timeout_ms;
     loop {
         let mut waiting = Vec::new();
         for connection in connections.iter_mut().flatten() {
@@ -20,7 +20,7 @@ pub fn drain(connections: &mut [Option<Box<Connection>>], clock: &Clock, timeout
                 waiting.push(&connection.socket);
             }
         }
-        let left_ms = end_ms - clock.now_ms();
+        let left_ms = end_ms - clock.steady_ms();
         if waiting.is_empty() || left_ms <= 0 {
             break;
         }

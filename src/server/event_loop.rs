@@ -181,7 +181,7 @@ impl<'s> EventLoop<'s> {
             Err(error) => return Err(error),
         }
         let start = Stopwatch::ticks();
-        self.state.set_now_us(self.clock.now_us());
+        self.state.set_now(self.clock.now());
         self.state.refresh();
         self.state.services.keyspace.prefetcher().enter(self.state.loop_index);
         if self.state.services.clients.mailbox(self.state.loop_index).is_signalled() {
@@ -269,7 +269,7 @@ impl<'s> EventLoop<'s> {
         };
         self.state.count(Count::ReadsProcessed, 1);
         self.state.count(Count::NetInputBytes, count as u64);
-        connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
+        connection.client.info.last_active_ms.store(self.state.steady_ms, Relaxed);
         if count == 0 {
             let turn = Turn { place, requests: 0..0, source, more: false, error: None, end: true };
             self.turns.push(turn);
@@ -318,7 +318,7 @@ impl<'s> EventLoop<'s> {
             std::os::fd::AsRawFd::as_raw_fd(&accepted.socket),
             self.state.loop_index,
             place,
-            self.state.now_ms,
+            self.state.steady_ms,
             flags,
         ));
         let token = epoll::EventData::new_u64(place as u64);

@@ -53,27 +53,27 @@ impl EventLoop<'_> {
             self.wake_blocked();
         }
         let mut backlog = relieve(&mut self.state);
-        if self.state.now_ms >= self.next_expire_ms {
+        if self.state.steady_ms >= self.next_expire_ms {
             let expiry_backlog = expire_round(&mut self.state);
             backlog |= expiry_backlog;
             if !expiry_backlog {
-                self.next_expire_ms = self.state.now_ms + TICK_MS;
+                self.next_expire_ms = self.state.steady_ms + TICK_MS;
             }
         }
         if !self.state.effects.local.is_empty() {
             self.deliver_local(usize::MAX);
             self.flush_delivered();
         }
-        if self.state.now_ms >= self.next_cron_ms {
-            self.next_cron_ms = self.state.now_ms + CRON_MS;
+        if self.state.steady_ms >= self.next_cron_ms {
+            self.next_cron_ms = self.state.steady_ms + CRON_MS;
             self.look_after_clients();
         }
-        if self.state.loop_index == 0 && self.state.now_ms >= self.next_sample_ms {
-            self.next_sample_ms = self.state.now_ms + SAMPLE_MS;
+        if self.state.loop_index == 0 && self.state.steady_ms >= self.next_sample_ms {
+            self.next_sample_ms = self.state.steady_ms + SAMPLE_MS;
             let services = self.state.services;
-            services.rates.lock().sample(&services.statistics.counters(), self.state.now_us);
+            services.rates.lock().sample(&services.statistics.counters(), self.state.steady_us);
         }
-        if backlog { 0 } else { self.next_expire_ms - self.state.now_ms }
+        if backlog { 0 } else { self.next_expire_ms - self.state.steady_ms }
     }
 
     /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
@@ -84,7 +84,7 @@ impl EventLoop<'_> {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
             client.info.input_capacity.store(connection.input_capacity(), Relaxed);
-            let idle_ms = self.state.now_ms - client.info.last_active_ms.load(Relaxed);
+            let idle_ms = self.state.steady_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);
             let timed_out = timeout_ms > 0 && idle_ms > timeout_ms && !exempt;

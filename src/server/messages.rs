@@ -58,7 +58,7 @@ impl EventLoop<'_> {
             // The look at blocked clients follows in any case.
             Message::Look => {}
             Message::Durable => self.release_held(),
-            Message::Sleep { until_us } => system::sleep(until_us - self.clock.now_us()),
+            Message::Sleep { until_us } => system::sleep(until_us - self.clock.steady_us()),
             Message::Stop => self.stopping = true,
         }
     }

@@ -284,12 +284,17 @@ fn services(
         config::HashFunction::Siphash => HashFunction::Siphash,
     };
     let loops = doors.len();
-    let now_ms = Clock::System.now_ms();
-    let keyspace =
-        Keyspace::new(config.databases as usize, loops, KeyHasher::random(function), reclaimer, now_ms);
+    let now = Clock::System.now();
+    let keyspace = Keyspace::new(
+        config.databases as usize,
+        loops,
+        KeyHasher::random(function),
+        reclaimer,
+        now.wall_ms(),
+    );
     let identity = Identity {
         run_id: run_id(),
-        started_ms: now_ms,
+        started_ms: now.steady_ms(),
         loops,
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
     };

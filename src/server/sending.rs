@@ -77,14 +77,14 @@ impl EventLoop<'_> {
         let limit = if subscribed { limits.pubsub } else { limits.normal };
         let waiting = (connection.output_bytes() + more) as u64;
         let over = |bytes: u64| bytes > 0 && waiting > bytes;
-        let now_ms = self.state.now_ms;
+        let steady_ms = self.state.steady_ms;
         let since_ms = if over(limit.soft_bytes) {
-            *connection.soft_limit_since_ms.get_or_insert(now_ms)
+            *connection.soft_limit_since_ms.get_or_insert(steady_ms)
         } else {
             connection.soft_limit_since_ms = None;
-            now_ms
+            steady_ms
         };
-        let too_long = now_ms - since_ms > limit.soft_seconds as i64 * 1000;
+        let too_long = steady_ms - since_ms > limit.soft_seconds as i64 * 1000;
         if (over(limit.hard_bytes) || too_long) && connection.client.closing != Closing::Now {
             connection.client.closing = Closing::Now;
             self.state.count(Count::OutputBufferLimitDisconnections, 1);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::base::clock::Now;
+
 /// Why a snapshot is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SaveKind {
@@ -20,7 +22,7 @@ pub enum SaveKind {
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
     pub kind: SaveKind,
-    /// Unix milliseconds.
+    /// Steady milliseconds.
     pub started_ms: i64,
 }
 
@@ -55,7 +57,9 @@ pub struct SaveState {
     pub ended: u64,
     /// Unix milliseconds of the last good save (LASTSAVE).
     pub last_save_ms: i64,
-    /// Unix milliseconds of the last attempt of any kind.
+    /// When that was, in steady milliseconds; before the first save, when the server started.
+    pub last_save_steady_ms: i64,
+    /// Steady milliseconds of the last attempt of any kind.
     pub last_try_ms: i64,
     /// Changes that the last good save has.
     pub saved_changes: u64,
@@ -97,9 +101,11 @@ pub struct Progress {
     pub loading: AtomicBool,
     /// The data are loaded a second time (DEBUG RELOAD, DEBUG LOADAOF).
     pub again: AtomicBool,
-    /// Requests wait for the load until this time (Unix milliseconds) and are refused from then on.
+    /// Requests wait for the load until this time (steady milliseconds) and are refused from then on.
     pub awaited_until_ms: AtomicI64,
+    /// When the load began: Unix milliseconds, and steady ones.
     pub started_ms: AtomicI64,
+    pub started_steady_ms: AtomicI64,
     pub total_bytes: AtomicU64,
     pub loaded_bytes: AtomicU64,
     pub loaded_keys: AtomicU64,
@@ -108,8 +114,9 @@ pub struct Progress {
 
 impl Progress {
     /// A load begins: nothing is loaded yet.
-    pub fn begin(&self, now_ms: i64) {
-        self.started_ms.store(now_ms, Ordering::Relaxed);
+    pub fn begin(&self, now: Now) {
+        self.started_ms.store(now.wall_ms(), Ordering::Relaxed);
+        self.started_steady_ms.store(now.steady_ms(), Ordering::Relaxed);
         for each in [&self.total_bytes, &self.loaded_bytes, &self.loaded_keys, &self.expired_keys] {
             each.store(0, Ordering::Relaxed);
         }
@@ -117,8 +124,8 @@ impl Progress {
     }
 
     /// Whether a request that the load keeps from running waits for its end, instead of being refused.
-    pub fn is_awaited(&self, now_ms: i64) -> bool {
-        now_ms < self.awaited_until_ms.load(Ordering::Relaxed)
+    pub fn is_awaited(&self, steady_ms: i64) -> bool {
+        steady_ms < self.awaited_until_ms.load(Ordering::Relaxed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock};
 
 use super::transcript::{Patience, Received, Target};
-use crate::base::clock::Stopwatch;
+use crate::base::clock::{Now, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message, MigrationOrder, ReloadOrder,
@@ -30,6 +30,8 @@ pub const START_MS: i64 = 1_700_000_000_000;
 const SEED: u64 = 0x00c1_0a4b;
 /// Steps in which the clock moves; a long way is gone in larger ones.
 const STEPS_MAX: i64 = 1024;
+/// The longest way at once: 300 years.
+const WAY_MS_MAX: i64 = 300 * 366 * 24 * 3600 * 1000;
 
 static STOPWATCH: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::calibrated);
 
@@ -96,7 +98,7 @@ pub struct InProcess<'s> {
 impl<'s> InProcess<'s> {
     pub fn new(services: &'s Services) -> InProcess<'s> {
         let mut state = LoopState::new(services, 0, SEED, *STOPWATCH);
-        state.set_now_us(START_MS * 1000);
+        state.set_now(Now::at_ms(START_MS));
         InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms: START_MS + TICK_MS }
     }
 
@@ -117,7 +119,7 @@ impl<'s> InProcess<'s> {
             8 + place as i32,
             self.state.loop_index,
             place,
-            self.state.now_ms,
+            self.state.steady_ms,
             ClientFlags::LOCAL,
         ));
         services.clients.add(Arc::clone(&info));
@@ -156,7 +158,7 @@ impl<'s> InProcess<'s> {
     pub fn feed(&mut self, place: usize, bytes: &[u8]) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
         connection.input.extend_from_slice(bytes);
-        connection.client.info.last_active_ms.store(self.state.now_ms, Relaxed);
+        connection.client.info.last_active_ms.store(self.state.steady_ms, Relaxed);
         self.state.count(Count::NetInputBytes, bytes.len() as u64);
         self.state.begin_request();
         self.state.refresh();
@@ -166,19 +168,27 @@ impl<'s> InProcess<'s> {
 
     /// Moves the clock, tick by tick unless the way is long, with all that is due on the way.
     pub fn advance(&mut self, milliseconds: u64) {
-        let way_ms = i64::try_from(milliseconds).unwrap_or(i64::MAX / 4);
-        let until_ms = self.state.now_ms.saturating_add(way_ms).min(i64::MAX / 4000);
+        let way_ms = i64::try_from(milliseconds).unwrap_or(i64::MAX).min(WAY_MS_MAX);
         let step_ms = (way_ms / STEPS_MAX).max(TICK_MS);
-        while self.state.now_ms < until_ms {
-            let now_ms = (self.state.now_ms + step_ms).min(until_ms);
-            self.state.set_now_us(now_ms * 1000);
+        let mut left_ms = way_ms;
+        while left_ms > 0 {
+            let passed_us = step_ms.min(left_ms) * 1000;
+            let Now { wall_us, steady_us } = self.state.now();
+            self.state.set_now(Now { wall_us: wall_us + passed_us, steady_us: steady_us + passed_us });
+            left_ms -= step_ms;
             self.settle();
-            if now_ms >= self.next_expire_ms {
+            if self.state.steady_ms >= self.next_expire_ms {
                 while expire_round(&mut self.state) {}
-                self.next_expire_ms = now_ms + TICK_MS;
+                self.next_expire_ms = self.state.steady_ms + TICK_MS;
                 self.deliver_local();
             }
         }
+    }
+
+    /// Sets the wall clock to another time, while none passes.
+    pub fn step_clock(&mut self, milliseconds: i64) {
+        let now = self.state.now();
+        self.state.set_now(Now { wall_us: now.wall_us + milliseconds * 1000, ..now });
     }
 
     /// Runs the whole requests that lie in a connection's input.

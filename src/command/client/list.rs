@@ -80,14 +80,14 @@ fn write_any_line(cx: &Cx<'_, '_>, info: &ClientInfo, text: &mut String) {
     if info.id == cx.client.info.id {
         write_own_line(cx, text);
     } else {
-        write_line(info, cx.now_ms(), Running::default(), text);
+        write_line(info, cx.steady_ms(), Running::default(), text);
     }
 }
 
 /// The caller is in the middle of a request: its arguments, and the replies of the batch that wait before this one, count.
 fn write_own_line(cx: &Cx<'_, '_>, text: &mut String) {
     let running = Running { args_bytes: cx.args.bytes(), reply_bytes: cx.reply.mark() };
-    write_line(&cx.client.info, cx.now_ms(), running, text);
+    write_line(&cx.client.info, cx.steady_ms(), running, text);
 }
 
 /// What only the loop knows of a request that is running.
@@ -97,10 +97,10 @@ struct Running {
     reply_bytes: usize,
 }
 
-fn write_line(info: &ClientInfo, now_ms: i64, running: Running, text: &mut String) {
+fn write_line(info: &ClientInfo, steady_ms: i64, running: Running, text: &mut String) {
     let load = |field: &AtomicUsize| field.load(Relaxed);
     // Redis reads a clock of whole seconds: a client can be one second old a millisecond after it came.
-    let seconds_since = |moment_ms: i64| (now_ms.div_euclid(1000) - moment_ms.div_euclid(1000)).max(0);
+    let seconds_since = |moment_ms: i64| (steady_ms.div_euclid(1000) - moment_ms.div_euclid(1000)).max(0);
     let names = info.names.lock().clone();
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let (input, waiting) = (load(&info.input_bytes), load(&info.output_bytes));

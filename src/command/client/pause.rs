@@ -18,9 +18,9 @@ pub fn pause(cx: &mut Cx<'_, '_>) -> Outcome {
     if timeout_ms < 0 {
         return Err(Failure::text("ERR timeout is negative"));
     }
-    let now_ms = cx.now_ms();
-    let until_ms = now_ms.checked_add(timeout_ms).ok_or(Failure::text("ERR timeout is out of range"))?;
-    cx.services().pause_clients(until_ms, all, now_ms);
+    let steady_ms = cx.steady_ms();
+    let until_ms = steady_ms.checked_add(timeout_ms).ok_or(Failure::text("ERR timeout is out of range"))?;
+    cx.services().pause_clients(until_ms, all, steady_ms);
     cx.reply.ok();
     Ok(())
 }

@@ -222,7 +222,7 @@ fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
     // What is not a number counts as 0, as strtod has it.
     let seconds = parse_f64(cx.args.at(2)).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);
     let time = Duration::from_secs_f64(seconds);
-    let until_us = cx.state.now_us + time.as_micros() as i64;
+    let until_us = cx.state.steady_us + time.as_micros() as i64;
     let own = cx.state.loop_index;
     for (_, mailbox) in
         cx.services().clients.mailboxes().iter().enumerate().filter(|(index, _)| *index != own)
@@ -244,7 +244,7 @@ fn set_active_expire(cx: &mut Cx<'_, '_>) -> Outcome {
 fn object(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(2);
     lock(cx, key);
-    let now_ms = cx.now_ms();
+    let steady_ms = cx.steady_ms();
     let Some(position) = cx.find(key) else { return Err(Failure::NO_SUCH_KEY) };
     let entry = cx.entry(key, position);
     let text = format!(
@@ -253,7 +253,7 @@ fn object(cx: &mut Cx<'_, '_>) -> Outcome {
         super::generic::encoding_name(entry),
         serialized_length(entry.value()),
         entry.access(),
-        idle_seconds(entry.access(), now_ms),
+        idle_seconds(entry.access(), steady_ms),
     );
     cx.reply.simple(&text);
     Ok(())
@@ -286,7 +286,7 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(OUT_OF_RANGE);
     }
     let prefix = cx.args.get(3).unwrap_or(b"key");
-    let (keyspace, database, now_ms) = (&cx.services().keyspace, cx.client.database, cx.now_ms());
+    let (keyspace, database, steady_ms) = (&cx.services().keyspace, cx.client.database, cx.steady_ms());
     for number in 0..count {
         let name = [prefix, format!(":{number}").as_bytes()].concat();
         let key = keyspace.key(&name);
@@ -299,7 +299,7 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         if size > 0 {
             value.resize(size as usize, 0);
         }
-        let access = cx.state.access.fresh(now_ms);
+        let access = cx.state.access.fresh(steady_ms);
         cx.add(database, key, Entry::new(&name, &value).with_access(access));
         cx.locked.shard(key.shard).watched.touch(database, &name);
         let log = &cx.services().write_log;

@@ -132,9 +132,9 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let rules = cx.state.access;
     let access = match options.history {
-        History::IdleSeconds(seconds) => rules.idle(seconds, now_ms),
-        History::Frequency(counter) => rules.frequency(counter, now_ms),
-        History::Fresh => rules.fresh(now_ms),
+        History::IdleSeconds(seconds) => rules.idle(seconds, cx.steady_ms()),
+        History::Frequency(counter) => rules.frequency(counter, cx.steady_ms()),
+        History::Fresh => rules.fresh(cx.steady_ms()),
     };
     let position = cx.add(database, key, Entry::new(key.bytes, &value).with_access(access));
     cx.set_expire_at_ms(key, position, expire_at_ms);

@@ -139,7 +139,7 @@ fn freq(cx: &mut Cx<'_, '_>) -> Outcome {
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    cx.reply.integer(i64::from(lfu_counter(access, cx.now_ms(), rules.decay_minutes)));
+    cx.reply.integer(i64::from(lfu_counter(access, cx.steady_ms(), rules.decay_minutes)));
     Ok(())
 }
 
@@ -153,6 +153,6 @@ fn idletime(cx: &mut Cx<'_, '_>) -> Outcome {
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    cx.reply.integer(i64::from(idle_seconds(access, cx.now_ms())));
+    cx.reply.integer(i64::from(idle_seconds(access, cx.steady_ms())));
     Ok(())
 }

@@ -140,7 +140,7 @@ fn copy(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let copied = cx.access(from).is_some() && make_room(cx, database, to, replace);
     if copied && let Some(position) = cx.find(from) {
-        let access = cx.state.access.fresh(cx.now_ms());
+        let access = cx.state.access.fresh(cx.steady_ms());
         let entry = cx.entry(from, position).copy_as(to.bytes).with_access(access);
         cx.add(database, to, entry);
         cx.changed_in(database, Event::COPY_TO, to);

@@ -54,7 +54,7 @@ fn until_ms(cx: &Cx<'_, '_>, index: usize) -> Result<i64, Failure> {
     }
     match timeout_ms {
         0 => Ok(0),
-        _ => cx.now_ms().checked_add(timeout_ms).ok_or(Failure::text("ERR timeout is out of range")),
+        _ => cx.steady_ms().checked_add(timeout_ms).ok_or(Failure::text("ERR timeout is out of range")),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::snapshot::{SaveKind, SaveState};
 /// captured.
 pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let services = cx.services();
-    let now_ms = cx.now_ms();
+    let steady_ms = cx.steady_ms();
     let log = &services.write_log;
     let state = &*services.snapshots.state.lock();
     let running = state.running;
@@ -18,7 +18,7 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let loading = services.snapshots.is_loading();
     let captured = services.keyspace.captured_bytes() as u64;
     let keys = services.snapshots.keys_written.load(Relaxed);
-    let seconds = |started_ms: i64| (now_ms - started_ms).max(0) / 1000;
+    let seconds = |started_ms: i64| (steady_ms - started_ms).max(0) / 1000;
     let running_s =
         |kind| running.filter(|each| each.kind == kind).map_or(-1, |each| seconds(each.started_ms));
     line(text, "loading", u8::from(loading));
@@ -61,7 +61,7 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     if loading {
         let (total, loaded) = (progress.total_bytes.load(Relaxed), progress.loaded_bytes.load(Relaxed));
         let started_ms = progress.started_ms.load(Relaxed);
-        let elapsed_s = seconds(started_ms).max(1) as u64;
+        let elapsed_s = seconds(progress.started_steady_ms.load(Relaxed)).max(1) as u64;
         line(text, "loading_start_time", started_ms / 1000);
         line(text, "loading_total_bytes", total);
         line(text, "loading_rdb_used_mem", 0);

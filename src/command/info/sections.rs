@@ -15,7 +15,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 
 pub fn server(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let (services, now_us) = (cx.services(), cx.state.now_us);
-    let uptime = (cx.now_ms() - services.identity.started_ms).max(0) / 1000;
+    let uptime = (cx.steady_ms() - services.identity.started_ms).max(0) / 1000;
     line(text, "redis_version", crate::command::REDIS_VERSION);
     line(text, "server_name", "cloakroom");
     line(text, "cloakroom_version", env!("CARGO_PKG_VERSION"));
@@ -38,7 +38,7 @@ pub fn server(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "uptime_in_days", uptime / SECONDS_A_DAY);
     line(text, "hz", cx.config().hz);
     line(text, "configured_hz", cx.config().hz);
-    line(text, "lru_clock", (cx.now_ms() / 1000) & 0x00ff_ffff);
+    line(text, "lru_clock", (cx.steady_ms() / 1000) & 0x00ff_ffff);
     line(text, "executable", &services.identity.executable);
     let file = services.settings.file.lock();
     line(text, "config_file", file.as_deref().map_or(String::new(), |path| path.display().to_string()));

@@ -147,7 +147,7 @@ fn setrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let length = match found {
         Some(position) => edit(cx, key, position, offset, value),
         None => {
-            let (length, access) = (offset + value.len(), cx.state.access.fresh(cx.now_ms()));
+            let (length, access) = (offset + value.len(), cx.state.access.fresh(cx.steady_ms()));
             let entry = Entry::filled(key.bytes, length, |made| made[offset..].copy_from_slice(value));
             cx.add(cx.client.database, key, entry.with_mark(Mark::Raw).with_access(access));
             length
