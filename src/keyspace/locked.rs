@@ -107,15 +107,15 @@ impl<'k> Locked<'k> {
             held.watched = watched;
             for database in databases.clone() {
                 let partition = held.partition_mut(database);
-                if partition.table().shared_words().is_none() {
+                if partition.table().is_unused() {
                     continue;
                 }
                 let site = Site { keyspace, database, shard, now_ms };
                 removed.push((site, partition.take(site)));
             }
         }
-        let words = |(_, partition): &(Site<'_>, Partition)| partition.table().shared_words().cloned();
-        keyspace.prefetcher().retire_all(removed.iter().filter_map(words));
+        let words = |(_, partition): &(Site<'_>, Partition)| partition.table().shared_words();
+        keyspace.prefetcher().retire_all(removed.iter().flat_map(words));
         removed
     }
 

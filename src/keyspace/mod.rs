@@ -13,10 +13,15 @@ mod entry;
 mod eviction;
 mod expire;
 mod hasher;
+mod hint;
+mod line;
 mod locked;
 mod partition;
 mod prefetch;
 mod reclaim;
+mod segment;
+mod spill;
+mod split;
 mod table;
 mod tags;
 mod time;
@@ -32,11 +37,13 @@ pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
 pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
+pub use line::prefetch as prefetch_line;
 pub use locked::{Locked, ShardSet};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
-pub use table::{GRANULE_BITS, Position, Table, granule as granule_of, prefetch as prefetch_line};
+pub use segment::GRANULE_BITS;
+pub use table::{Position, Table};
 pub use visit::ShardVisit;
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
@@ -262,8 +269,8 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_shard(&self, database: usize, shard: usize) {
         // The lock is written, and was perhaps last written by another loop.
-        table::prefetch_to_write(std::ptr::from_ref(&self.cells[shard]).addr());
-        table::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
+        line::prefetch_to_write(std::ptr::from_ref(&self.cells[shard]).addr());
+        line::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
     }
 
     /// Keys and volatile keys of a database, counted shard by shard.

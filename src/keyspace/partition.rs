@@ -7,7 +7,7 @@
 use super::Site;
 use super::capture::Removed;
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
-use super::table::{Position, Table};
+use super::table::{Position, Replaced, Table};
 use super::wheel::{TICK_MS, Wheel};
 use crate::storage::Mark;
 
@@ -121,20 +121,10 @@ impl Partition {
         entry.view_mut().enter(site.epoch());
         entry.view_mut().into_notes().set_filed_tick(0);
         if self.table.is_full() {
-            self.resize(site, self.table.fitting_slots());
-        } else if self.table.needs_retag() {
-            self.table.retag(|key| site.hash(key));
+            self.rearrange(site, |table, replaced| table.make_room(hash, |key| site.hash(key), replaced));
         }
         let expire_at_ms = entry.view().expire_at_ms();
-        let position = loop {
-            match self.table.insert(hash, entry) {
-                Ok(position) => break position,
-                Err(back) => {
-                    entry = back;
-                    self.resize(site, self.table.slots() * 2);
-                }
-            }
-        };
+        let position = self.table.insert(hash, entry);
         if let Some(at) = expire_at_ms {
             self.volatile += 1;
             self.file(site, position, hash, at);
@@ -144,11 +134,7 @@ impl Partition {
 
     /// Makes room for so many further entries, so that adding them does not grow the table step by step.
     pub fn reserve(&mut self, site: Site<'_>, more: usize) {
-        let entries = self.table.len() + more;
-        let slots = entries + entries / 6;
-        if slots > self.table.slots() {
-            self.resize(site, slots);
-        }
+        self.rearrange(site, |table, replaced| table.reserve(more, |key| site.hash(key), replaced));
     }
 
     /// Removes the entry at `position`; its record in the wheel stays behind and is stale from now on.
@@ -156,7 +142,7 @@ impl Partition {
         let entry = self.table.remove(position);
         self.volatile -= usize::from(entry.view().expire_at_ms().is_some());
         if self.table.is_sparse() {
-            self.resize(site, self.table.fitting_slots());
+            self.rearrange(site, |table, replaced| table.give_back(position, |key| site.hash(key), replaced));
         }
         Removed::new(site, entry)
     }
@@ -281,7 +267,7 @@ impl Partition {
         });
     }
 
-    /// Takes everything out, leaving an empty partition. The caller retires the word array (`Prefetcher::retire_all`).
+    /// Takes everything out, leaving an empty partition. The caller retires the arrays (`Prefetcher::retire_all`).
     pub fn take(&mut self, site: Site<'_>) -> Partition {
         let old = std::mem::take(self);
         self.published(site);
@@ -290,14 +276,18 @@ impl Partition {
 
     /// Makes the prefetch hint agree with the table; needed whenever a table moves to another site.
     pub fn published(&self, site: Site<'_>) {
-        site.keyspace.prefetcher().publish(site.database, site.shard, &self.table);
+        site.keyspace.prefetcher().publish(site.database, site.shard, self.table.hint());
     }
 
-    fn resize(&mut self, site: Site<'_>, slots: usize) {
-        let old = self.table.resize(slots, |key| site.hash(key));
-        self.published(site);
-        if let Some(words) = old {
-            site.keyspace.prefetcher().retire(words);
+    /// Lets `change` replace arrays of the table, and tells the prefetcher.
+    #[cold]
+    fn rearrange(&mut self, site: Site<'_>, change: impl FnOnce(&mut Table, &mut Replaced) -> bool) {
+        let mut replaced = Replaced::new();
+        if change(&mut self.table, &mut replaced) {
+            self.published(site);
+        }
+        if !replaced.is_empty() {
+            site.keyspace.prefetcher().retire_all(replaced);
         }
     }
 }

@@ -4,12 +4,7 @@
 //! names may just have been replaced; a replaced array is therefore kept until every reader has passed a quiet point
 //! (quiescent-state reclamation). Entries need no such care: only their address is used, and a prefetch never faults.
 //!
-//! ```text
-//! hint   63........56 51...................8 7....................0     0 = no array yet
-//!        tag shift    array address / 8      table::encode_slots
-//! ```
-//! The shift is that of the array's size. Words of a table that grew and are not yet tagged anew do not match it; their entries are not
-//! prefetched until then.
+//! What a hint says is in `hint.rs`. The array that it names is that of a segment, or a directory of further hints.
 
 use std::collections::VecDeque;
 use std::ptr::NonNull;
@@ -18,7 +13,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::table::{self, LINE, Probe, Table};
+use super::hint;
+use super::line::{LINE, prefetch};
+use super::segment::{self, Probe};
 use super::words::Words;
 
 /// Slots behind the home that the second stage looks at; most keys are no further away.
@@ -75,13 +72,8 @@ impl Prefetcher {
         }
     }
 
-    /// Names the present word array of a table; called under its shard's lock.
-    pub fn publish(&self, database: usize, shard: usize, table: &Table) {
-        let hint = table.shared_words().map_or(0, |words| {
-            u64::from(table.tag_shift()) << 56
-                | (words.as_ptr().expose_provenance() as u64) >> 3 << 8
-                | table::encode_slots(words.len())
-        });
+    /// Sets the hint of a table; called under its shard's lock.
+    pub fn publish(&self, database: usize, shard: usize, hint: u64) {
         self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
     }
 
@@ -148,42 +140,98 @@ impl Prefetcher {
     pub fn slot_ahead(&self, database: usize, shard: usize, hash: u64) -> Option<Ahead> {
         // Not before the announcement of `enter`.
         let hint = self.hints[database * self.shards + shard].load(Ordering::SeqCst);
+        let (hint, hash) = if hint::is_directory(hint) { in_directory(hint, hash) } else { (hint, hash) };
         if hint == 0 {
             return None;
         }
-        let slots = table::decode_slots(hint & 0xff);
-        let start = std::ptr::with_exposed_provenance_mut::<AtomicU64>((hint << 8 >> 16 << 3) as usize);
-        let home = table::home(hash, slots);
-        let slot = NonNull::new(start.wrapping_add(home))?;
-        table::prefetch(slot.addr().get());
+        let slots = hint::slots(hint);
+        let home = segment::home(hash, slots);
+        let slot = NonNull::new(hint::address(hint).wrapping_add(home))?;
+        prefetch(slot.addr().get());
         let behind = (slots - 1 - home).min(PROBES) as u32;
-        Some(Ahead { slot, behind, wanted: table::wanted(hash, (hint >> 56) as u8) as u32 })
+        Some(Ahead { slot, behind, wanted: segment::wanted(hash, hint::tag_shift(hint)) as u32 })
     }
 
     /// Second stage: brings the first `lines` cache lines of the key's entry closer, if its slot is near its home.
     #[inline]
     pub fn entry_ahead(&self, ahead: Ahead, lines: usize) {
-        for distance in 0..=ahead.behind {
-            // SAFETY: the array was named by a hint that was read after `enter`, so `retire` keeps it until this reader enters
-            // again; the slot lies inside it; words are atomics, so reading one while its shard changes is no race.
-            let word = unsafe { ahead.slot.add(distance as usize).as_ref().load(Ordering::Relaxed) };
-            match table::probe(word, u64::from(ahead.wanted + distance)) {
-                Probe::Match(address) => {
-                    for line in 0..lines {
-                        table::prefetch(address + line * LINE);
-                    }
-                    return;
-                }
-                Probe::Other => {}
-                Probe::Absent => return,
+        if let Some(address) = ahead.look() {
+            for line in 0..lines {
+                prefetch(address + line * LINE);
             }
         }
     }
 }
 
+impl Ahead {
+    /// The address of the key's entry, if its slot is near its home.
+    #[inline]
+    fn look(self) -> Option<usize> {
+        for distance in 0..=self.behind {
+            // SAFETY: the array was named by a hint that was read after `enter`, so `retire` keeps it until this reader enters
+            // again; the slot lies inside it; words are atomics, so reading one while its shard changes is no race.
+            let word = unsafe { self.slot.add(distance as usize).as_ref().load(Ordering::Relaxed) };
+            match segment::probe(word, u64::from(self.wanted + distance)) {
+                Probe::Match(address) => return Some(address),
+                Probe::Other => {}
+                Probe::Absent => return None,
+            }
+        }
+        None
+    }
+}
+
+/// The hint of the segment that has `hash`, and the local hash in it. One in a directory that was replaced meanwhile may be outdated; its
+/// array is kept as long as the directory.
+#[inline(never)]
+fn in_directory(directory: u64, hash: u64) -> (u64, u64) {
+    let cell = hint::address(directory).wrapping_add(hint::index(directory, hash));
+    // SAFETY: as in `entry_ahead`, for an array that has a hint for each beginning of a hash.
+    let hint = unsafe { (*cell).load(Ordering::SeqCst) };
+    (hint, segment::local_hash(hash, hint::depth(hint)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::entry::Entry;
+    use crate::keyspace::hasher::KeyHasher;
+    use crate::keyspace::table::{Replaced, Table};
+
+    #[test]
+    fn hints_lead_to_the_entries_of_a_table_of_any_size() {
+        let (prefetcher, hasher) = (Prefetcher::new(1, 1, 1), KeyHasher::fixed(3));
+        let mut table = Table::<255>::default();
+        let key = |number: u32| format!("key:{number}").into_bytes();
+        let mut next_check = 1;
+        for number in 0..5000 {
+            let (name, mut replaced) = (key(number), Replaced::new());
+            let hash = hasher.hash(&name);
+            if table.is_full() && table.make_room(hash, |key| hasher.hash(key), &mut replaced) {
+                prefetcher.publish(0, 0, table.hint());
+            }
+            prefetcher.retire_all(replaced);
+            table.insert(hash, Entry::new(&name, b""));
+            if number < next_check {
+                continue;
+            }
+            next_check = number * 3 / 2 + 1;
+            prefetcher.enter(0);
+            let mut near = 0;
+            for number in 0..=number {
+                let hash = hasher.hash(&key(number));
+                let ahead = prefetcher.slot_ahead(0, 0, hash).expect("there is an array");
+                if let Some(address) = ahead.look() {
+                    // Two keys of one home and tag are told apart by their entries alone.
+                    near += usize::from(
+                        table.find(hash, &key(number)).map(|at| table.address(at)) == Some(address),
+                    );
+                }
+            }
+            prefetcher.leave(0);
+            assert!(near * 10 >= (number as usize + 1) * 9, "{near} of {number}");
+        }
+    }
 
     #[test]
     fn what_was_retired_is_freed_at_the_last_quiet_point_without_another_resize() {

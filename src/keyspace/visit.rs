@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 
 use super::capture::Captured;
 use super::entry::{EPOCH_BITS, EntryRef};
+use super::line::{self, LINE};
 use super::partition::Partition;
-use super::table::{self, Position};
+use super::table::Position;
 use super::{Garbage, Keyspace, Locked, SHARDS, ShardSet, Site};
 
-const LINE: usize = 64;
 /// Entries that are prefetched together; with ten lines each they fit into half of a first-level cache.
 const GROUP: usize = 32;
 const GROUP_LINES: usize = 10;
@@ -207,7 +207,7 @@ fn prefetch_group(partition: &Partition, group: &[Position]) {
     for position in group {
         let address = partition.table().address(*position);
         for line in 0..GROUP_LINES {
-            table::prefetch(address + line * LINE);
+            line::prefetch(address + line * LINE);
         }
     }
 }
@@ -223,7 +223,6 @@ mod tests {
 
     const NOW_MS: i64 = 1_790_000_000_000;
     const DATABASES: usize = 3;
-    const KEYS: u64 = 400;
 
     /// What each database holds.
     type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
@@ -232,13 +231,16 @@ mod tests {
         keyspace: Keyspace,
         contents: Contents,
         random: Random,
+        /// A common hash tag puts many keys into few shards, so that tables grow and share homes.
+        tags: u64,
+        keys: u64,
     }
 
     impl World {
         fn new(seed: u64) -> World {
             let reclaimer = Reclaimer::inline();
             let keyspace = Keyspace::new(DATABASES, 1, KeyHasher::fixed(seed), reclaimer, NOW_MS);
-            World { keyspace, contents: Contents::new(), random: Random::new(seed) }
+            World { keyspace, contents: Contents::new(), random: Random::new(seed), tags: 5, keys: 400 }
         }
 
         fn with_key(
@@ -247,8 +249,7 @@ mod tests {
             number: u64,
             change: impl FnOnce(&mut Partition, Site<'_>, u64, Option<Position>, &[u8], &mut Contents),
         ) {
-            // A common hash tag puts many keys into few shards, so that tables grow and share homes.
-            let name = format!("{{{}}}:{number}", number % 5).into_bytes();
+            let name = format!("{{{}}}:{number}", number % self.tags).into_bytes();
             let key = self.keyspace.key(&name);
             let site = Site { keyspace: &self.keyspace, database, shard: key.shard, now_ms: NOW_MS };
             let mut shard = self.keyspace.lock_shard(key.shard);
@@ -259,7 +260,8 @@ mod tests {
 
         /// One random change, noted in `contents`.
         fn change(&mut self) {
-            let (database, number) = (self.random.below(DATABASES as u64) as usize, self.random.below(KEYS));
+            let (database, number) =
+                (self.random.below(DATABASES as u64) as usize, self.random.below(self.keys));
             let value = vec![self.random.below(256) as u8; self.random.below(300) as usize];
             match self.random.below(1000) {
                 0..500 => self.with_key(database, number, |partition, site, hash, found, name, contents| {
@@ -339,7 +341,7 @@ mod tests {
         }
 
         /// Takes a snapshot, with changes between its bites.
-        fn snapshot(&mut self) -> Contents {
+        fn snapshot(&mut self, mut between: impl FnMut(&mut World)) -> Contents {
             let mut seen = Contents::new();
             fn note(seen: &mut Contents, database: usize, entry: EntryRef<'_>) -> bool {
                 let before = seen
@@ -353,9 +355,7 @@ mod tests {
                 let mut visit = ShardVisit::of(shard);
                 while self.keyspace.visit(&mut visit, &mut |database, entry| note(&mut seen, database, entry))
                 {
-                    for _ in 0..self.random.below(8) {
-                        self.change();
-                    }
+                    between(self);
                     if self.random.below(10) == 0 {
                         self.keyspace
                             .visit_captured(shard, &mut |database, entry| note(&mut seen, database, entry));
@@ -390,9 +390,50 @@ mod tests {
             }
             for round in 0..3 {
                 let at_cut = world.contents.clone();
-                let seen = world.snapshot();
+                let seen = world.snapshot(|world| (0..world.random.below(8)).for_each(|_| world.change()));
                 assert_eq!(seen, at_cut, "seed {seed}, round {round}");
             }
         }
+    }
+
+    /// A table of several segments, which split and merge while the visitor comes by.
+    #[test]
+    fn a_snapshot_is_exact_while_a_large_table_grows_and_shrinks() {
+        let mut world = World::new(9);
+        (world.tags, world.keys) = (1, 30_000);
+        let put = |world: &mut World, number| {
+            world.with_key(0, number, |partition, site, hash, found, name, contents| {
+                if found.is_none() {
+                    partition.insert(site, hash, Entry::new(name, b"v"));
+                    contents.insert((0, name.to_vec()), (b"v".to_vec(), None));
+                }
+            });
+        };
+        let remove = |world: &mut World, number| {
+            world.with_key(0, number, |partition, site, _, found, name, contents| {
+                found.into_iter().for_each(|position| drop(partition.remove(site, position)));
+                contents.remove(&(0, name.to_vec()));
+            });
+        };
+        let mut sizes = Vec::new();
+        for round in 0..2 {
+            (0..12_000).for_each(|number| put(&mut world, number));
+            let (at_cut, mut bites) = (world.contents.clone(), 0);
+            let seen = world.snapshot(|world| {
+                bites += 1;
+                match bites % 1000 {
+                    300 => (9_000..30_000).for_each(|number| put(world, number)),
+                    800 => (1000..30_000)
+                        .filter(|number| number % 16 > 0)
+                        .for_each(|number| remove(world, number)),
+                    _ => {}
+                }
+                let shard = world.keyspace.key(b"{0}:").shard;
+                sizes.push(world.keyspace.lock_shard(shard).partition(0).table().slots());
+            });
+            assert!(seen == at_cut, "round {round}");
+        }
+        let (least, most) = (sizes.iter().min(), sizes.iter().max());
+        assert!(least < Some(&9000) && most > Some(&30_000), "{least:?} to {most:?} slots");
     }
 }

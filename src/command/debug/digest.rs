@@ -58,7 +58,7 @@ pub fn of_everything(cx: &mut Cx<'_, '_>) -> Outcome {
     for database in 0..cx.services().keyspace.databases() {
         let (mut keys, mut any) = (Sum::default(), false);
         cx.locked.each_shard(0, |_, shard| {
-            shard.partition(database).table().walk(0, usize::MAX, usize::MAX, |entry| {
+            shard.partition(database).table().each(|entry| {
                 if !entry.is_expired(now_ms) {
                     any = true;
                     keys.add(&of_entry(entry).0);

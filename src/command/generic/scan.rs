@@ -8,7 +8,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
 use crate::base::glob;
 use crate::base::random::Random;
-use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Partition, SHARDS, Table, granule_of};
+use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Partition, SHARDS, Table};
 use crate::resp::Reply;
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
@@ -137,22 +137,14 @@ fn each_key(cx: &mut Cx<'_, '_>, mut visit: impl FnMut(EntryRef<'_>)) {
 #[derive(Default)]
 struct Bites {
     granule: u64,
-    /// Of the table at the last bite.
-    slots: usize,
 }
 
 impl Bites {
     /// Visits the next entries; says whether there are more.
     fn next(&mut self, keyspace: &Keyspace, table: &Table, visit: &mut impl FnMut(EntryRef<'_>)) -> bool {
-        let from = self.granule;
-        // A table that was resized since then begins this bite with a home that may hold keys of the last one, too.
-        let resized = from > 0 && table.slots() != self.slots;
-        let rest = table.walk(from, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, |entry| {
-            if !resized || granule_of(keyspace.key(entry.key()).hash) >= from {
-                visit(entry);
-            }
-        });
-        *self = Bites { granule: rest.unwrap_or_default(), slots: table.slots() };
+        let rehash = |key: &[u8]| keyspace.key(key).hash;
+        let rest = table.walk(self.granule, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, rehash, visit);
+        self.granule = rest.unwrap_or_default();
         rest.is_some()
     }
 }
@@ -220,12 +212,11 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
         }
         let table = shard.partition(database).table();
         let mut seen = 0;
-        let rest = table.walk(granule, keys_left, homes_left, |entry| {
+        let rehash = |key: &[u8]| keyspace.key(key).hash;
+        let rest = table.walk(granule, keys_left, homes_left, rehash, |entry| {
             seen += 1;
             let wanted = !options.nothing && !entry.is_expired(now_ms);
-            // After a resize the first home may hold keys of the last page, too. None is given twice.
-            let is_new = || granule == 0 || granule_of(keyspace.key(entry.key()).hash) >= granule;
-            if wanted && is_new() && matches(options.pattern, entry.key()) {
+            if wanted && matches(options.pattern, entry.key()) {
                 found.push(entry.key(), protocol);
             }
         });
