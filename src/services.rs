@@ -1,12 +1,14 @@
 //! The state that all event loops share: keyspace, configuration, clients, subscriptions, records. No loops, no sockets.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::base::waiting::may_wait;
 use crate::client::{ClientInfo, Clients, Gates, MigrationOrder, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
@@ -22,21 +24,30 @@ use crate::write_log::WriteLog;
 pub struct Settings {
     current: ArcSwap<Config>,
     generation: AtomicU64,
-    /// One change at a time; holds the path of the file that CONFIG REWRITE writes.
-    pub file: Mutex<Option<std::path::PathBuf>>,
+    changing: Mutex<()>,
+    /// The file that CONFIG REWRITE writes.
+    pub file: Option<PathBuf>,
 }
 
 impl Settings {
-    pub fn new(config: Config, file: Option<std::path::PathBuf>) -> Settings {
+    pub fn new(config: Config, file: Option<PathBuf>) -> Settings {
         Settings {
             current: ArcSwap::from_pointee(config),
             generation: AtomicU64::new(1),
-            file: Mutex::new(file),
+            changing: Mutex::new(()),
+            file,
         }
     }
 
     pub fn load(&self) -> Arc<Config> {
         self.current.load_full()
+    }
+
+    /// Begins a change; the next one begins when the guard is dropped. Who changes waits for the control thread and for files, so nobody
+    /// who holds a shard may wait for the turn.
+    pub fn begin_change(&self) -> MutexGuard<'_, ()> {
+        may_wait();
+        self.changing.lock()
     }
 
     /// Changes with every [`Settings::store`].

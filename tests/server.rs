@@ -410,6 +410,37 @@ fn sighup_moves_the_server_and_names_what_needs_a_restart() {
     assert_eq!(connect(new).ask(&["GET", "a"]), "-NOAUTH Authentication required.");
 }
 
+/// Whoever changes the configuration holds the turn to do so while the control thread works, which may need all shards; EXEC may hold some.
+#[test]
+fn exec_and_the_control_thread_do_not_wait_for_each_other() {
+    let folder = Folder::new();
+    let port = free_port();
+    let text = format!("bind 127.0.0.1\nport {port}\nappendonly yes\nsave \"\"\nthreads 2\n");
+    let file = folder.write("a.conf", &text);
+    let mut server = Server::spawn(command(&folder, &[&file]), port);
+    let mut client = server.connect();
+    for wanted in ["no", "yes", "no"] {
+        let requests: [&[&str]; 5] = [
+            &["SET", "k", wanted],
+            &["CONFIG", "SET", "appendonly", wanted],
+            &["GET", "k"],
+            &["CONFIG", "REWRITE"],
+            &["INFO", "server"],
+        ];
+        assert_eq!(client.ask(&["MULTI"]), "+OK");
+        for request in requests {
+            assert_eq!(client.ask(request), "+QUEUED");
+        }
+        server.signal(Signal::HUP);
+        assert_eq!(client.ask(&["EXEC"]), "*5");
+        let replies: Vec<String> = requests.iter().map(|_| client.reply()).collect();
+        assert_eq!(replies[..4], ["+OK", "+OK", wanted, "+OK"]);
+        server.wait_for("configuration read again");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().0, Some(0));
+}
+
 #[test]
 fn from_one_address_to_all_and_back() {
     let folder = Folder::new();

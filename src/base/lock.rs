@@ -13,6 +13,8 @@ use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
 use std::{hint, thread};
 
+use super::waiting::may_wait;
+
 /// Attempts before a thread sleeps, because most locks are held for less than it takes to fall asleep and wake up: first waiting twice as long
 /// each time, then leaving the processor to others.
 const SPINS: u32 = 3;
@@ -71,11 +73,13 @@ impl Condvar {
 
     /// Releases the lock and waits for a notification, or for none: the caller looks again.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        may_wait();
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// [`Condvar::wait`] for no longer than `time`; says whether that was up.
     pub fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, time: Duration) -> (MutexGuard<'a, T>, bool) {
+        may_wait();
         let (guard, result) = self.0.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
         (guard, result.timed_out())
     }

@@ -14,3 +14,4 @@ pub mod scheduling;
 pub mod secret;
 pub mod slabs;
 pub mod system;
+pub mod waiting;

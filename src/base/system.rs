@@ -9,6 +9,8 @@ use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::waiting::may_wait;
+
 /// Descriptors that are not clients: listeners, pollers, doorbells, logs, files of the data directory.
 const RESERVED_DESCRIPTORS: u64 = 32;
 const DESCRIPTORS_A_LOOP: u64 = 2;
@@ -78,12 +80,14 @@ pub fn thread_time() -> Duration {
 /// Leaves the processor to others for so long.
 #[allow(clippy::disallowed_methods, reason = "a thread in the background that nobody waits for")]
 pub fn rest(time: Duration) {
+    may_wait();
     std::thread::sleep(time);
 }
 
 /// Stops the calling thread for a number of microseconds, if that is more than none (DEBUG SLEEP).
 #[allow(clippy::disallowed_methods, reason = "to stop the event loop is what DEBUG SLEEP is for")]
 pub fn sleep(us: i64) {
+    may_wait();
     std::thread::sleep(Duration::from_micros(us.max(0) as u64));
 }
 

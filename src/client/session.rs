@@ -1,6 +1,6 @@
 //! The state of one connection, owned and changed by its event loop alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -129,6 +129,9 @@ pub struct Transaction {
     pub bytes: usize,
 }
 
+/// What an EXEC has yet to answer since it released its shards: its requests in order, each with its reply if it has run already.
+pub type Unfinished = VecDeque<(QueuedRequest, Option<Vec<u8>>)>;
+
 /// A key that EXEC must find unchanged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct WatchedKey {
@@ -183,6 +186,8 @@ pub struct Client {
     pub closing: Closing,
     pub blocked: Option<Blocked>,
     pub transaction: Option<Box<Transaction>>,
+    /// Not empty while the client is blocked in a request of an EXEC.
+    pub unfinished: Unfinished,
     pub watched: HashMap<WatchedKey, Sighting>,
     pub channels: HashSet<Bytes>,
     pub patterns: HashSet<Bytes>,
@@ -208,6 +213,7 @@ impl Client {
             closing: Closing::default(),
             blocked: None,
             transaction: None,
+            unfinished: Unfinished::new(),
             watched: HashMap::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),

@@ -1,7 +1,8 @@
 //! CONFIG: reading and changing the configuration.
 //!
 //! What a directive accepts is the business of `crate::config`; here is the order of a change: check, apply outside the core, put
-//! in place. Changes are made one at a time, under the lock of the settings' file.
+//! in place. Changes are made one at a time (`Settings::begin_change`). Inside EXEC they come when its shards are released, and so does GET, which
+//! would else not see what SET before it has changed.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,10 +11,12 @@ use std::path::Path;
 use super::cx::{Cx, Failure, Outcome};
 use super::help;
 use super::spec::{CommandSpec, Flags, Group};
+use crate::base::waiting::may_wait;
 use crate::client::{ClientFlags, Gates};
 use crate::config::{Rejection, SetError, UNKNOWN_OPTION, rewrite};
 
-const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const FLAGS: Flags =
+    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONTROL);
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -105,7 +108,7 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
     let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let services = cx.services();
     let local = cx.client.info.has(ClientFlags::LOCAL);
-    let change = services.settings.file.lock();
+    let change = services.settings.begin_change();
     let old = services.settings.load();
     let new = old
         .set(&pairs, old.enable_protected_configs.allows(local))
@@ -141,8 +144,8 @@ fn rewrite_file(cx: &mut Cx<'_, '_>) -> Outcome {
 /// Writes the configuration into the server's file; with `all`, also what is at its default.
 pub fn rewrite_configuration(cx: &mut Cx<'_, '_>, all: bool) -> Outcome {
     let services = cx.services();
-    let change = services.settings.file.lock();
-    let Some(path) = change.as_deref() else {
+    let _change = services.settings.begin_change();
+    let Some(path) = services.settings.file.as_deref() else {
         return Err(Failure::text("ERR The server is running without a config file"));
     };
     let written = read_or_empty(path)
@@ -177,6 +180,7 @@ fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn write_durably(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    may_wait();
     let mut file = File::create(temporary)?;
     file.write_all(text)?;
     if let Ok(old) = std::fs::metadata(path) {

@@ -9,7 +9,7 @@ pub type Run = fn(&mut Cx<'_, '_>) -> Outcome;
 
 /// Properties of a command, with the names that COMMAND INFO shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flags(pub u32);
+pub struct Flags(pub u64);
 
 impl Flags {
     pub const NONE: Flags = Flags(0);
@@ -37,6 +37,9 @@ impl Flags {
     pub const ALL_KEYS: Flags = Flags(1 << 19);
     /// Ours: belongs to the transaction machinery and runs at once between MULTI and EXEC.
     pub const NOT_QUEUED: Flags = Flags(1 << 20);
+    /// Ours: waits for another thread or a file, as no request may that holds shards. Inside a transaction it runs behind the last request
+    /// that uses keys, when the shards are released.
+    pub const CONTROL: Flags = Flags(1 << 32);
     /// ACL category `dangerous` that does not follow from another flag.
     pub const DANGEROUS: Flags = Flags(1 << 21);
     /// Ours: inside a transaction it runs the queued requests (EXEC).

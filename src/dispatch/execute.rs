@@ -135,6 +135,25 @@ fn run(
         }
     };
     call(state, client, command, first_key, args, &mut locked, out, false);
+    settle(state, client, args, locked);
+}
+
+/// Calls a command of an EXEC whose shards are released.
+pub fn call_unlocked(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    command: &'static Command,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) {
+    let mut locked = Locked::none(&state.services.keyspace);
+    call(state, client, command, None, args, &mut locked, out, true);
+    settle(state, client, args, locked);
+}
+
+/// Does what follows from a request that was called, and releases its locks.
+#[inline(always)]
+fn settle(state: &mut LoopState<'_>, client: &mut Client, args: Args<'_>, locked: Locked<'_>) {
     if state.effects.records.any() {
         record::append_request(state, client, args);
     }

@@ -21,6 +21,7 @@ use super::{execute, expire_round, forget_client, prepare, replay};
 mod clock;
 mod crash;
 mod every_command;
+mod exec_waits;
 
 struct NoControl;
 
@@ -47,6 +48,10 @@ const START_MS: i64 = 1_000_000;
 static STOPWATCH: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::calibrated);
 
 fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
+    services_with(Box::new(NoControl), loops, change)
+}
+
+fn services_with(control: Box<dyn Control>, loops: usize, change: impl FnOnce(&mut Config)) -> Services {
     let mut config = Config::default();
     change(&mut config);
     let hasher = KeyHasher::random(HashFunction::Ahash);
@@ -56,7 +61,7 @@ fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
         Settings::new(config, None),
         Clients::new(mailboxes.collect()),
         Statistics::new(loops, COMMANDS.count),
-        Box::new(NoControl),
+        control,
         Identity { run_id: String::new(), started_ms: START_MS, loops, executable: String::new() },
     )
 }

@@ -3,6 +3,10 @@
 //! The locks of all queued requests and of all watched keys are taken at once, ascending, and held until the last request
 //! has run. So watched keys are compared and the queue runs at one moment, and two transactions never wait for each other in
 //! a circle. What others are told of it (keyspace events) follows when the locks are released.
+//!
+//! Some commands wait: for the control thread, a file, another loop (`Flags::CONTROL`). Whoever they wait for may need the shards that EXEC
+//! holds. So they run behind the last request that uses keys, with nothing held, and everything behind that one runs after them in the order
+//! of the queue. The replies keep their places; a client that is blocked by such a request goes on with the rest when it wakes up.
 
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, QueuedRequest};
@@ -10,11 +14,11 @@ use crate::command::{
     COMMANDS, Command, Commands, Flags, KeyPlan, LoopState, end_transaction, feed_monitors, publish_behind,
     unwatch_all,
 };
-use crate::keyspace::{Locked, ShardSet};
+use crate::keyspace::{Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
-use crate::resp::Reply;
+use crate::resp::{Args, Reply};
 
-use super::execute::{add_shards, call, record_call};
+use super::execute::{add_shards, call, call_unlocked, record_call};
 use super::record;
 
 /// The reply to EXEC after a request that could not be queued.
@@ -31,57 +35,121 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(exec.id);
     } else {
-        run_locked(state, client, &transaction.queue, out);
+        run_locked(state, client, transaction.queue, out);
     }
-    end_transaction(client);
+    run_unlocked(state, client, out);
     record_call(state, exec, start, Stopwatch::ticks());
     state.begin_request();
 }
 
-/// Runs the requests under all their locks, if the watched keys are as they were.
-fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: &[QueuedRequest], out: &mut Vec<u8>) {
+/// The command of a queued request.
+fn command_of(request: &QueuedRequest) -> &'static Command {
     let commands: &'static Commands = &COMMANDS;
-    let find = |queued: &QueuedRequest| commands.by_id(queued.command);
-    let keyspace = &state.services.keyspace;
-    let mut shards = ShardSet::default();
-    for queued in queue {
-        if let Some(command) = find(queued) {
-            add_shards(keyspace, command, queued.args(), &mut shards);
+    commands.by_id(request.command).expect("only what is in the table was queued")
+}
+
+/// How many requests of a queue the locks are held for: all if none waits, else up to the last one that uses keys or is heard by others.
+fn locked_requests(queue: &[QueuedRequest]) -> usize {
+    let (mut locked, mut waits) = (0, false);
+    for (index, command) in queue.iter().map(command_of).enumerate() {
+        if command.has(Flags::CONTROL) {
+            waits = true;
+        } else if command.plan != KeyPlan::None
+            || command.spec.flags.has_any(Flags::ALL_KEYS.and(Flags::PUBSUB).and(Flags::MAY_REPLICATE))
+        {
+            locked = index + 1;
         }
     }
-    for watched in client.watched.keys() {
-        shards.add(keyspace.key(&watched.key).shard);
-    }
-    let mut locked = Locked::many(keyspace, shards);
+    if waits { locked } else { queue.len() }
+}
+
+/// Runs requests under all their locks, if the watched keys are as they were. Leaves the others, and the replies that come behind theirs, to
+/// [`run_unlocked`].
+fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedRequest>, out: &mut Vec<u8>) {
+    let mut locked = lock_queue(&state.services.keyspace, client, &queue);
     if !watched_unchanged(state, client, &mut locked) {
         Reply::new(out, client.protocol).null_array();
         return;
     }
     Reply::new(out, client.protocol).array(queue.len());
-    for queued in queue {
-        let Some(command) = find(queued) else { continue };
-        // A queued CONFIG SET is in force for what follows it.
-        state.refresh();
-        if command.has(Flags::PUBSUB) && !state.effects.events.is_empty() {
-            // Messages go out at once; events of the requests before must not come behind them.
-            publish_behind(state, ());
-        }
-        let args = queued.args();
-        state.begin_request();
-        let first_key = match command.plan {
-            KeyPlan::One(index) => Some((index, keyspace.key(args.at(index)))),
-            _ => None,
-        };
-        call(state, client, command, first_key, args, &mut locked, out, true);
-        record::gather(state, client, args);
-        let gates = state.services.gates().common(command.concerns);
-        if gates.has(Gates::MONITORED) {
-            feed_monitors(state, client, command, args);
+    let last = locked_requests(&queue);
+    for (index, request) in queue.into_iter().enumerate() {
+        if index >= last || command_of(&request).has(Flags::CONTROL) {
+            client.unfinished.push_back((request, None));
+        } else if client.unfinished.is_empty() {
+            call_locked(state, client, &request, &mut locked, out);
+        } else {
+            let mut reply = Vec::new();
+            call_locked(state, client, &request, &mut locked, &mut reply);
+            client.unfinished.push_back((request, Some(reply)));
         }
     }
     record::append_gathered(state, client);
     if !state.effects.events.is_empty() {
         publish_behind(state, locked);
+    }
+}
+
+/// Holds the shards of all queued requests and of all watched keys.
+fn lock_queue<'s>(keyspace: &'s Keyspace, client: &Client, queue: &[QueuedRequest]) -> Locked<'s> {
+    let mut shards = ShardSet::default();
+    for request in queue {
+        add_shards(keyspace, command_of(request), request.args(), &mut shards);
+    }
+    for watched in client.watched.keys() {
+        shards.add(keyspace.key(&watched.key).shard);
+    }
+    Locked::many(keyspace, shards)
+}
+
+fn call_locked<'s>(
+    state: &mut LoopState<'s>,
+    client: &mut Client,
+    request: &QueuedRequest,
+    locked: &mut Locked<'s>,
+    out: &mut Vec<u8>,
+) {
+    let (command, args) = (command_of(request), request.args());
+    if command.has(Flags::PUBSUB) && !state.effects.events.is_empty() {
+        // Messages go out at once; events of the requests before must not come behind them.
+        publish_behind(state, ());
+    }
+    state.begin_request();
+    let first_key = match command.plan {
+        KeyPlan::One(index) => Some((index, state.services.keyspace.key(args.at(index)))),
+        _ => None,
+    };
+    call(state, client, command, first_key, args, locked, out, true);
+    record::gather(state, client, args);
+    tell_monitors(state, client, command, args);
+}
+
+/// Runs what is left of an EXEC, holding nothing, until a request has to wait or all is done.
+pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) {
+    while let Some((request, reply)) = client.unfinished.pop_front() {
+        match reply {
+            Some(reply) => out.extend_from_slice(&reply),
+            None => {
+                // A queued CONFIG SET is in force for what runs behind it.
+                state.refresh();
+                state.begin_request();
+                let (command, args) = (command_of(&request), request.args());
+                call_unlocked(state, client, command, args, out);
+                tell_monitors(state, client, command, args);
+            }
+        }
+        if client.blocked.is_some() {
+            break;
+        }
+    }
+    if client.unfinished.is_empty() {
+        end_transaction(client);
+    }
+}
+
+fn tell_monitors(state: &mut LoopState<'_>, client: &Client, command: &Command, args: Args<'_>) {
+    if state.services.gates().common(command.concerns).has(Gates::MONITORED) {
+        feed_monitors(state, client, command, args);
     }
 }
 

@@ -7,6 +7,8 @@ use crate::command::LoopState;
 use crate::observe::counters::Count;
 use crate::resp::Reply;
 
+use super::transaction;
+
 /// The answer to a client whose waiting CLIENT UNBLOCK has ended with ERROR.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
@@ -14,7 +16,7 @@ const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 const NO_SHUTDOWN: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 
 /// Lets a blocked client go on if what it waits for has come, and answers the request that it waited in. Gives whether it goes on;
-/// a request that was held back by a pause is then run from its beginning.
+/// a request that was held back by a pause is then run from its beginning. An EXEC goes on here, and may have to wait once more.
 pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -> bool {
     let done = match client.blocked {
         None | Some(Blocked::Unblocked) => true,
@@ -65,7 +67,10 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         }
         Some(Blocked::Paused | Blocked::Loading | Blocked::LogFull | Blocked::Migrating) | None => {}
     }
-    true
+    if !client.unfinished.is_empty() {
+        transaction::run_unlocked(state, client, out);
+    }
+    client.blocked.is_none()
 }
 
 fn fail(state: &LoopState<'_>, reply: &mut Reply<'_>, text: &str) {

@@ -3,8 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Key, Keyspace, Partition, SHARDS, Shard, Site};
-use crate::base::lock::MutexGuard;
+use super::{Key, Keyspace, Partition, SHARDS, Shard, ShardGuard, Site};
 
 /// The shards that a request needs, before they are locked.
 #[derive(Default)]
@@ -28,9 +27,9 @@ impl ShardSet {
 pub struct Locked<'k> {
     keyspace: &'k Keyspace,
     /// The only shard of most requests; kept apart from the list because every access comes through here.
-    one: Option<(usize, MutexGuard<'k, Shard>)>,
+    one: Option<(usize, ShardGuard<'k>)>,
     /// `None` rather than empty, so that dropping it costs a comparison.
-    many: Option<Vec<(usize, MutexGuard<'k, Shard>)>>,
+    many: Option<Vec<(usize, ShardGuard<'k>)>>,
 }
 
 impl<'k> Locked<'k> {

@@ -55,6 +55,7 @@ use self::time::WheelTime;
 use crate::base::clock::Now;
 use crate::base::crc::key_slot;
 use crate::base::lock::{Mutex, MutexGuard};
+use crate::base::waiting::NoWaiting;
 
 /// Shards of the keyspace: 16 cluster slots each.
 pub const SHARDS: usize = 1024;
@@ -85,6 +86,28 @@ impl Shard {
     /// Exchanges two databases' partitions (SWAPDB). The caller publishes both to the prefetcher.
     pub fn swap(&mut self, first: usize, second: usize) {
         self.partitions.swap(first, second);
+    }
+}
+
+/// Holds a shard until it is dropped. Its thread does not wait for anything meanwhile.
+pub struct ShardGuard<'k> {
+    shard: MutexGuard<'k, Shard>,
+    _no_waiting: NoWaiting,
+}
+
+impl std::ops::Deref for ShardGuard<'_> {
+    type Target = Shard;
+
+    #[inline]
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl std::ops::DerefMut for ShardGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.shard
     }
 }
 
@@ -261,8 +284,8 @@ impl Keyspace {
 
     /// Locks one shard.
     #[inline]
-    pub fn lock_shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.cells[shard].shard.lock()
+    pub fn lock_shard(&self, shard: usize) -> ShardGuard<'_> {
+        ShardGuard { shard: self.cells[shard].shard.lock(), _no_waiting: NoWaiting::begin() }
     }
 
     /// Brings a shard's lock and one of its partitions closer.

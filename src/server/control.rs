@@ -1,7 +1,7 @@
 //! Changes of a running server: what CONFIG SET and SIGHUP need done, and the request to end.
 //!
-//! An event loop that runs CONFIG SET waits for the control thread, which opens and closes listeners. The control thread never waits for
-//! an event loop or for a lock that one may hold, so this cannot deadlock; SIGHUP, which takes the lock of changes, is worked off on a
+//! An event loop that runs CONFIG SET waits for the control thread, which opens and closes listeners, and may lock all shards. The loop
+//! holds none meanwhile, also in EXEC (`base/waiting.rs` checks it), and the control thread never waits for an event loop, so this cannot deadlock; SIGHUP, which takes the lock of changes, is worked off on a
 //! thread of its own. When the control thread leaves, waiting requests fail.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::logging::Logging;
 use crate::base::allocator;
 use crate::base::clock::Clock;
 use crate::base::system;
+use crate::base::waiting::may_wait;
 use crate::client::{Gates, MigrationOrder, ReloadOrder};
 use crate::config::{Config, Source, load, read_files};
 use crate::services::{Control, Services, Shutdown};
@@ -69,6 +70,7 @@ impl ServerControl {
 
 impl Control for ServerControl {
     fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)> {
+        may_wait();
         let (answer, answered) = mpsc::sync_channel(1);
         // A failure on either way means that the control thread has left.
         let _ = self.changes.send(ChangeRequest { old: old.clone(), new: new.clone(), answer });
@@ -163,7 +165,7 @@ fn too_many_clients(allowed: u32) -> String {
 /// thread.
 pub fn reload(services: &Services, sources: &[Source]) {
     // Held to the end: CONFIG SET and CONFIG REWRITE wait for it.
-    let _one_change_at_a_time = services.settings.file.lock();
+    let _one_change_at_a_time = services.settings.begin_change();
     let mut loaded = match load(sources, &mut |path| read_files(path)) {
         Ok(loaded) => loaded,
         Err(error) => return tracing::error!(%error, "the configuration stays as it is"),

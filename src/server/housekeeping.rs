@@ -34,6 +34,8 @@ impl EventLoop<'_> {
             }
             if !wake(&mut self.state, &mut connection.client, &mut self.output) {
                 self.blocked.push(place);
+                // EXEC answers before it waits once more.
+                self.send_output(place);
                 continue;
             }
             let info = &connection.client.info;

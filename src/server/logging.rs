@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
+use crate::base::waiting::may_wait;
 use crate::config::{Config, LogFormat, LogLevel};
 
 /// The way to the log that was started.
@@ -43,6 +44,7 @@ struct Output {
 
 impl Write for &Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        may_wait();
         self.file.lock().write(bytes)
     }
 

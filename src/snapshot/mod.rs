@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::clock::Now;
+use crate::base::waiting::may_wait;
 
 /// Why a snapshot is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,6 +161,7 @@ impl Snapshots {
 
     /// Waits until no save runs.
     pub fn wait_until_idle(&self) {
+        may_wait();
         let mut state = self.state.lock();
         while state.running.is_some() {
             self.idle.wait(&mut state);

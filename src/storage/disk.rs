@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::direct::DirectFile;
+use crate::base::waiting::may_wait;
 
 /// Sessions are credentials: only the server's own user may read its files.
 const FILE_MODE: u32 = 0o600;
@@ -126,6 +127,7 @@ impl RealDisk {
 
     /// Opens a file of the directory; a new one is private.
     pub(super) fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        may_wait();
         let (name, mode) = (checked(name)?, Mode::from_raw_mode(FILE_MODE));
         let file = retry_on_intr(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
         Ok(File::from(file))
@@ -174,10 +176,12 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        may_wait();
         Ok(renameat(&self.directory, checked(from)?, &self.directory, checked(to)?)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        may_wait();
         Ok(unlinkat(&self.directory, checked(name)?, AtFlags::empty())?)
     }
 
@@ -197,6 +201,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        may_wait();
         self.directory.sync_all()
     }
 
@@ -223,6 +228,7 @@ struct RealFile {
 
 impl DiskFile for RealFile {
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        may_wait();
         match &self.direct {
             Some(direct) if direct.write_all_at(offset, bytes)? => Ok(()),
             _ => self.file.write_all_at(bytes, offset),
@@ -230,10 +236,12 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        may_wait();
         self.file.read_at(buffer, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        may_wait();
         self.file.sync_data()
     }
 

@@ -85,7 +85,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         since: "2.4.0",
         complexity: "O(N) where N is the number of client connections",
         summary: "Closes connections.",
-        flags: ADMIN,
+        flags: ADMIN.and(Flags::CONTROL),
         run: kill::kill,
         ..ROW
     },

@@ -1,7 +1,7 @@
 //! DEBUG: for tests and for looking inside. Off unless `enable-debug-command` allows it.
 //!
 //! As in Redis it is one command without rows for its subcommands; a name that is not in the table below gets Redis's error. It
-//! names no keys in its row, so it locks what it looks at itself.
+//! names no keys in its row, so it locks what it looks at itself. Some of it waits, so inside EXEC it runs when the shards are released.
 
 mod digest;
 mod protocol;
@@ -14,12 +14,13 @@ use super::cx::{Cx, Failure, Outcome};
 use super::pubsub::publish_behind;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
+use crate::base::waiting::may_wait;
 use crate::client::{ClientFlags, Message};
 use crate::keyspace::{Entry, Key, Locked, idle_seconds};
 use crate::write_log::encode_request;
 
 const FLAGS: Flags =
-    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALL_KEYS);
+    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONTROL);
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "debug",
@@ -195,14 +196,12 @@ fn help(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// Holds the shard of a key from here on; inside a transaction it is held already.
+/// Holds the shard of a key from here on.
 fn lock(cx: &mut Cx<'_, '_>, key: Key<'_>) {
-    if !cx.in_exec {
-        // One shard at a time, so the old lock goes before the new one comes.
-        let held = std::mem::replace(cx.locked, Locked::none(&cx.services().keyspace));
-        publish_behind(cx.state, held);
-        *cx.locked = Locked::one(&cx.services().keyspace, key.shard);
-    }
+    // One shard at a time, so the old lock goes before the new one comes.
+    let held = std::mem::replace(cx.locked, Locked::none(&cx.services().keyspace));
+    publish_behind(cx.state, held);
+    *cx.locked = Locked::one(&cx.services().keyspace, key.shard);
 }
 
 fn error(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -229,6 +228,7 @@ fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
     {
         mailbox.send(Message::Sleep { until_us });
     }
+    may_wait();
     std::thread::sleep(time);
     cx.reply.ok();
     Ok(())
@@ -303,9 +303,7 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.add(database, key, Entry::new(&name, &value).with_access(access));
         cx.locked.shard(key.shard).watched.touch(database, &name);
         let log = &cx.services().write_log;
-        if cx.in_exec {
-            cx.log(&[b"SET", &name, &value]);
-        } else if log.is_on() {
+        if log.is_on() {
             // At once, because the lock goes with the next key.
             log.append(database, |out| encode_request(out, &[b"SET", &name, &value]));
         }

@@ -1,13 +1,11 @@
 //! DEBUG RELOAD and DEBUG LOADAOF: empty the memory and load it again from what is on disk.
 //!
 //! A thread of the server does the work (`persistence/reload.rs`); the client is blocked until it is done, and other clients' requests wait or hear
-//! LOADING. Inside EXEC, which holds every shard's lock and answers at once, neither is possible.
+//! LOADING. EXEC goes on behind it when it is done.
 
 use crate::client::{Blocked, Gates, Reload, ReloadOrder};
 use crate::command::cx::{Cx, Failure, LOADING, Outcome};
 
-const NOT_IN_EXEC: Failure =
-    Failure::text("ERR DEBUG RELOAD and DEBUG LOADAOF are not allowed inside a transaction");
 const UNKNOWN_OPTION: Failure =
     Failure::text("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
 const STOPPING: Failure = Failure::text("ERR the server is shutting down");
@@ -30,9 +28,6 @@ pub fn from_log(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn order(cx: &mut Cx<'_, '_>, what: Reload) -> Outcome {
-    if cx.in_exec {
-        return Err(NOT_IN_EXEC);
-    }
     refuse_while_loading(cx)?;
     let info = &cx.client.info;
     let order = ReloadOrder { what, loop_index: info.loop_index, place: info.place, id: info.id };

@@ -40,9 +40,11 @@ pub fn server(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "configured_hz", cx.config().hz);
     line(text, "lru_clock", (cx.steady_ms() / 1000) & 0x00ff_ffff);
     line(text, "executable", &services.identity.executable);
-    let file = services.settings.file.lock();
-    line(text, "config_file", file.as_deref().map_or(String::new(), |path| path.display().to_string()));
-    drop(file);
+    line(
+        text,
+        "config_file",
+        services.settings.file.as_deref().map_or(String::new(), |path| path.display().to_string()),
+    );
     line(text, "io_threads_active", 0);
     for (index, listener) in listeners(cx.config()).iter().enumerate() {
         line(text, &format!("listener{index}"), listener);
