@@ -1,4 +1,4 @@
-//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the lock, the clock,
+//! Helpers that know nothing of the rest: checksums, number and pattern rules, the counting allocator, the lock, the clock, work in steps,
 //! what is asked of the operating system.
 
 pub mod allocator;
@@ -13,5 +13,6 @@ pub mod random;
 pub mod scheduling;
 pub mod secret;
 pub mod slabs;
+pub mod step;
 pub mod system;
 pub mod waiting;

@@ -273,10 +273,10 @@ fn reads_of_expired_keys_add_nothing_to_a_write_log_that_is_full() {
     services.write_log.begin_increment();
     let mut it = Loop::new(&services, 0, 1);
     it.check(0, "MSET a 1 b 2 c 3", "+OK");
-    services.write_log.take(None);
+    services.write_log.take();
     for line in ["PEXPIRE a 10", "PEXPIRE b 10"] {
         it.check(0, line, ":1");
-        services.write_log.take(None);
+        services.write_log.take();
     }
     it.at_ms(20);
     it.check(0, "PERSIST c", ":0");
@@ -285,7 +285,7 @@ fn reads_of_expired_keys_add_nothing_to_a_write_log_that_is_full() {
     assert!(services.write_log.is_full());
     it.check(0, "MGET a b c", "*3 $-1 $-1 $1 4");
     assert_eq!(services.write_log.appended(), full);
-    services.write_log.take(None);
+    services.write_log.take();
     it.check(0, "MGET a b c", "*3 $-1 $-1 $1 4");
     assert!(services.write_log.appended() > full, "now both removals are recorded");
     it.check(0, "DBSIZE", ":1");

@@ -38,6 +38,11 @@ impl ShardVisit {
         ShardVisit { shard, database: 0, granule: 0, swaps: 0, group: Vec::new() }
     }
 
+    /// Which shard it is.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
     fn start_again(&mut self, swaps: u32) {
         self.database = 0;
         self.granule = 0;

@@ -15,6 +15,7 @@ use super::store::Store;
 use crate::base::clock::{Clock, Now, Stopwatch};
 use crate::base::scheduling;
 use crate::base::slabs;
+use crate::base::step::Next;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
 use crate::dispatch::{append_removal, replay};
@@ -22,7 +23,9 @@ use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard
 use crate::rdb;
 use crate::resp::{ArgRange, Args, Parser, Step};
 use crate::services::Services;
-use crate::storage::{Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotReader, cut_tail};
+use crate::storage::{
+    Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, cut_tail,
+};
 use crate::write_log::RECORD_LIMITS;
 
 /// How much of an RDB file is read at once.
@@ -60,66 +63,138 @@ impl From<std::io::Error> for LoadError {
     }
 }
 
-/// Loads what the manifest names when the server starts. Gives the write log's offset behind the last record. `with_log` says whether the log
-/// goes on then.
-///
-/// # Errors
-/// See [`LoadError`]; part of the data may be in memory then.
-pub fn load(
-    services: &Services,
-    store: &Store,
-    clock: &Clock,
-    seed: u64,
-    with_log: bool,
-) -> Result<u64, LoadError> {
-    let manifest = store.manifest();
-    let started_ms = clock.steady_ms();
-    if let Some(facts) = &manifest.snapshot {
-        services.snapshots.state.lock().last_save_ms = facts.created_ms as i64;
-    }
-    let (offset, records) = load_manifest(services, store, &manifest, clock, seed, LogEnding::Cut, with_log)?;
-    let milliseconds = clock.steady_ms() - started_ms;
-    if !store.is_new() {
-        let keys = services.snapshots.progress.loaded_keys.load(Ordering::Relaxed);
-        tracing::info!(keys, records, milliseconds, "data loaded");
-    }
-    Ok(offset)
-}
-
-/// Loads a snapshot and replays the log behind it. Gives the log's offset behind the last record, and how many records there were.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_manifest(
-    services: &Services,
-    store: &Store,
-    manifest: &Manifest,
-    clock: &Clock,
+/// Loading what a manifest names, in steps: each opens a file, or takes one block of it.
+pub struct ManifestLoad<'l> {
+    services: &'l Services,
+    store: &'l Store,
+    manifest: Manifest,
     seed: u64,
     ending: LogEnding,
+    /// The log goes on behind what is loaded.
     with_log: bool,
-) -> Result<(u64, u64), LoadError> {
-    let mut offset = manifest.logs.first().map_or(0, |log| log.start_offset);
-    if let Some(facts) = &manifest.snapshot {
-        let reader = SnapshotReader::open_named(&**store.disk(), facts, store.key())?;
-        // Keys of the base whose time has passed need not be loaded if nothing follows. A log behind it may give such a key another deadline
-        // (PEXPIREAT, PERSIST), or have done something only because it was there (SET with XX); and a log that goes on now would meet it
-        // again at the next start, if it did not hear that the key is gone (`remove_expired`).
-        let expired = !manifest.logs.is_empty() || with_log;
-        load_snapshot(services, &reader, clock.now(), LoadRules { expired, replace: false })?;
-        offset = facts.log_offset;
-        let mut state = services.snapshots.state.lock();
+    /// The log's offset behind what is loaded.
+    offset: u64,
+    state: LoadState<'l>,
+}
+
+/// What comes next.
+enum LoadState<'l> {
+    Snapshot,
+    Blocks(Box<SnapshotLoad<'l>>, Opener),
+    /// The log of this index among those of the manifest, and the reader of it when it is open.
+    Log(Box<Replayer<'l>>, usize, Option<Box<LogReader>>),
+    Done {
+        records: u64,
+    },
+}
+
+impl<'l> ManifestLoad<'l> {
+    pub fn new(
+        services: &'l Services,
+        store: &'l Store,
+        seed: u64,
+        ending: LogEnding,
+        with_log: bool,
+    ) -> ManifestLoad<'l> {
+        let manifest = store.manifest();
+        let offset = manifest.logs.first().map_or(0, |log| log.start_offset);
+        let state = LoadState::Snapshot;
+        ManifestLoad { services, store, manifest, seed, ending, with_log, offset, state }
+    }
+
+    /// Loads all of it, with further threads where they help.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; part of the data may be in memory then.
+    pub fn run(&mut self, clock: &Clock) -> Result<(), LoadError> {
+        while self.step(clock.now())? != Next::End {
+            if let LoadState::Blocks(load, _) = &self.state {
+                load.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// As [`ManifestLoad::run`].
+    pub fn step(&mut self, now: Now) -> Result<Next, LoadError> {
+        let done = LoadState::Done { records: 0 };
+        self.state = match std::mem::replace(&mut self.state, done) {
+            LoadState::Snapshot => match self.manifest.snapshot.clone() {
+                Some(facts) => self.open_snapshot(&facts, now)?,
+                None => self.first_log(now),
+            },
+            LoadState::Blocks(load, mut opener) => match load.next_block(&mut opener)? {
+                true => LoadState::Blocks(load, opener),
+                false => self.first_log(now),
+            },
+            LoadState::Log(replayer, index, reader) => self.log(replayer, index, reader)?,
+            LoadState::Done { records } => {
+                self.state = LoadState::Done { records };
+                return Ok(Next::End);
+            }
+        };
+        Ok(Next::Now)
+    }
+
+    /// The log's offset behind the last record, and how many records there were. At the end.
+    pub fn result(&self) -> (u64, u64) {
+        match self.state {
+            LoadState::Done { records } => (self.offset, records),
+            _ => (self.offset, 0),
+        }
+    }
+
+    fn open_snapshot(&mut self, facts: &SnapshotFacts, now: Now) -> Result<LoadState<'l>, LoadError> {
+        let reader = SnapshotReader::open_named(&**self.store.disk(), facts, self.store.key())?;
+        self.offset = facts.log_offset;
+        let mut state = self.services.snapshots.state.lock();
         state.base_bytes = facts.bytes;
         state.base_raw_bytes = reader.blocks().iter().map(|block| u64::from(block.raw_len)).sum();
         state.base_offset = facts.log_offset;
+        drop(state);
+        // Keys of the base whose time has passed need not be loaded if nothing follows. A log behind it may give such a key another deadline
+        // (PEXPIREAT, PERSIST), or have done something only because it was there (SET with XX); and a log that goes on now would meet it
+        // again at the next start, if it did not hear that the key is gone (`Expired`).
+        let expired = !self.manifest.logs.is_empty() || self.with_log;
+        let load = SnapshotLoad::new(self.services, reader, now, LoadRules { expired, replace: false })?;
+        let opener = load.opener()?;
+        Ok(LoadState::Blocks(Box::new(load), opener))
     }
-    let mut replayer = Replayer::new(services, clock.now(), seed);
-    for (index, log) in manifest.logs.iter().enumerate() {
-        let is_last = index + 1 == manifest.logs.len();
-        let ending = if is_last { ending } else { LogEnding::Whole };
-        offset = replay_log(&mut replayer, store, log.number, offset, ending)?;
+
+    fn first_log(&self, now: Now) -> LoadState<'l> {
+        let replayer = Replayer::new(self.services, now, self.seed);
+        LoadState::Log(Box::new(replayer), 0, None)
     }
-    Ok((offset, replayer.records))
+
+    /// Opens the next log, or replays the next block of the one that is open.
+    fn log(
+        &mut self,
+        mut replayer: Box<Replayer<'l>>,
+        index: usize,
+        reader: Option<Box<LogReader>>,
+    ) -> Result<LoadState<'l>, LoadError> {
+        let Some(log) = self.manifest.logs.get(index) else {
+            return Ok(LoadState::Done { records: replayer.records });
+        };
+        let Some(mut reader) = reader else {
+            let reader = LogReader::open(&**self.store.disk(), log.number, self.store.key())?;
+            reader.follows(self.offset)?;
+            // Each increment names its databases anew.
+            replayer.client.database = 0;
+            self.services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
+            return Ok(LoadState::Log(replayer, index, Some(Box::new(reader))));
+        };
+        let is_last = index + 1 == self.manifest.logs.len();
+        let ending = if is_last { self.ending } else { LogEnding::Whole };
+        Ok(match replay_block(&mut replayer, self.store, &mut reader, ending)? {
+            Some(bytes) => {
+                self.offset += bytes;
+                LoadState::Log(replayer, index, Some(reader))
+            }
+            None => LoadState::Log(replayer, index + 1, None),
+        })
+    }
 }
 
 /// What becomes of a snapshot's entries.
@@ -131,54 +206,65 @@ pub struct LoadRules {
     pub replace: bool,
 }
 
-/// A snapshot on its way into the keyspace.
-struct SnapshotLoad<'l> {
+/// A snapshot on its way into the keyspace, block by block, in any order.
+pub struct SnapshotLoad<'l> {
     services: &'l Services,
-    reader: &'l SnapshotReader,
+    reader: SnapshotReader,
     rules: LoadRules,
     access: AccessRules,
     now: Now,
     next_block: AtomicUsize,
 }
 
-/// Loads a snapshot's blocks, on one thread for each processor.
-///
-/// # Errors
-/// Damage; part of the snapshot may be in memory then.
-pub fn load_snapshot(
-    services: &Services,
-    reader: &SnapshotReader,
-    now: Now,
-    rules: LoadRules,
-) -> Result<(), Damage> {
-    if let Some(count) =
-        reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
-    {
-        let text = format!(
-            "it has keys in database {}, which this server does not have (see databases)",
-            count.database
-        );
-        return Err(reader.damage(text));
-    }
-    services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
-    let access = access_rules(&services.settings.load());
-    let next_block = AtomicUsize::new(0);
-    let load = SnapshotLoad { services, reader, rules, access, now, next_block };
-    load.reserve();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (1..scheduling::processors().len().max(1)).map(|_| scope.spawn(|| load.blocks())).collect();
-        let mut result = load.blocks();
-        for thread in threads {
-            let other =
-                thread.join().unwrap_or_else(|_| Err(reader.damage("a thread that loaded it has panicked")));
-            result = result.and(other);
+impl<'l> SnapshotLoad<'l> {
+    /// # Errors
+    /// If it has keys that this server has no place for.
+    pub fn new(
+        services: &'l Services,
+        reader: SnapshotReader,
+        now: Now,
+        rules: LoadRules,
+    ) -> Result<SnapshotLoad<'l>, Damage> {
+        if let Some(count) =
+            reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
+        {
+            let text = format!(
+                "it has keys in database {}, which this server does not have (see databases)",
+                count.database
+            );
+            return Err(reader.damage(text));
         }
-        result
-    })
-}
+        services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
+        let access = access_rules(&services.settings.load());
+        let next_block = AtomicUsize::new(0);
+        let load = SnapshotLoad { services, reader, rules, access, now, next_block };
+        load.reserve();
+        Ok(load)
+    }
 
-impl SnapshotLoad<'_> {
+    /// Loads what is left of the blocks, on one thread for each processor.
+    ///
+    /// # Errors
+    /// Damage; part of the snapshot may be in memory then.
+    pub fn run(&self) -> Result<(), Damage> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (1..scheduling::processors().len().max(1)).map(|_| scope.spawn(|| self.blocks())).collect();
+            let mut result = self.blocks();
+            for thread in threads {
+                let other = thread
+                    .join()
+                    .unwrap_or_else(|_| Err(self.reader.damage("a thread that loaded it has panicked")));
+                result = result.and(other);
+            }
+            result
+        })
+    }
+
+    fn opener(&self) -> Result<Opener, Damage> {
+        Opener::new().map_err(|error| self.reader.damage(error.to_string()))
+    }
+
     /// Makes the tables as large as they will be, so that none grows step by step. Entries that take less than a byte of the file each are no
     /// sessions: for what an index may claim, no memory is taken before it is there.
     fn reserve(&self) {
@@ -198,29 +284,34 @@ impl SnapshotLoad<'_> {
     /// Loads blocks until none is left.
     fn blocks(&self) -> Result<(), Damage> {
         slabs::prefer_huge_pages();
-        let mut opener = Opener::new().map_err(|error| self.reader.damage(error.to_string()))?;
+        let mut opener = self.opener()?;
+        while self.next_block(&mut opener)? {}
+        Ok(())
+    }
+
+    /// Loads a block that nobody has begun; false if there is none.
+    fn next_block(&self, opener: &mut Opener) -> Result<bool, Damage> {
         let progress = &self.services.snapshots.progress;
-        loop {
-            let block = self.next_block.fetch_add(1, Ordering::Relaxed);
-            let Some(facts) = self.reader.blocks().get(block) else { return Ok(()) };
-            let entries = self.reader.read_block(block, &mut opener).inspect_err(|_| {
-                // The other threads need not go on.
-                self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
-            })?;
-            let mut expired = 0;
-            for record in entries {
-                let record = record?;
-                let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now.wall_ms());
-                if is_expired && !self.rules.expired {
-                    expired += 1;
-                } else {
-                    self.insert(&record)?;
-                }
+        let block = self.next_block.fetch_add(1, Ordering::Relaxed);
+        let Some(facts) = self.reader.blocks().get(block) else { return Ok(false) };
+        let entries = self.reader.read_block(block, opener).inspect_err(|_| {
+            // The other threads need not go on.
+            self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
+        })?;
+        let mut expired = 0;
+        for record in entries {
+            let record = record?;
+            let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now.wall_ms());
+            if is_expired && !self.rules.expired {
+                expired += 1;
+            } else {
+                self.insert(&record)?;
             }
-            progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
-            progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
-            progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
         }
+        progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
+        progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
+        progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
+        Ok(true)
     }
 
     fn insert(&self, record: &EntryRecord<'_>) -> Result<(), Damage> {
@@ -336,48 +427,40 @@ impl<'s> Replayer<'s> {
     }
 }
 
-/// Replays one increment, which follows what ends at `before`; gives the offset behind it.
-fn replay_log(
+/// Replays the next block of an increment, and gives how many bytes of records it had; `None` at the end, which is treated as `ending` says.
+fn replay_block(
     replayer: &mut Replayer<'_>,
     store: &Store,
-    number: u64,
-    before: u64,
+    reader: &mut LogReader,
     ending: LogEnding,
-) -> Result<u64, LoadError> {
-    let disk = &**store.disk();
-    let mut reader = LogReader::open(disk, number, store.key())?;
-    reader.follows(before)?;
-    let mut offset = before;
-    // Each increment names its databases anew.
-    replayer.client.database = 0;
-    let progress = &replayer.state.services.snapshots.progress;
-    progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
-    loop {
-        let place = reader.end().offset;
-        match reader.next_block() {
-            Ok(Some(records)) => {
-                offset += records.len() as u64;
-                let done = replayer.block(records);
-                done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
-                progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
-            }
-            Ok(None) => {
-                if ending == LogEnding::Cut {
-                    // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
-                    cut_tail(disk, &LogFacts::name_of(number), place)?;
-                }
-                return Ok(offset);
-            }
-            Err(damage) if damage.is_torn_tail() && ending == LogEnding::Cut => {
-                if !replayer.state.config.aof_load_truncated {
-                    return Err(damage.into());
-                }
-                tracing::warn!(%damage, "the last record of the write log was torn and is cut off");
-                cut_tail(disk, &LogFacts::name_of(number), place)?;
-                return Ok(offset);
-            }
-            Err(damage) => return Err(damage.into()),
+) -> Result<Option<u64>, LoadError> {
+    let place = reader.end().offset;
+    let name = LogFacts::name_of(reader.header().number);
+    match reader.next_block() {
+        Ok(Some(records)) => {
+            let bytes = records.len() as u64;
+            let done = replayer.block(records);
+            done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
+            let progress = &replayer.state.services.snapshots.progress;
+            progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
+            Ok(Some(bytes))
         }
+        Ok(None) => {
+            if ending == LogEnding::Cut {
+                // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
+                cut_tail(&**store.disk(), &name, place)?;
+            }
+            Ok(None)
+        }
+        Err(damage) if damage.is_torn_tail() && ending == LogEnding::Cut => {
+            if !replayer.state.config.aof_load_truncated {
+                return Err(damage.into());
+            }
+            tracing::warn!(%damage, "the last record of the write log was torn and is cut off");
+            cut_tail(&**store.disk(), &name, place)?;
+            Ok(None)
+        }
+        Err(damage) => Err(damage.into()),
     }
 }
 
@@ -450,21 +533,49 @@ fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now: No
     partition.set_expire_at_ms(site, position, key.hash, record.expire_at_ms, 0);
 }
 
-/// Removes the keys whose time passed while the server was down, and those whose time passed during the load. The write log hears of it; when
-/// it has no room, as on a full disk, the rest is left to active expiry, which waits until it has.
-pub fn remove_expired(services: &Services, now: Now) {
-    services.keyspace.follow(now);
-    let (mut expired, log) = (0, &services.write_log);
-    for shard in 0..SHARDS {
-        if log.is_full() && !log.sync_and_wait() {
-            break;
+/// Removing the keys whose time passed while the server was down, and those whose time passed during the load, shard by shard. The write log
+/// hears of it; when it has no room, as on a full disk, the rest is left to active expiry, which waits until it has.
+pub struct Expired<'l> {
+    services: &'l Services,
+    shard: usize,
+    /// The log had no room once.
+    has_waited: bool,
+}
+
+impl<'l> Expired<'l> {
+    pub fn new(services: &'l Services) -> Expired<'l> {
+        Expired { services, shard: 0, has_waited: false }
+    }
+
+    pub fn run(&mut self, clock: &Clock) {
+        let log = &self.services.write_log;
+        loop {
+            match self.step(clock.now()) {
+                Next::End => return,
+                Next::Now => {}
+                Next::At(_) | Next::Signal => drop(log.sync_and_wait()),
+            }
         }
-        // A shard's part is small enough to be done at once.
-        let mut budget = usize::MAX;
-        expire_shard(&services.keyspace, shard, now.wall_ms(), &mut budget, |database, entry| {
+    }
+
+    /// One shard, which is small enough to be done at once. [`Next::Signal`]: when the log has room, or is stuck.
+    pub fn step(&mut self, now: Now) -> Next {
+        let (services, log) = (self.services, &self.services.write_log);
+        if self.shard == SHARDS || self.has_waited && log.is_stuck() {
+            return Next::End;
+        }
+        if log.is_full() {
+            self.has_waited = true;
+            return Next::Signal;
+        }
+        services.keyspace.follow(now);
+        let (mut budget, mut expired) = (usize::MAX, 0);
+        expire_shard(&services.keyspace, self.shard, now.wall_ms(), &mut budget, |database, entry| {
             expired += 1;
             append_removal(log, database, entry.view().key());
         });
+        services.snapshots.progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
+        self.shard += 1;
+        Next::Now
     }
-    services.snapshots.progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
 }

@@ -1,73 +1,130 @@
-//! The thread that takes the write log to disk.
+//! Taking the write log to disk, in steps.
 //!
-//! It takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones
+//! The writer takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones
 //! gather. A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
 //! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::store::Store;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Now};
+use crate::base::step::Next;
 use crate::base::system;
 use crate::client::{Gates, Message};
 use crate::config::AppendFsync;
 use crate::services::Services;
 use crate::storage::LogWriter;
 use crate::storage::log_file::RECORDS_MAX;
-use crate::write_log::{Taken, WriteLog, leading_records};
+use crate::write_log::{Chunk, Gathered, WriteLog, leading_records};
 
 /// `appendfsync everysec`.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+const SYNC_EVERY_MS: i64 = 1000;
 /// With `everysec`, so many bytes are flushed although the second is not over: one flush of all that a busy second has written
 /// lasts long, and what gathers meanwhile needs new memory.
 const SYNC_BYTES: u64 = 32 << 20;
-const RETRY: Duration = Duration::from_secs(1);
+/// How long records gather at most, unless somebody waits for them.
+const GATHER_MS: i64 = 5;
+/// Between two attempts on a disk that does not take the log.
+const RETRY_MS: i64 = 1000;
 /// Zeros that are kept ready behind the log's end when every group of writes is flushed: flushing into them is cheaper.
 const PREPARED_BYTES: u64 = 8 << 20;
 
-/// The state of the thread.
-pub struct LogThread {
+/// See the module's text.
+pub struct LogTask {
     services: Arc<Services>,
     store: Arc<Store>,
-    clock: Clock,
     writer: Option<LogWriter>,
-    /// Steady milliseconds.
+    /// What was taken and is not written yet, and the offset of its first record.
+    taken: VecDeque<Chunk>,
+    offset: u64,
+    /// How much of the first chunk is written already, as blocks of its own.
+    chunk_written: usize,
+    /// Somebody asked for a flush behind what was taken.
+    sync_asked: bool,
+    /// Nothing comes behind what was taken.
+    last: bool,
+    /// Steady milliseconds: when records that gather are taken.
+    gather_until_ms: Option<i64>,
+    /// Steady milliseconds of the last flush.
     last_sync_ms: i64,
     /// There is something that is not flushed.
     unsynced: bool,
     /// Bytes of records among it.
     unsynced_bytes: u64,
+    /// The disk does not take what comes next; steady milliseconds of the next attempt.
+    retry_at_ms: Option<i64>,
+    /// What the last step has found in the log's buffer.
+    found: Gathered,
+    /// Calls that the last step knew of.
+    heard: u64,
+    ended: bool,
 }
 
-/// The log cannot go on.
-struct Failed;
+/// Why a step could not do its work.
+enum Trouble {
+    /// It may work later.
+    Passing(io::Error),
+    /// The log cannot go on.
+    Final(io::Error),
+}
 
-impl LogThread {
-    pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> LogThread {
-        LogThread {
+impl LogTask {
+    pub fn new(services: Arc<Services>, store: Arc<Store>) -> LogTask {
+        LogTask {
             services,
             store,
-            clock,
             writer: None,
+            taken: VecDeque::new(),
+            offset: 0,
+            chunk_written: 0,
+            sync_asked: false,
+            last: false,
+            gather_until_ms: None,
             last_sync_ms: 0,
             unsynced: false,
             unsynced_bytes: 0,
+            retry_at_ms: None,
+            found: Gathered::Nothing,
+            heard: 0,
+            ended: false,
         }
     }
 
     /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
-    pub fn run(mut self) {
+    pub fn run(mut self, clock: &Clock) {
         loop {
-            let every_second = self.log().policy() == AppendFsync::Everysec;
-            let timeout = (self.unsynced && every_second).then(|| self.until_sync());
-            let taken = self.log().take(timeout);
-            let end = taken.end;
-            let Ok(()) = self.work(taken) else { return };
-            if end {
-                self.close();
-                return;
+            let now = clock.now();
+            match self.step(now) {
+                Next::Now => {}
+                Next::End => return,
+                next => self.services.write_log.wait(self.heard, self.found, now, next),
             }
+        }
+    }
+
+    /// Does one thing: begins an increment, writes a block, flushes, or takes what has gathered.
+    pub fn step(&mut self, now: Now) -> Next {
+        let calls = self.log().calls();
+        if self.ended {
+            return Next::End;
+        }
+        if let Some(retry_at_ms) = self.retry_at_ms
+            && now.steady_ms() < retry_at_ms
+            // Whoever waits for the log wants to know now.
+            && calls == self.heard
+        {
+            return Next::At(retry_at_ms);
+        }
+        self.heard = calls;
+        match self.act(now) {
+            Ok(next) => {
+                self.leave_trouble();
+                next
+            }
+            Err(Trouble::Final(error)) => self.fail(&error),
+            Err(Trouble::Passing(error)) => self.enter_trouble(&error, now),
         }
     }
 
@@ -75,84 +132,125 @@ impl LogThread {
         &self.services.write_log
     }
 
-    /// How long `everysec` lets the next flush wait.
-    fn until_sync(&self) -> Duration {
-        let waited_ms = self.clock.steady_ms() - self.last_sync_ms;
-        let waited = u64::try_from(waited_ms).map_or(SYNC_EVERY, Duration::from_millis);
-        SYNC_EVERY.saturating_sub(waited)
+    fn act(&mut self, now: Now) -> Result<Next, Trouble> {
+        let policy = self.log().policy();
+        let much = policy == AppendFsync::Everysec
+            && self.unsynced_bytes >= SYNC_BYTES
+            && self.retry_at_ms.is_none();
+        if !self.taken.is_empty() && !much {
+            self.write_next(now)?;
+            return Ok(Next::Now);
+        }
+        let since_ms = now.steady_ms() - self.last_sync_ms;
+        let is_due = match policy {
+            AppendFsync::Always => true,
+            // A time that went back does not delay it.
+            AppendFsync::Everysec => much || !(0..SYNC_EVERY_MS).contains(&since_ms),
+            AppendFsync::No => false,
+        };
+        if self.unsynced && is_due || self.sync_asked && self.taken.is_empty() {
+            self.sync(now)?;
+            return Ok(Next::Now);
+        }
+        if self.last {
+            self.close();
+            return Ok(Next::End);
+        }
+        let sync_at_ms =
+            (self.unsynced && policy == AppendFsync::Everysec).then(|| self.last_sync_ms + SYNC_EVERY_MS);
+        Ok(self.take(now, sync_at_ms))
     }
 
-    fn work(&mut self, taken: Taken) -> Result<(), Failed> {
-        let mut offset = taken.start_offset;
-        for chunk in taken.chunks {
-            if chunk.begins_increment {
-                self.begin(offset)?;
+    /// Takes what has gathered, if there is enough of it or it has waited for long enough.
+    fn take(&mut self, now: Now, sync_at_ms: Option<i64>) -> Next {
+        self.found = self.log().gathered();
+        match self.found {
+            Gathered::Nothing => return sync_at_ms.map_or(Next::Signal, Next::At),
+            Gathered::Few => {
+                let until_ms = *self.gather_until_ms.get_or_insert(now.steady_ms() + GATHER_MS);
+                if (1..=GATHER_MS).contains(&(until_ms - now.steady_ms())) {
+                    return Next::At(sync_at_ms.map_or(until_ms, |at_ms| at_ms.min(until_ms)));
+                }
             }
-            self.append_block(&chunk.bytes)?;
-            offset += chunk.bytes.len() as u64;
-            self.log().note_written(offset);
-            self.unsynced_bytes += chunk.bytes.len() as u64;
-            self.log().recycle(chunk.bytes);
-            if self.unsynced_bytes >= SYNC_BYTES && self.log().policy() == AppendFsync::Everysec {
-                self.sync(offset)?;
+            Gathered::Enough => {}
+        }
+        self.gather_until_ms = None;
+        let taken = self.log().take();
+        self.offset = taken.start_offset;
+        self.taken = taken.chunks.into();
+        self.sync_asked |= taken.sync;
+        self.last = taken.end;
+        if self.taken.is_empty() {
+            self.let_writes_in();
+        }
+        Next::Now
+    }
+
+    /// Writes the next block of what was taken, or begins the increment that it is in.
+    fn write_next(&mut self, now: Now) -> Result<(), Trouble> {
+        let Some(chunk) = self.taken.front() else { return Ok(()) };
+        if chunk.begins_increment {
+            self.begin(now)?;
+            if let Some(chunk) = self.taken.front_mut() {
+                chunk.begins_increment = false;
+            }
+            return Ok(());
+        }
+        // Only what is larger than any block may be becomes several.
+        let rest = &chunk.bytes[self.chunk_written..];
+        let block = &rest[..leading_records(rest, RECORDS_MAX)];
+        if let Some(writer) = &mut self.writer
+            && !block.is_empty()
+        {
+            self.unsynced = true;
+            writer.append(block).map_err(|error| match writer.is_lost() {
+                true => Trouble::Final(error),
+                false => Trouble::Passing(error),
+            })?;
+            self.unsynced_bytes += block.len() as u64;
+        }
+        self.offset += block.len() as u64;
+        self.chunk_written += block.len();
+        self.log().note_written(self.offset);
+        if self.chunk_written == chunk.bytes.len() {
+            self.chunk_written = 0;
+            if let Some(chunk) = self.taken.pop_front() {
+                self.log().recycle(chunk.bytes);
             }
         }
+        if self.taken.is_empty() {
+            self.let_writes_in();
+        }
+        Ok(())
+    }
+
+    /// The buffer has room again.
+    fn let_writes_in(&self) {
         if self.services.gates().has(Gates::LOG_FULL) {
             self.services.set_gate(Gates::LOG_FULL, false);
             self.tell(&Message::Look);
         }
-        let due = match self.log().policy() {
-            AppendFsync::Always => true,
-            AppendFsync::Everysec => self.until_sync().is_zero(),
-            AppendFsync::No => false,
-        };
-        if due && self.unsynced || taken.sync {
-            self.sync(offset)?;
+    }
+
+    /// Ends the present increment and begins the next one.
+    fn begin(&mut self, now: Now) -> Result<(), Trouble> {
+        if let Some(writer) = self.writer.take() {
+            writer.close().map_err(Trouble::Final)?;
         }
+        self.advance();
+        self.writer = Some(self.store.begin_log(self.offset, now.wall_ms()).map_err(Trouble::Passing)?);
         Ok(())
     }
 
-    /// Appends records as one block. Only what is larger than any block may be becomes several: a transaction of gigabytes, of which a crash may
-    /// then leave the beginning.
-    fn append_block(&mut self, mut records: &[u8]) -> Result<(), Failed> {
-        if self.writer.is_none() {
-            return Ok(());
-        }
-        while !records.is_empty() {
-            let (block, rest) = records.split_at(leading_records(records, RECORDS_MAX));
-            self.unsynced = true;
-            self.until_it_works(|this| match &mut this.writer {
-                Some(writer) => writer.append(block),
-                None => Ok(()),
-            })?;
-            records = rest;
-        }
-        Ok(())
-    }
-
-    /// Ends the present increment and begins one at `offset`.
-    fn begin(&mut self, offset: u64) -> Result<(), Failed> {
-        if let Some(writer) = self.writer.take()
-            && let Err(error) = writer.close()
-        {
-            return self.fail(&error);
-        }
-        self.advance(offset);
-        self.until_it_works(|this| {
-            this.writer = Some(this.store.begin_log(offset, this.clock.now_ms())?);
-            Ok(())
-        })
-    }
-
-    fn sync(&mut self, offset: u64) -> Result<(), Failed> {
-        self.last_sync_ms = self.clock.steady_ms();
+    fn sync(&mut self, now: Now) -> Result<(), Trouble> {
+        self.last_sync_ms = now.steady_ms();
+        self.sync_asked &= !self.taken.is_empty();
         if let Some(writer) = &mut self.writer
             && self.unsynced
-            && let Err(error) = writer.sync()
         {
-            return self.fail(&error);
+            writer.sync().map_err(Trouble::Final)?;
         }
-        self.advance(offset);
+        self.advance();
         if self.log().policy() == AppendFsync::Always
             && let Some(writer) = &mut self.writer
         {
@@ -162,56 +260,58 @@ impl LogThread {
         Ok(())
     }
 
-    /// Everything before `offset` is on disk: tells those who wait for that.
-    fn advance(&mut self, offset: u64) {
+    /// Everything that was written is on disk: tells those who wait for that.
+    fn advance(&mut self) {
         self.unsynced = false;
         self.unsynced_bytes = 0;
-        if self.log().note_durable(offset) {
+        if self.log().note_durable(self.offset) {
             self.tell(&Message::Durable);
             self.tell(&Message::Look);
         }
     }
 
-    /// Tries something on the disk until it succeeds, refusing writes meanwhile.
-    fn until_it_works(
-        &mut self,
-        mut act: impl FnMut(&mut LogThread) -> std::io::Result<()>,
-    ) -> Result<(), Failed> {
-        let mut troubled = false;
-        while let Err(error) = act(self) {
-            if self.writer.as_ref().is_some_and(LogWriter::is_lost) {
-                return self.fail(&error);
-            }
-            if !troubled {
-                tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
-                self.log().note_trouble(Some(system::error_text(&error)));
-                self.services.check_writes();
-                self.tell(&Message::Durable);
-                troubled = true;
-            }
-            if self.log().rest(RETRY) {
-                // The server ends, and the disk does not take what is left.
-                tracing::error!(%error, "the end of the write log is lost");
-                // Whoever waits for the log, such as a save, hears that it has ended.
-                self.log().note_failure(system::error_text(&error));
-                return Err(Failed);
-            }
+    /// The disk does not take what comes next: writes are refused until it does.
+    fn enter_trouble(&mut self, error: &io::Error, now: Now) -> Next {
+        // Records change nothing now.
+        self.found = Gathered::Enough;
+        if self.last || self.log().is_ending() {
+            // The server ends, and the disk does not take what is left.
+            tracing::error!(%error, "the end of the write log is lost");
+            // Whoever waits for the log, such as a save, hears that it has ended.
+            self.log().note_failure(system::error_text(error));
+            self.store.bell().ring();
+            self.ended = true;
+            return Next::End;
         }
-        if troubled {
+        if self.retry_at_ms.is_none() {
+            tracing::error!(%error, "the write log cannot be written; writes are refused until it can");
+            self.log().note_trouble(Some(system::error_text(error)));
+            self.services.check_writes();
+            self.tell(&Message::Durable);
+            self.store.bell().ring();
+        }
+        let retry_at_ms = now.steady_ms() + RETRY_MS;
+        self.retry_at_ms = Some(retry_at_ms);
+        Next::At(retry_at_ms)
+    }
+
+    fn leave_trouble(&mut self) {
+        if self.retry_at_ms.take().is_some() {
             tracing::info!("the write log can be written again");
             self.log().note_trouble(None);
             self.services.check_writes();
         }
-        Ok(())
     }
 
-    fn fail(&mut self, error: &std::io::Error) -> Result<(), Failed> {
+    fn fail(&mut self, error: &io::Error) -> Next {
         tracing::error!(%error, "flushing the write log has failed; no more writes are accepted");
         self.log().note_failure(system::error_text(error));
         self.services.check_writes();
         self.tell(&Message::Durable);
         self.tell(&Message::Look);
-        Err(Failed)
+        self.store.bell().ring();
+        self.ended = true;
+        Next::End
     }
 
     fn tell(&self, message: &Message) {
@@ -221,6 +321,7 @@ impl LogThread {
     }
 
     fn close(&mut self) {
+        self.ended = true;
         if let Some(writer) = self.writer.take()
             && let Err(error) = writer.close()
         {

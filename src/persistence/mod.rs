@@ -14,12 +14,20 @@ mod load;
 mod log_writer;
 mod reload;
 mod save;
+mod start;
+#[cfg(test)]
+mod step_tests;
 mod store;
 #[cfg(test)]
 mod store_tests;
 mod threads;
+mod visit;
 
 pub use load::LoadError;
+pub use log_writer::LogTask;
 pub use reload::LOADED_SOON;
+pub use save::{SaveTask, Saver};
+pub use start::Loader;
 pub use store::{Store, StoreError};
 pub use threads::{Persistence, open_store};
+pub use visit::Visitor;

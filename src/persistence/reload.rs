@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::load::{
-    LoadError, LoadRules, LogEnding, load_manifest, load_snapshot, meets_keys, remove_expired,
-};
+use super::load::{Expired, LoadError, LoadRules, LogEnding, ManifestLoad, SnapshotLoad, meets_keys};
 use super::save::Saver;
 use super::store::Store;
 use super::threads::log_exact_deadlines;
 use crate::base::clock::Clock;
+use crate::base::step::Next;
 use crate::client::{Gates, Message, QuietPoint, Reload, ReloadResult};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
@@ -131,7 +130,7 @@ impl Reloader {
             );
             return Ok(Err(NOT_SAVED));
         }
-        if save && !self.saver.save_as_base(SaveKind::Save, with_log) {
+        if save && !self.saver.run(&mut self.saver.begin_as_base(SaveKind::Save, with_log)) {
             return Ok(Err(NOT_SAVED));
         }
         self.limit_patience();
@@ -149,8 +148,9 @@ impl Reloader {
         if empty {
             services.keyspace.empty(now_ms);
         }
-        load_snapshot(services, &reader, now, LoadRules { expired: false, replace: merge })?;
-        if !told && !self.saver.save_as_base(SaveKind::Rewrite, true) {
+        let rules = LoadRules { expired: false, replace: merge };
+        SnapshotLoad::new(services, reader, now, rules)?.run()?;
+        if !told && !self.saver.run(&mut self.saver.begin_as_base(SaveKind::Rewrite, true)) {
             // The disk tells of another past than the memory has, and cannot be told of this one.
             self.load_all(seed)?;
             return Ok(Err(NOT_SAVED));
@@ -221,16 +221,26 @@ impl Reloader {
     fn load_all(&self, seed: u64) -> Result<(), LoadError> {
         let services = &*self.services;
         services.keyspace.empty(self.clock.now_ms());
-        let manifest = self.store.manifest();
-        load_manifest(services, &self.store, &manifest, &self.clock, seed, LogEnding::Open, true)?;
-        remove_expired(services, self.clock.now());
+        ManifestLoad::new(services, &self.store, seed, LogEnding::Open, true).run(&self.clock)?;
+        Expired::new(services).run(&self.clock);
         Ok(())
     }
 
     /// Waits until the manifest names all increments that were begun and all records are on disk; false if that cannot be.
     fn drain(&self) -> bool {
         let log = &self.services.write_log;
-        let begun = |increment| self.store.wait_for_log(increment, || log.is_stuck()).is_some();
-        log.last_increment().is_none_or(begun) && log.drain_and_wait()
+        if let Some(increment) = log.last_increment() {
+            loop {
+                let heard = self.store.bell().rings();
+                if self.store.log_of(increment).is_some() {
+                    break;
+                }
+                if log.is_stuck() {
+                    return false;
+                }
+                self.store.bell().wait(heard, self.clock.now(), Next::Signal);
+            }
+        }
+        log.drain_and_wait()
     }
 }

@@ -1,114 +1,103 @@
-//! Saving: a cut, visitors on threads of their own, a file, and the manifest that names it.
+//! Saving: a cut, a visit (`visit.rs`), a file, and the manifest that names it.
 //!
 //! With the write log on, the cut also begins a new increment, and the finished snapshot becomes the base in front of it. A failed save
-//! leaves the old base and all increments in force. Whatever happens to the file, the visit goes on to its end, because the keyspace relies on
-//! every entry carrying the stamp of the last cut ([`crate::keyspace::Keyspace::cut`]).
+//! leaves the old base and all increments in force. A save goes in steps: [`Saver::begin`] gives a [`SaveTask`] that a thread, or a test, steps to its end.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::store::Store;
-use crate::base::clock::Clock;
-use crate::base::{scheduling, system};
+use super::visit::{Pace, Visit, Visitor};
+use crate::base::clock::{Clock, Now};
+use crate::base::scheduling;
+use crate::base::step::Next;
 use crate::client::Message;
-use crate::keyspace::{EntryRef, SHARDS, ShardVisit};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
-use crate::storage::{
-    BlockWriter, Compression, EntryRecord, SnapshotFacts, SnapshotOptions, SnapshotStart, SnapshotWriter,
-};
+use crate::storage::{Compression, SnapshotFacts, SnapshotOptions, SnapshotStart, SnapshotWriter};
+use crate::write_log::Increment;
 
-/// How much a visitor copies under a shard's lock at a time.
-const BITE_BYTES: usize = 64 * 1024;
-/// Captured bytes that are not left waiting until their shard's turn.
-const CAPTURED_BYTES_MAX: usize = 16 << 20;
 /// Visitors at most: more than this only compete for the disk.
 const VISITORS_MAX: usize = 8;
-/// How long a visitor works before it rests for as long. A thread that wakes up to serve a client may have to wait for this, so it is short; and where
-/// every processor is in use, half of one is all that a save takes.
-const STRETCH: Duration = Duration::from_micros(300);
-
-/// What a save has seen besides the file.
-#[derive(Default)]
-struct Measured {
-    /// Changes of the keyspace up to the cut.
-    changes: u64,
-    /// The most bytes that waited in captured queues.
-    captured_peak: u64,
-}
 
 /// Takes snapshots, one at a time.
 pub struct Saver {
     services: Arc<Services>,
     store: Arc<Store>,
     clock: Clock,
-    one_at_a_time: Mutex<()>,
     /// The server waits for the save, so visitors do not rest.
     hurried: AtomicBool,
 }
 
 impl Saver {
     pub fn new(services: Arc<Services>, store: Arc<Store>, clock: Clock) -> Saver {
-        Saver { services, store, clock, one_at_a_time: Mutex::new(()), hurried: AtomicBool::new(false) }
+        Saver { services, store, clock, hurried: AtomicBool::new(false) }
     }
 
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
     pub fn save(&self, kind: SaveKind) -> bool {
-        let with_log = || self.services.settings.load().appendonly;
-        let saved = self.save_as_base(kind, with_log());
+        let saved = self.run(&mut self.begin(kind));
         loop {
             let scheduled = self.services.snapshots.state.lock().next_scheduled();
             let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, self.clock.steady_ms()));
             let Some(kind) = reserved else { return saved };
-            self.save_as_base(kind, with_log());
+            self.run(&mut self.begin(kind));
         }
     }
 
-    /// [`Saver::save`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
-    pub fn save_as_base(&self, kind: SaveKind, with_log: bool) -> bool {
-        let _one = self.one_at_a_time.lock();
-        let started_ms = self.clock.steady_ms();
-        let mut measured = Measured::default();
-        let result = self.take_snapshot(with_log, &mut measured);
-        let now = self.clock.now();
-        let milliseconds = now.steady_ms() - started_ms;
-        match &result {
-            Ok(facts) => {
-                tracing::info!(keys = facts.entries, bytes = facts.bytes, milliseconds, "snapshot saved")
+    /// A save that was reserved, from its beginning.
+    pub fn begin(&self, kind: SaveKind) -> SaveTask {
+        self.begin_as_base(kind, self.services.settings.load().appendonly)
+    }
+
+    /// [`Saver::begin`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
+    pub fn begin_as_base(&self, kind: SaveKind, with_log: bool) -> SaveTask {
+        SaveTask {
+            services: Arc::clone(&self.services),
+            store: Arc::clone(&self.store),
+            kind,
+            with_log,
+            begun: None,
+            changes: 0,
+            captured_peak: 0,
+            increment: None,
+            state: State::Begin,
+        }
+    }
+
+    /// Does a save on this thread, with visitors on others, and says how it went.
+    pub fn run(&self, task: &mut SaveTask) -> bool {
+        std::thread::scope(|scope| {
+            let mut pace = Pace::default();
+            let mut alone = true;
+            loop {
+                let heard = self.store.bell().rings();
+                let now = self.clock.now();
+                match task.step(now) {
+                    Next::Now => {}
+                    Next::End => return task.is_saved(),
+                    next => self.store.bell().wait(heard, now, next),
+                }
+                if alone && task.is_visiting() {
+                    alone = false;
+                    scheduling::yield_to_others();
+                    // The other half is for those who are being served.
+                    let visitors = (scheduling::processors().len() / 2).clamp(1, VISITORS_MAX);
+                    for visitor in (1..visitors).filter_map(|_| task.visitor()) {
+                        let thread = std::thread::Builder::new().name("visitor".into());
+                        let work = || {
+                            scheduling::yield_to_others();
+                            visitor.run(&self.hurried);
+                        };
+                        if let Err(error) = thread.spawn_scoped(scope, work) {
+                            tracing::warn!(%error, "a save goes on with fewer threads");
+                        }
+                    }
+                }
+                pace.rest_after_work(&self.hurried);
             }
-            Err(error) => tracing::error!(%error, "saving a snapshot has failed"),
-        }
-        let mut state = self.services.snapshots.state.lock();
-        state.running = None;
-        state.ended += 1;
-        state.captured_bytes_peak[kind as usize] = measured.captured_peak;
-        let history = state.history(kind);
-        history.last_ok = result.is_ok();
-        history.last_ms = milliseconds;
-        history.last_seconds = history.last_ms / 1000;
-        match &result {
-            Ok(facts) => {
-                history.completed += 1;
-                history.failures = 0;
-                (state.last_save_ms, state.last_save_steady_ms) = (now.wall_ms(), now.steady_ms());
-                state.saved_changes = measured.changes;
-                state.base_bytes = facts.bytes;
-                state.base_raw_bytes = self.services.snapshots.raw_bytes_written.load(Ordering::Relaxed);
-                state.base_offset = facts.log_offset;
-            }
-            Err(_) => history.failures += 1,
-        }
-        drop(state);
-        self.services.snapshots.idle.notify_all();
-        self.services.check_writes();
-        for mailbox in self.services.clients.mailboxes() {
-            mailbox.send(Message::Look);
-        }
-        result.is_ok()
+        })
     }
 
     /// Whether saves from now on, and the one under way, take all the time they can get: for the server's end.
@@ -127,215 +116,185 @@ impl Saver {
         self.services.snapshots.idle.notify_all();
         self.services.check_writes();
     }
+}
 
-    fn take_snapshot(&self, with_log: bool, measured: &mut Measured) -> io::Result<SnapshotFacts> {
+/// A save on its way.
+pub struct SaveTask {
+    services: Arc<Services>,
+    store: Arc<Store>,
+    kind: SaveKind,
+    with_log: bool,
+    begun: Option<Now>,
+    /// Changes of the keyspace up to the cut.
+    changes: u64,
+    /// The most bytes that waited in captured queues.
+    captured_peak: u64,
+    /// The increment of the log that begins at the cut.
+    increment: Option<Increment>,
+    state: State,
+}
+
+/// What comes next.
+enum State {
+    Begin,
+    Visit {
+        visit: Arc<Visit>,
+        /// Steps of the task are bites of this one, until no shard is left.
+        own: Box<Visitor>,
+        file: io::Result<SnapshotWriter>,
+    },
+    /// The file is finished, and the increment behind it may not have begun yet.
+    AwaitLog(SnapshotFacts),
+    End(io::Result<SnapshotFacts>),
+    Ended {
+        saved: bool,
+    },
+}
+
+impl SaveTask {
+    /// Does one thing: the cut, a bite, the end of the file, or the manifest.
+    pub fn step(&mut self, now: Now) -> Next {
+        let (state, next) = match std::mem::replace(&mut self.state, State::Ended { saved: false }) {
+            State::Begin => (self.cut(now), Next::Now),
+            State::Visit { visit, own, file } => self.visit(visit, own, file),
+            State::AwaitLog(facts) => self.await_log(facts, now),
+            State::End(result) => (State::Ended { saved: self.end(result, now) }, Next::End),
+            State::Ended { saved } => (State::Ended { saved }, Next::End),
+        };
+        self.state = state;
+        next
+    }
+
+    /// How it went, at the end.
+    pub fn is_saved(&self) -> bool {
+        matches!(self.state, State::Ended { saved: true })
+    }
+
+    /// Whether more visitors are of use.
+    pub fn is_visiting(&self) -> bool {
+        matches!(self.state, State::Visit { .. })
+    }
+
+    /// One more visitor, for another thread.
+    pub fn visitor(&self) -> Option<Visitor> {
+        match &self.state {
+            State::Visit { visit, file, .. } => Some(visit.visitor(file.as_ref().ok())),
+            _ => None,
+        }
+    }
+
+    fn cut(&mut self, now: Now) -> State {
+        self.begun = Some(now);
         let services = &*self.services;
         services.snapshots.raw_bytes_written.store(0, Ordering::Relaxed);
-        let config = services.settings.load();
         let keys: usize =
             (0..services.keyspace.databases()).map(|database| services.keyspace.count(database).0).sum();
         services.snapshots.keys_total.store(keys as u64, Ordering::Relaxed);
         let number = self.store.next_number();
-        let mut increment = None;
-        let now_ms = self.clock.now_ms();
         let cut = services.keyspace.cut(|| {
-            measured.changes = services.changes();
-            if with_log && !services.write_log.has_failed() {
-                increment = Some(services.write_log.begin_increment());
+            self.changes = services.changes();
+            if self.with_log && !services.write_log.has_failed() {
+                self.increment = Some(services.write_log.begin_increment());
             }
         });
         if !cut {
-            return Err(io::Error::other("another snapshot is under way"));
+            return State::End(Err(io::Error::other("another snapshot is under way")));
         }
+        let file = self.create(number, now);
+        let visit = Visit::new(Arc::clone(&self.services), Arc::clone(&self.store));
+        let own = Box::new(visit.visitor(file.as_ref().ok()));
+        State::Visit { visit, own, file }
+    }
+
+    fn create(&self, number: u64, now: Now) -> io::Result<SnapshotWriter> {
+        let (services, store) = (&self.services, &self.store);
+        let config = services.settings.load();
         let start = SnapshotStart {
             number,
-            created_ms: now_ms.max(0) as u64,
+            created_ms: now.wall_ms().max(0) as u64,
             databases: services.keyspace.databases() as u32,
             lfu: config.maxmemory_policy.is_lfu(),
-            log_offset: increment.map_or_else(|| services.write_log.appended(), |each| each.start_offset),
+            log_offset: self
+                .increment
+                .map_or_else(|| services.write_log.appended(), |each| each.start_offset),
         };
         let compression = if config.snapshot_compression { Compression::FAST } else { Compression::None };
-        let options = SnapshotOptions { compression, key: self.store.key(), incremental_sync: true };
-        let writer = SnapshotWriter::create(Arc::clone(self.store.disk()), start, &options);
-        let visited = self.visit_all(writer.as_ref().ok(), &mut measured.captured_peak);
-        let facts = writer.and_then(|writer| {
-            visited?;
-            writer.finish()
-        })?;
-        let mut first_log = None;
-        if let Some(increment) = increment {
-            first_log = self.store.wait_for_log(increment, || services.write_log.has_failed());
-            if first_log.is_none() {
-                return Err(io::Error::other("the write log has failed"));
-            }
-        }
-        self.store.adopt(facts.clone(), first_log, now_ms)?;
-        Ok(facts)
+        let options = SnapshotOptions { compression, key: store.key(), incremental_sync: true };
+        SnapshotWriter::create(Arc::clone(store.disk()), start, &options)
     }
 
-    /// Shows all that was there at the cut to the file, on several threads; without a file the visit only ends the cut.
-    fn visit_all(&self, writer: Option<&SnapshotWriter>, captured_peak: &mut u64) -> io::Result<()> {
-        let keyspace = &self.services.keyspace;
-        let next_shard = AtomicUsize::new(0);
-        // The other half is for those who are being served.
-        let threads = (scheduling::processors().len() / 2).clamp(1, VISITORS_MAX);
-        let mut results: Vec<io::Result<u64>> = std::thread::scope(|scope| {
-            let visitor = || {
-                scheduling::yield_to_others();
-                self.visit_shards(&next_shard, writer)
-            };
-            let spawned: Vec<_> = (0..threads)
-                .map(|_| std::thread::Builder::new().name("visitor".into()).spawn_scoped(scope, visitor))
-                .collect();
-            let mut results: Vec<_> = Vec::new();
-            for thread in spawned {
-                results.push(match thread {
-                    Ok(thread) => {
-                        thread.join().unwrap_or_else(|_| Err(io::Error::other("a visitor has panicked")))
-                    }
-                    Err(error) => Err(error),
-                });
-            }
-            results
+    fn visit(
+        &mut self,
+        visit: Arc<Visit>,
+        mut own: Box<Visitor>,
+        file: io::Result<SnapshotWriter>,
+    ) -> (State, Next) {
+        match own.step() {
+            Next::End if visit.is_done() => {}
+            Next::End => return (State::Visit { visit, own, file }, Next::Signal),
+            next => return (State::Visit { visit, own, file }, next),
+        }
+        let visited = visit.finish(file.as_ref().ok());
+        let facts = file.and_then(|file| {
+            self.captured_peak = visited?;
+            file.finish()
         });
-        // If no thread could be started the shards are still to be visited.
-        results.push(self.visit_shards(&next_shard, writer));
-        let mut page = Page::new(&self.services, writer);
-        keyspace.finish_visit(&mut |database, entry| page.add_unlocked(database, entry));
-        results.push(page.end().map(|()| 0));
-        for result in results {
-            *captured_peak = (*captured_peak).max(result?);
-        }
-        Ok(())
+        (facts.map_or_else(|error| State::End(Err(error)), State::AwaitLog), Next::Now)
     }
 
-    /// Visits shards until none is left. Gives the most captured bytes that were seen waiting.
-    fn visit_shards(&self, next_shard: &AtomicUsize, writer: Option<&SnapshotWriter>) -> io::Result<u64> {
-        let keyspace = &self.services.keyspace;
-        let mut page = Page::new(&self.services, writer);
-        let mut worked = system::thread_time();
-        let mut peak = 0;
-        loop {
-            let shard = next_shard.fetch_add(1, Ordering::Relaxed);
-            if shard >= SHARDS {
-                break;
+    /// Puts the finished file in force, once the increment that follows it is in the manifest.
+    fn await_log(&mut self, facts: SnapshotFacts, now: Now) -> (State, Next) {
+        let mut first_log = None;
+        if let Some(increment) = self.increment {
+            first_log = self.store.log_of(increment);
+            if first_log.is_none() && self.services.write_log.has_failed() {
+                return (State::End(Err(io::Error::other("the write log has failed"))), Next::Now);
             }
-            let mut visit = ShardVisit::of(shard);
-            loop {
-                page.begin_bite();
-                let more =
-                    keyspace.visit(&mut visit, &mut |database, entry| page.add(shard, database, entry));
-                page.write();
-                self.rest_after_work(&mut worked);
-                if !more {
-                    break;
-                }
+            if first_log.is_none() {
+                return (State::AwaitLog(facts), Next::Signal);
             }
-            self.visit_captured(shard, &mut page);
-            let waiting = keyspace.captured_bytes();
-            peak = peak.max(waiting as u64);
-            if waiting > CAPTURED_BYTES_MAX {
-                (0..SHARDS).for_each(|shard| self.visit_captured(shard, &mut page));
+        }
+        let created_ms = self.begun.unwrap_or(now).wall_ms();
+        let adopted = self.store.adopt(facts.clone(), first_log, created_ms);
+        (State::End(adopted.map(|()| facts)), Next::Now)
+    }
+
+    /// Writes down how it went, and tells those who wait.
+    fn end(&mut self, result: io::Result<SnapshotFacts>, now: Now) -> bool {
+        let milliseconds = self.begun.map_or(0, |begun| now.steady_ms() - begun.steady_ms());
+        match &result {
+            Ok(facts) => {
+                tracing::info!(keys = facts.entries, bytes = facts.bytes, milliseconds, "snapshot saved");
             }
-            self.services.snapshots.keys_written.fetch_add(page.take_count(), Ordering::Relaxed);
+            Err(error) => tracing::error!(%error, "saving a snapshot has failed"),
         }
-        page.end().map(|()| peak)
-    }
-
-    /// Rests if enough was done since the last rest, which ended when the thread had used `since` of processor time.
-    fn rest_after_work(&self, since: &mut Duration) {
-        let worked = system::thread_time().saturating_sub(*since);
-        if worked >= STRETCH && !self.hurried.load(Ordering::Relaxed) {
-            system::rest(worked);
-            *since = system::thread_time();
+        let snapshots = &self.services.snapshots;
+        let mut state = snapshots.state.lock();
+        state.running = None;
+        state.ended += 1;
+        state.captured_bytes_peak[self.kind as usize] = self.captured_peak;
+        let history = state.history(self.kind);
+        history.last_ok = result.is_ok();
+        history.last_ms = milliseconds;
+        history.last_seconds = milliseconds / 1000;
+        match &result {
+            Ok(facts) => {
+                history.completed += 1;
+                history.failures = 0;
+                (state.last_save_ms, state.last_save_steady_ms) = (now.wall_ms(), now.steady_ms());
+                state.saved_changes = self.changes;
+                state.base_bytes = facts.bytes;
+                state.base_raw_bytes = snapshots.raw_bytes_written.load(Ordering::Relaxed);
+                state.base_offset = facts.log_offset;
+            }
+            Err(_) => history.failures += 1,
         }
-    }
-
-    fn visit_captured(&self, shard: usize, page: &mut Page<'_>) {
-        self.services
-            .keyspace
-            .visit_captured(shard, &mut |database, entry| page.add_unlocked(database, entry));
-    }
-}
-
-/// One visitor's way into the file. After a failure it swallows everything, so that the visit can go on.
-struct Page<'s> {
-    services: &'s Services,
-    writer: Option<BlockWriter>,
-    failure: Option<io::Error>,
-    /// Bytes that the present bite began with.
-    bite_start: usize,
-    /// Keys since the last look.
-    count: u64,
-    raw_bytes: u64,
-}
-
-impl<'s> Page<'s> {
-    fn new(services: &'s Services, writer: Option<&SnapshotWriter>) -> Page<'s> {
-        let (writer, failure) = match writer.map(SnapshotWriter::block_writer) {
-            Some(Ok(writer)) => (Some(writer), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
-        };
-        Page { services, writer, failure, bite_start: 0, count: 0, raw_bytes: 0 }
-    }
-
-    fn begin_bite(&mut self) {
-        self.bite_start = self.writer.as_ref().map_or(0, BlockWriter::pending);
-    }
-
-    /// Adds an entry, in memory only. Says whether the bite is large enough.
-    #[inline]
-    fn add(&mut self, shard: usize, database: usize, entry: EntryRef<'_>) -> bool {
-        self.count += 1;
-        self.raw_bytes += (entry.key().len() + entry.value().len()) as u64;
-        let Some(writer) = &mut self.writer else { return false };
-        writer.push(shard as u16, &record(database, entry));
-        writer.pending() >= self.bite_start + BITE_BYTES
-    }
-
-    /// [`Page::add`] for an entry that no lock is held for.
-    fn add_unlocked(&mut self, database: usize, entry: EntryRef<'_>) -> bool {
-        let shard = self.services.keyspace.key(entry.key()).shard;
-        self.add(shard, database, entry);
-        self.write();
-        false
-    }
-
-    /// Writes what makes up a block. Not under a lock.
-    fn write(&mut self) {
-        let result = self.writer.as_mut().map_or(Ok(()), BlockWriter::write_if_full);
-        self.note(result);
-    }
-
-    fn note(&mut self, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.failure.get_or_insert(error);
-            self.writer = None;
+        drop(state);
+        snapshots.idle.notify_all();
+        self.services.check_writes();
+        for mailbox in self.services.clients.mailboxes() {
+            mailbox.send(Message::Look);
         }
-    }
-
-    fn take_count(&mut self) -> u64 {
-        std::mem::take(&mut self.count)
-    }
-
-    /// Writes the rest.
-    fn end(mut self) -> io::Result<()> {
-        self.services.snapshots.raw_bytes_written.fetch_add(self.raw_bytes, Ordering::Relaxed);
-        let result = self.writer.as_mut().map_or(Ok(()), BlockWriter::flush);
-        self.note(result);
-        self.failure.map_or(Ok(()), Err)
-    }
-}
-
-/// An entry as the file holds it.
-fn record(database: usize, entry: EntryRef<'_>) -> EntryRecord<'_> {
-    EntryRecord {
-        database: database as u32,
-        mark: entry.mark(),
-        expire_at_ms: entry.expire_at_ms().map(|at| at as u64),
-        access: entry.access(),
-        key: entry.key(),
-        value: entry.value(),
+        result.is_ok()
     }
 }

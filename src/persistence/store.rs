@@ -8,8 +8,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
+use crate::base::step::Bell;
 use crate::storage::check::missing_manifest;
 use crate::storage::lock::LOCK_NAME;
 use crate::storage::{
@@ -25,8 +26,8 @@ pub struct Store {
     manifest: Mutex<Manifest>,
     /// Numbers of the increments that were begun since the server started, in order. Its lock comes after the manifest's.
     begun: Mutex<Vec<u64>>,
-    /// The manifest names another log.
-    log_begun: Condvar,
+    /// Rings when a log has begun, and for what else those who save wait for.
+    bell: Bell,
     /// There were no data at the start.
     is_new: bool,
     _lock: Option<DirectoryLock>,
@@ -100,7 +101,7 @@ impl Store {
         let taken = names.iter().filter_map(|name| OurFile::of(name)?.number()).max();
         manifest.last_number = manifest.last_number.max(taken.unwrap_or(0));
         let (manifest, begun) = (Mutex::new(manifest), Mutex::default());
-        Ok(Store { disk, key, manifest, begun, log_begun: Condvar::new(), is_new, _lock: lock })
+        Ok(Store { disk, key, manifest, begun, bell: Bell::default(), is_new, _lock: lock })
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -146,22 +147,18 @@ impl Store {
         next.write(&*self.disk)?;
         *manifest = next;
         self.begun.lock().push(start.number);
-        self.log_begun.notify_all();
+        self.bell.ring();
         Ok(writer)
     }
 
-    /// Waits until an increment has its file, and gives that file's number; `gave_up` is asked from time to time.
-    pub fn wait_for_log(&self, increment: Increment, gave_up: impl Fn() -> bool) -> Option<u64> {
-        let mut manifest = self.manifest.lock();
-        loop {
-            if let Some(number) = self.begun.lock().get(increment.index as usize - 1) {
-                return Some(*number);
-            }
-            if gave_up() {
-                return None;
-            }
-            self.log_begun.wait_for(&mut manifest, std::time::Duration::from_millis(100));
-        }
+    /// The number of the file that an increment has, once it has one.
+    pub fn log_of(&self, increment: Increment) -> Option<u64> {
+        self.begun.lock().get(increment.index as usize - 1).copied()
+    }
+
+    /// What rings when a log has begun, the log is in trouble, or a visitor has ended.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Makes a finished snapshot the base. Of the log only the increment with this number and later ones stay; `None`: none do.

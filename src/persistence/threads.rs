@@ -2,16 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::load::{LoadError, import_dump, load, remove_expired};
-use super::log_writer::LogThread;
+use super::load::LoadError;
+use super::log_writer::LogTask;
 use super::reload::Reloader;
 use super::save::Saver;
+use super::start::Loader;
 use super::store::{Store, StoreError};
 use crate::base::clock::Clock;
 use crate::client::{Gates, Message, ReloadOrder};
@@ -28,9 +28,6 @@ const RETRY_MS: i64 = 5000;
 /// How many times its own duration passes between one rewrite of the log and the next that only growth asks for. A small keyspace that is
 /// rewritten all the time would else be saved all the time.
 const REWRITE_REST: i64 = 10;
-
-/// Each start begins an increment; when there are more than this, a new base takes their place.
-const INCREMENTS_MAX: usize = 16;
 
 /// What a client is told whose reload has no thread.
 const NOT_STARTED: &str = "ERR the operating system has no thread left";
@@ -81,29 +78,13 @@ impl Persistence {
         let (done, loaded) = oneshot::channel();
         let (services, store, clock) =
             (Arc::clone(&self.services), Arc::clone(&self.store), self.clock.clone());
-        let log_thread = LogThread::new(Arc::clone(&services), Arc::clone(&store), clock.clone());
-        self.log_thread =
-            Some(std::thread::Builder::new().name("log".into()).spawn(move || log_thread.run())?);
+        let log_task = LogTask::new(Arc::clone(&services), Arc::clone(&store));
+        let log_clock = clock.clone();
+        let thread = std::thread::Builder::new().name("log".into());
+        self.log_thread = Some(thread.spawn(move || log_task.run(&log_clock))?);
         let saver = Arc::clone(&self.saver);
         std::thread::Builder::new().name("load".into()).spawn(move || {
-            // A log that is turned on from here on begins with a base of its own.
-            let with_log = services.settings.load().appendonly;
-            let loaded = load(&services, &store, &clock, seed, with_log);
-            let result = loaded.and_then(|offset| {
-                services.write_log.start_at(offset);
-                if store.is_new() && import_dump(&services, &store, clock.now())? {
-                    // What was imported must not depend on the dump any more, once something else is recorded.
-                    if !saver.save_as_base(SaveKind::Save, false) {
-                        return Err(LoadError::Import(String::from("what was imported could not be saved")));
-                    }
-                }
-                store.remove_unnamed();
-                begin(&services, &clock, with_log);
-                if store.manifest().logs.len() > INCREMENTS_MAX {
-                    services.snapshots.state.lock().schedule(SaveKind::Rewrite);
-                }
-                Ok(())
-            });
+            let result = Loader::new(&services, &store, &saver, seed).run(&clock);
             // Nobody listens any more when the server ends meanwhile.
             let _ = done.send(result);
         })?;
@@ -198,22 +179,6 @@ pub fn log_exact_deadlines(services: &Services) {
             let words: [&[u8]; 3] = [b"PEXPIREAT", key, digits.format(at_ms).as_bytes()];
             log.append(database, |out| encode_request(out, &words));
         });
-    }
-}
-
-/// Begins to serve what was loaded.
-fn begin(services: &Services, clock: &Clock, with_log: bool) {
-    let config = services.settings.load();
-    services.write_log.configure(config.appendfsync, config.write_log_buffer_limit);
-    if with_log && config.appendonly {
-        services.write_log.begin_increment();
-    }
-    remove_expired(services, clock.now());
-    services.snapshots.state.lock().saved_changes = services.changes();
-    services.snapshots.progress.loading.store(false, Ordering::Release);
-    services.set_gate(Gates::LOADING, false);
-    for mailbox in services.clients.mailboxes() {
-        mailbox.send(Message::Look);
     }
 }
 

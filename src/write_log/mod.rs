@@ -13,11 +13,12 @@
 mod record;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 pub use record::{RECORD_LIMITS, encode_head, encode_request, encode_word, leading_records};
 
+use crate::base::clock::Now;
 use crate::base::lock::{Condvar, Mutex, MutexGuard};
+use crate::base::step::{Next, until};
 use crate::config::AppendFsync;
 
 /// Records that make the writing thread take them before it would look by itself.
@@ -27,8 +28,6 @@ const CHUNK_FULL: usize = CHUNK_BYTES - (64 << 10);
 const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that are kept for later records. What a large record or a slow disk has needed beyond that is given back after use.
 const SPARE_CHUNKS: usize = 8;
-/// How long records gather at most, unless somebody waits for them.
-const GATHER: Duration = Duration::from_millis(5);
 /// No database was selected yet in the present increment.
 const NO_DATABASE: usize = usize::MAX;
 
@@ -78,6 +77,8 @@ struct Buffer {
     idle: bool,
     /// The writing thread lets records gather.
     gathering: bool,
+    /// How often it was woken for something else than records.
+    calls: u64,
     /// Flush at the next opportunity, whatever the policy.
     sync: bool,
     end: bool,
@@ -103,6 +104,16 @@ pub struct Taken {
     pub sync: bool,
     /// There is no more to come.
     pub end: bool,
+}
+
+/// What waits for the writing thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gathered {
+    Nothing,
+    /// A few records that nobody waits for: more may gather.
+    Few,
+    /// Something that is to be taken now.
+    Enough,
 }
 
 impl Buffer {
@@ -138,6 +149,7 @@ impl Default for WriteLog {
                 last_increment: None,
                 idle: false,
                 gathering: false,
+                calls: 0,
                 sync: false,
                 end: false,
                 failure: None,
@@ -177,7 +189,7 @@ impl WriteLog {
         let index = buffer.last_increment.map_or(1, |last| last.index + 1);
         let increment = Increment { index, start_offset: self.appended.load(Ordering::Relaxed) };
         buffer.last_increment = Some(increment);
-        self.wake(buffer);
+        self.call(buffer);
         increment
     }
 
@@ -202,7 +214,7 @@ impl WriteLog {
     pub fn configure(&self, policy: AppendFsync, limit_bytes: u64) {
         self.policy.store(policy as u8, Ordering::Relaxed);
         self.limit_bytes.store(usize::try_from(limit_bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
-        self.wake(self.buffer.lock());
+        self.call(self.buffer.lock());
     }
 
     /// `appendfsync always`: a write is acknowledged when it is on disk.
@@ -252,6 +264,12 @@ impl WriteLog {
             self.wake(guard);
         }
         offset
+    }
+
+    /// Wakes the writing thread because of something else than records.
+    fn call(&self, mut buffer: MutexGuard<'_, Buffer>) {
+        buffer.calls += 1;
+        self.wake(buffer);
     }
 
     /// Wakes the writing thread, which finds the lock free.
@@ -313,7 +331,7 @@ impl WriteLog {
         self.await_durable();
         let mut buffer = self.buffer.lock();
         buffer.sync = true;
-        self.wake(buffer);
+        self.call(buffer);
     }
 
     /// Wants to hear when `durable` advances.
@@ -346,43 +364,39 @@ impl WriteLog {
         !self.is_stuck()
     }
 
+    /// [`WriteLog::end`] was called.
+    pub fn is_ending(&self) -> bool {
+        self.buffer.lock().end
+    }
+
     /// No more records will come: the writing thread ends when it has written what there is.
     pub fn end(&self) {
         let mut buffer = self.buffer.lock();
         buffer.end = true;
         buffer.sync = true;
-        self.wake(buffer);
+        self.call(buffer);
     }
 }
 
 /// The writing thread's side.
 impl WriteLog {
-    /// Waits for records, at most for `timeout`, lets them gather for a moment, and takes them.
-    pub fn take(&self, timeout: Option<Duration>) -> Taken {
+    /// Whether there is something to take.
+    pub fn gathered(&self) -> Gathered {
+        let buffer = self.buffer.lock();
+        let begins = || buffer.open.begins_increment || buffer.full.iter().any(|each| each.begins_increment);
+        if buffer.sync || buffer.end || buffer.length >= TAKE_SOON_BYTES || begins() {
+            return Gathered::Enough;
+        }
+        match buffer.has_chunks() {
+            false => Gathered::Nothing,
+            true if self.is_synchronous() => Gathered::Enough,
+            true => Gathered::Few,
+        }
+    }
+
+    /// Takes what has gathered.
+    pub fn take(&self) -> Taken {
         let mut buffer = self.buffer.lock();
-        while !buffer.has_chunks() && !buffer.sync && !buffer.end {
-            buffer.idle = true;
-            match timeout {
-                None => buffer = self.filled.wait(buffer),
-                Some(timeout) => {
-                    let timed_out;
-                    (buffer, timed_out) = self.filled.wait_for(buffer, timeout);
-                    if timed_out {
-                        break;
-                    }
-                }
-            }
-        }
-        buffer.idle = false;
-        let begins = |buffer: &Buffer| {
-            buffer.open.begins_increment || buffer.full.iter().any(|each| each.begins_increment)
-        };
-        let urgent = buffer.sync || buffer.end || self.is_synchronous() || begins(&buffer);
-        if !urgent && buffer.length > 0 && buffer.length < TAKE_SOON_BYTES {
-            buffer.gathering = true;
-            (buffer, _) = self.filled.wait_for(buffer, GATHER);
-            buffer.gathering = false;
-        }
         if !buffer.open.is_empty() {
             buffer.turn_over(false);
         }
@@ -396,6 +410,34 @@ impl WriteLog {
         }
     }
 
+    /// How often somebody has called for something else than records; to be asked before a step.
+    pub fn calls(&self) -> u64 {
+        self.buffer.lock().calls
+    }
+
+    /// Waits as a step has said that has found so much and no more, unless somebody has called more than `heard` times: where there was nothing
+    /// for the first record, where there was little for much, else only for a call.
+    pub fn wait(&self, heard: u64, found: Gathered, now: Now, next: Next) {
+        let mut buffer = self.buffer.lock();
+        let more = match found {
+            Gathered::Nothing => buffer.has_chunks(),
+            Gathered::Few => buffer.length >= TAKE_SOON_BYTES,
+            Gathered::Enough => false,
+        };
+        if more || buffer.calls != heard {
+            return;
+        }
+        buffer.idle = found == Gathered::Nothing;
+        buffer.gathering = found == Gathered::Few;
+        match next {
+            Next::Now | Next::End => {}
+            Next::At(steady_ms) => buffer = self.filled.wait_for(buffer, until(now, steady_ms)).0,
+            Next::Signal => buffer = self.filled.wait(buffer),
+        }
+        buffer.idle = false;
+        buffer.gathering = false;
+    }
+
     /// Gives the memory of a chunk back whose records are written.
     pub fn recycle(&self, mut bytes: Vec<u8>) {
         bytes.clear();
@@ -406,15 +448,6 @@ impl WriteLog {
                 buffer.spare.push(bytes);
             }
         }
-    }
-
-    /// Waits before something is tried again. True if the log is to end.
-    pub fn rest(&self, time: Duration) -> bool {
-        let mut buffer = self.buffer.lock();
-        if !buffer.end {
-            (buffer, _) = self.filled.wait_for(buffer, time);
-        }
-        buffer.end
     }
 
     pub fn note_written(&self, offset: u64) {
@@ -467,7 +500,7 @@ mod tests {
         log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
         let end = log.append(3, |out| encode_request(out, &[b"DEL", b"c"]));
-        let taken = log.take(None);
+        let taken = log.take();
         let [chunk] = <[Chunk; 1]>::try_from(taken.chunks).ok().expect("one chunk");
         let text = String::from_utf8(chunk.bytes).expect("text");
         assert_eq!(text.matches("SELECT").count(), 2);
@@ -482,7 +515,7 @@ mod tests {
         let first = log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
         assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first });
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
-        let chunks = log.take(None).chunks;
+        let chunks = log.take().chunks;
         assert_eq!(chunks.len(), 2);
         assert!(chunks.iter().all(|each| each.begins_increment));
         assert!(chunks[1].bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
@@ -494,13 +527,13 @@ mod tests {
         log.begin_increment();
         log.append(0, |out| out.extend_from_slice(&[1; 10]));
         log.begin_increment();
-        let taken = log.take(None);
+        let taken = log.take();
         let seen: Vec<_> =
             taken.chunks.iter().map(|each| (each.begins_increment, each.bytes.is_empty())).collect();
         assert_eq!(seen, [(true, true), (true, false), (true, true)]);
         assert_eq!(taken.start_offset, 0);
         log.append(0, |out| out.extend_from_slice(&[1; 10]));
-        let next = log.take(None);
+        let next = log.take();
         assert!(next.start_offset > 10 && next.chunks.len() == 1 && !next.chunks[0].begins_increment);
     }
 
@@ -514,7 +547,7 @@ mod tests {
             }
             // More than a chunk holds lies in one all the same: it is one record.
             log.append(0, |out| out.resize(out.len() + 3 * CHUNK_BYTES, b'y'));
-            let taken = log.take(None);
+            let taken = log.take();
             let sizes: Vec<_> = taken.chunks.iter().map(|each| each.bytes.len()).collect();
             let (last, others) = sizes.split_last().expect("chunks");
             assert!(others.iter().all(|len| (CHUNK_FULL..CHUNK_FULL + 1100).contains(len)), "{sizes:?}");
@@ -536,7 +569,7 @@ mod tests {
         log.configure(AppendFsync::Always, 10);
         log.append(0, |out| out.extend_from_slice(&[0; 100]));
         assert!(log.is_full());
-        log.take(None);
+        log.take();
         assert!(!log.is_full());
     }
 }

@@ -87,7 +87,7 @@ fn take_records(services: &Services) -> Vec<String> {
     if services.write_log.buffered_bytes() == 0 {
         return Vec::new();
     }
-    services.write_log.take(None).chunks.iter().flat_map(|chunk| lines(&chunk.bytes)).collect()
+    services.write_log.take().chunks.iter().flat_map(|chunk| lines(&chunk.bytes)).collect()
 }
 
 /// The deadline that a log holds which knows it so coarsely.
