@@ -419,6 +419,41 @@ fn requests_that_never_end_are_bounded() {
     assert!(grown < 16 * MEGABYTE, "{grown} bytes for a request without end");
 }
 
+/// An empty argument takes more memory than it has bytes on the wire.
+#[test]
+fn the_arguments_of_a_request_count_as_input_however_short_they_are() {
+    let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
+    let mut bystander = Bystander::of(&server);
+    // Less than the limit on the wire, and with their places more than it.
+    let arguments = b"$0\r\n\r\n".repeat(100_000);
+    let mut peer = server.connect();
+    peer.send(b"*2147483647\r\n");
+    peer.send(&arguments);
+    assert_eq!(peer.hear_all(), b"");
+    let mut peer = server.connect();
+    peer.ask(b"MULTI\r\n", b"+OK\r\n");
+    // 32 requests of 56 KB each, all of it places of arguments.
+    let request = [&b"*7001\r\n$3\r\nDEL\r\n"[..], &arguments[..7000 * 6]].concat();
+    peer.send(&request.repeat(32));
+    let queued = peer.hear_all().len() / b"+QUEUED\r\n".len();
+    assert!((16..20).contains(&queued), "{queued} requests were queued");
+    bystander.check();
+}
+
+#[test]
+fn a_request_may_have_more_than_a_million_arguments() {
+    let server = Server::start(&[]);
+    let keys = 1_100_000;
+    let asked =
+        [format!("*{}\r\n$3\r\nDEL\r\n", keys + 1).into_bytes(), b"$1\r\nk\r\n".repeat(keys)].concat();
+    let mut peer = server.connect();
+    peer.ask(b"SET k v\r\n", b"+OK\r\n");
+    peer.ask(&asked, b":1\r\n");
+    peer.ask(b"MULTI\r\n", b"+OK\r\n");
+    peer.ask(&asked, b"+QUEUED\r\n");
+    peer.ask(b"EXEC\r\n", b"*1\r\n:0\r\n");
+}
+
 #[test]
 fn large_values_and_keys_are_kept() {
     let size = if long() { 512 * MEGABYTE } else { 64 * MEGABYTE };

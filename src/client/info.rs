@@ -23,6 +23,8 @@ impl ClientFlags {
     pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
     /// The peer is on this machine.
     pub const LOCAL: ClientFlags = ClientFlags(1 << 8);
+    /// CLIENT REPLY OFF, which silences MONITOR too.
+    pub const REPLIES_OFF: ClientFlags = ClientFlags(1 << 9);
 }
 
 /// Texts that a client says about itself.

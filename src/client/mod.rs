@@ -4,6 +4,7 @@
 mod info;
 mod mailbox;
 mod migration;
+mod muted;
 mod registry;
 mod reload;
 mod session;
@@ -14,5 +15,5 @@ pub use migration::{Luggage, MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use reload::{QuietPoint, Reload, ReloadOrder, ReloadResult};
 pub use session::{
-    Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, ReplyMode, Sighting, Transaction, WatchedKey,
+    Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, Sighting, Transaction, WatchedKey,
 };

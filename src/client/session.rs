@@ -24,8 +24,10 @@ impl Gates {
     pub const SUBSCRIBED: Gates = Gates(1 << 2);
     /// The client feeds on MONITOR.
     pub const MONITORING: Gates = Gates(1 << 3);
-    /// CLIENT REPLY OFF or SKIP: replies are dropped.
-    pub const MUTED: Gates = Gates(1 << 4);
+    /// CLIENT REPLY OFF, or SKIP for the present request, or SKIP for the next one. `muted.rs` says what follows.
+    pub const REPLIES_OFF: Gates = Gates(1 << 4);
+    pub const SKIP_THIS: Gates = Gates(1 << 5);
+    pub const SKIP_NEXT: Gates = Gates(1 << 6);
     /// The server has a memory limit.
     pub const MEMORY_LIMIT: Gates = Gates(1 << 8);
     /// CLIENT PAUSE is in force.
@@ -63,18 +65,6 @@ impl Gates {
     pub const fn has(self, other: Gates) -> bool {
         self.0 & other.0 != 0
     }
-}
-
-/// CLIENT REPLY.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ReplyMode {
-    #[default]
-    On,
-    Off,
-    /// The reply of the next request is dropped.
-    SkipNext,
-    /// The reply of this request is dropped.
-    SkipThis,
 }
 
 /// Whether and when the connection ends.
@@ -176,13 +166,19 @@ pub enum Blocked {
     Unblocked,
 }
 
+impl Blocked {
+    /// Whether the request has not begun, and runs from its beginning when the waiting is over.
+    pub fn runs_again(self) -> bool {
+        matches!(self, Blocked::Paused | Blocked::Migrating | Blocked::LogFull | Blocked::Loading)
+    }
+}
+
 /// See the module's text.
 pub struct Client {
     pub info: Arc<ClientInfo>,
     pub database: usize,
     pub protocol: Protocol,
     pub gates: Gates,
-    pub reply_mode: ReplyMode,
     pub closing: Closing,
     pub blocked: Option<Blocked>,
     pub transaction: Option<Box<Transaction>>,
@@ -209,7 +205,6 @@ impl Client {
             database: 0,
             protocol: Protocol::default(),
             gates,
-            reply_mode: ReplyMode::default(),
             closing: Closing::default(),
             blocked: None,
             transaction: None,

@@ -12,7 +12,7 @@ use super::spec::{CommandSpec, Flags, Group};
 use super::transactions::{end_transaction, unwatch_all};
 use crate::base::number::parse_i64;
 use crate::base::secret::is_same_secret;
-use crate::client::{ClientFlags, Closing, Gates, ReplyMode, is_valid_name};
+use crate::client::{ClientFlags, Closing, Gates, is_valid_name};
 use crate::observe::counters::Count;
 use crate::resp::Protocol;
 
@@ -277,8 +277,9 @@ fn reset(cx: &mut Cx<'_, '_>) -> Outcome {
     leave_monitor(services, client);
     client.database = 0;
     client.info.database.store(0, Relaxed);
-    client.reply_mode = ReplyMode::On;
-    client.set_gate(Gates::MUTED, false);
+    // A SKIP in front of it still counts, as in Redis.
+    client.set_gate(Gates::REPLIES_OFF.and(Gates::SKIP_NEXT), false);
+    client.info.set_flag(ClientFlags::REPLIES_OFF, false);
     client.no_touch = false;
     client.info.set_flag(ClientFlags::NO_TOUCH, false);
     client.info.set_flag(ClientFlags::NO_EVICT, false);

@@ -82,7 +82,7 @@ pub fn feed_monitors(state: &mut LoopState<'_>, client: &Client, command: &Comma
     line.extend_from_slice(b"\r\n");
     let bytes = bytes::Bytes::from(line);
     let services = state.services;
-    for monitor in &services.monitors {
+    for monitor in services.monitors.iter().filter(|monitor| !monitor.has(ClientFlags::REPLIES_OFF)) {
         state.deliver(monitor.value(), bytes.clone());
     }
 }

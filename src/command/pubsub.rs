@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::cx::{Cx, Failure, LoopState, Outcome, deliver};
 use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use crate::client::{Client, ClientFlags, Gates, ReplyMode};
+use crate::client::{Client, ClientFlags, Gates};
 use crate::observe::counters::Gauge;
 use crate::pubsub::Space;
 use crate::resp::{Protocol, Reply};
@@ -327,7 +327,7 @@ fn confirm(cx: &mut Cx<'_, '_>, kind: &str, name: Option<&[u8]>, count: usize) {
         }
         reply.integer(count as i64);
     };
-    if cx.client.reply_mode == ReplyMode::On {
+    if !cx.client.is_silent() {
         write(&mut cx.reply);
         return;
     }

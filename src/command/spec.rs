@@ -213,7 +213,7 @@ pub const fn arity(syntax: &str) -> i32 {
 impl CommandSpec {
     /// The gates that must be looked at before this command runs.
     pub fn concerns(&self) -> Gates {
-        let mut gates = Gates::PAUSED.and(Gates::MUTED).and(Gates::MONITORING);
+        let mut gates = Gates::PAUSED.and(Gates::MONITORING);
         if !self.flags.has(Flags::NO_AUTH) {
             gates = gates.and(Gates::UNAUTHENTICATED);
         }

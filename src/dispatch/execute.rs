@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Blocked, Client, Closing, Gates, ReplyMode};
+use crate::client::{Blocked, Client, Closing, Gates};
 use crate::command::{
     COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors, publish_behind,
 };
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, ParseError, Reply};
 
 use super::admit::{self, Admission};
 use super::{record, transaction};
@@ -58,13 +58,28 @@ pub fn execute(
     let mark = out.len();
     let shown = prepared.command.filter(|command| command.subcommands.is_empty());
     client.info.last_command.store(shown.map_or(usize::MAX, |command| command.id), Relaxed);
-    if !serve(state, client, prepared, args, out) {
-        return false;
+    let served = serve(state, client, prepared, args, out);
+    if served != Served::Waits && client.gates.has(Gates::MUTED) {
+        if served == Served::Whole {
+            client.settle_reply(out, mark);
+        }
+        // The reply to a request that blocks its client is still to come.
+        if client.blocked.is_none() {
+            client.end_reply();
+        }
     }
-    if client.gates.has(Gates::MUTED) {
-        drop_muted(client, prepared.command, out, mark);
-    }
-    true
+    served != Served::Waits
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// It was answered, or waits for its answer; whether the reply is sent is not decided yet.
+    Whole,
+    /// It was an EXEC, in which that was decided for each part.
+    InParts,
+    /// It was not run, and must be given again.
+    Waits,
 }
 
 /// [`execute`], with a reply even if nobody wants it.
@@ -75,39 +90,40 @@ fn serve(
     prepared: Prepared,
     args: Args<'_>,
     out: &mut Vec<u8>,
-) -> bool {
+) -> Served {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
         if admit::is_from_browser(args.at(0)) {
             tracing::warn!(client = client.info.address, "closed: a browser's request, perhaps an attack");
             client.closing = Closing::Now;
-            return true;
+            return Served::Whole;
         }
         admit::reject(state, client, &mut reply, None, &admit::unknown_command(args));
-        return true;
+        return Served::Whole;
     };
     if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
         admit::reject(state, client, &mut reply, Some(command), &admit::bad_shape(command, args));
-        return true;
+        return Served::Whole;
     }
     let gates = client.gates.and(state.services.gates()).common(command.concerns);
     if gates.any() {
         match admit::admit(state, client, gates, command, args, &mut reply) {
             Admission::Run => state.begin_request(),
-            Admission::Done => return true,
-            Admission::Wait => return false,
+            Admission::Done => return Served::Whole,
+            Admission::Wait => return Served::Waits,
         }
     }
+    let in_parts = command.plan == KeyPlan::Queue && client.transaction.is_some();
     run(state, client, command, prepared, args, out);
     if client.blocked == Some(Blocked::Migrating) {
         // It is not done: it runs once more when the other server has answered.
-        return false;
+        return Served::Waits;
     }
     if gates.has(Gates::MONITORED) {
         feed_monitors(state, client, command, args);
         state.begin_request();
     }
-    true
+    if in_parts { Served::InParts } else { Served::Whole }
 }
 
 /// Locks what the command's row names, and runs it.
@@ -222,27 +238,10 @@ pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u6
     elapsed_us
 }
 
-/// Takes a reply back that CLIENT REPLY OFF or SKIP suppresses, and moves SKIP on.
-#[cold]
-fn drop_muted(client: &mut Client, command: Option<&Command>, out: &mut Vec<u8>, mark: usize) {
-    // What SUBSCRIBE and its kin write are messages, not replies, and those are never dropped.
-    let writes_messages =
-        command.is_some_and(|command| command.has(Flags::PUBSUB) && command.has(Flags::WHILE_SUBSCRIBED));
-    let dropped = match client.reply_mode {
-        ReplyMode::On => false,
-        ReplyMode::Off => true,
-        ReplyMode::SkipThis => {
-            client.reply_mode = ReplyMode::On;
-            client.set_gate(Gates::MUTED, false);
-            true
-        }
-        // CLIENT REPLY SKIP itself, which has written nothing.
-        ReplyMode::SkipNext => {
-            client.reply_mode = ReplyMode::SkipThis;
-            false
-        }
-    };
-    if dropped && !writes_messages {
-        out.truncate(mark);
-    }
+/// Answers input that does not keep to the protocol; the connection ends.
+pub fn refuse(client: &mut Client, error: ParseError, out: &mut Vec<u8>) {
+    let mark = out.len();
+    Reply::new(out, client.protocol).error(format!("ERR {error}"));
+    client.settle_reply(out, mark);
+    client.closing = Closing::AfterReply;
 }

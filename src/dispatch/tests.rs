@@ -5,7 +5,6 @@ use std::sync::{Arc, LazyLock};
 use crate::base::clock::{Now, Stopwatch};
 use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder,
-    ReplyMode,
 };
 use crate::command::{COMMANDS, LoopState};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
@@ -22,6 +21,7 @@ mod clock;
 mod crash;
 mod every_command;
 mod exec_waits;
+mod muted;
 
 struct NoControl;
 
@@ -353,16 +353,14 @@ fn scan_gives_no_key_twice_though_a_table_grows_between_two_pages() {
 fn muted_clients_get_pushes_but_no_replies() {
     let services = services(1, |_| {});
     let mut it = Loop::new(&services, 0, 2);
-    it.clients[0].reply_mode = ReplyMode::Off;
-    it.clients[0].set_gate(Gates::MUTED, true);
+    it.check(0, "CLIENT REPLY OFF", "");
     for line in ["PING", "NOSUCH", "GET", "MULTI", "EXEC x", "SUBSCRIBE c", "GET x"] {
         it.check(0, line, "");
     }
     it.check(1, "PUBLISH c m", ":1");
     let pushes = ["*3 $9 subscribe $1 c :1", "*3 $7 message $1 c $1 m"];
     assert_eq!(it.pushes(), pushes.map(|push| (0, push.to_owned())));
-    it.clients[1].reply_mode = ReplyMode::SkipThis;
-    it.clients[1].set_gate(Gates::MUTED, true);
+    it.check(1, "CLIENT REPLY SKIP", "");
     it.check(1, "NOSUCH", "");
     it.check(1, "PING", "+PONG");
 }

@@ -28,12 +28,14 @@ const ABORTED: &str = "EXECABORT Transaction discarded because of previous error
 pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static Command, out: &mut Vec<u8>) {
     let start = Stopwatch::ticks();
     let Some(transaction) = client.transaction.take() else { return };
+    let mark = out.len();
     if transaction.aborted {
         unwatch_all(&state.services.keyspace, client);
         Reply::new(out, client.protocol).error(ABORTED);
         state.services.statistics.record_error(ABORTED.as_bytes());
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(exec.id);
+        client.settle_reply(out, mark);
     } else {
         run_locked(state, client, transaction.queue, out);
     }
@@ -66,12 +68,15 @@ fn locked_requests(queue: &[QueuedRequest]) -> usize {
 /// Runs requests under all their locks, if the watched keys are as they were. Leaves the others, and the replies that come behind theirs, to
 /// [`run_unlocked`].
 fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedRequest>, out: &mut Vec<u8>) {
+    let mark = out.len();
     let mut locked = lock_queue(&state.services.keyspace, client, &queue);
     if !watched_unchanged(state, client, &mut locked) {
         Reply::new(out, client.protocol).null_array();
+        client.settle_reply(out, mark);
         return;
     }
     Reply::new(out, client.protocol).array(queue.len());
+    client.settle_reply(out, mark);
     let last = locked_requests(&queue);
     for (index, request) in queue.into_iter().enumerate() {
         if index >= last || command_of(&request).has(Flags::CONTROL) {
@@ -119,7 +124,9 @@ fn call_locked<'s>(
         KeyPlan::One(index) => Some((index, state.services.keyspace.key(args.at(index)))),
         _ => None,
     };
+    let mark = out.len();
     call(state, client, command, first_key, args, locked, out, true);
+    client.settle_reply(out, mark);
     record::gather(state, client, args);
     tell_monitors(state, client, command, args);
 }
@@ -134,7 +141,9 @@ pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Ve
                 state.refresh();
                 state.begin_request();
                 let (command, args) = (command_of(&request), request.args());
+                let mark = out.len();
                 call_unlocked(state, client, command, args, out);
+                client.settle_reply(out, mark);
                 tell_monitors(state, client, command, args);
             }
         }

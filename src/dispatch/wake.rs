@@ -41,36 +41,47 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
     if !done {
         return false;
     }
-    let mut reply = Reply::new(out, client.protocol);
-    match client.blocked.take() {
-        Some(Blocked::Waiting { answer, .. }) => reply.integer(answer),
-        Some(Blocked::Unblocked) => {
-            fail(state, &mut reply, UNBLOCKED);
+    let Some(blocked) = client.blocked.take().filter(|blocked| !blocked.runs_again()) else { return true };
+    let mark = out.len();
+    answer(state, blocked, &mut Reply::new(out, client.protocol));
+    client.settle_reply(out, mark);
+    if !client.unfinished.is_empty() {
+        transaction::run_unlocked(state, client, out);
+    }
+    if client.blocked.is_some() {
+        return false;
+    }
+    client.end_reply();
+    true
+}
+
+/// Answers a request whose waiting is over.
+fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
+    match blocked {
+        Blocked::Waiting { answer, .. } => reply.integer(answer),
+        Blocked::Unblocked => {
+            fail(state, reply, UNBLOCKED);
         }
-        Some(Blocked::Saving { .. }) => match state.services.snapshots.state.lock().saves.last_ok {
+        Blocked::Saving { .. } => match state.services.snapshots.state.lock().saves.last_ok {
             true => reply.ok(),
-            false => fail(state, &mut reply, "ERR"),
+            false => fail(state, reply, "ERR"),
         },
-        Some(Blocked::Reloading { result }) => match result {
-            Some(Err(text)) => fail(state, &mut reply, text),
+        Blocked::Reloading { result } => match result {
+            Some(Err(text)) => fail(state, reply, text),
             _ => reply.ok(),
         },
-        Some(Blocked::ShuttingDown { .. }) => fail(state, &mut reply, NO_SHUTDOWN),
-        Some(Blocked::Durable { local: true, .. }) if !state.services.write_log.is_on() => {
-            fail(state, &mut reply, NO_LOG);
+        Blocked::ShuttingDown { .. } => fail(state, reply, NO_SHUTDOWN),
+        Blocked::Durable { local: true, .. } if !state.services.write_log.is_on() => {
+            fail(state, reply, NO_LOG);
         }
-        Some(Blocked::Durable { written, .. }) => {
+        Blocked::Durable { written, .. } => {
             reply.array(2);
             let log = &state.services.write_log;
             reply.integer(i64::from(log.is_on() && log.durable() >= written));
             reply.integer(0);
         }
-        Some(Blocked::Paused | Blocked::Loading | Blocked::LogFull | Blocked::Migrating) | None => {}
+        Blocked::Paused | Blocked::Loading | Blocked::LogFull | Blocked::Migrating => {}
     }
-    if !client.unfinished.is_empty() {
-        transaction::run_unlocked(state, client, out);
-    }
-    client.blocked.is_none()
 }
 
 fn fail(state: &LoopState<'_>, reply: &mut Reply<'_>, text: &str) {

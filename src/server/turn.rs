@@ -12,9 +12,9 @@ use super::event_loop::EventLoop;
 use crate::base::clock::Stopwatch;
 use crate::base::quote::split_args;
 use crate::client::{Closing, Gates};
-use crate::dispatch::execute;
+use crate::dispatch::{execute, refuse};
 use crate::observe::counters::Count;
-use crate::resp::{ParseError, Reply, Step};
+use crate::resp::{ParseError, Step};
 
 /// A turn in which this much time has gone by ends with the present request.
 pub(super) const TURN_US: u64 = 1000;
@@ -165,8 +165,7 @@ impl EventLoop<'_> {
         if let Some(error) = turn.error
             && ran == Ran::All
         {
-            Reply::new(&mut self.output, connection.client.protocol).error(format!("ERR {error}"));
-            connection.client.closing = Closing::AfterReply;
+            refuse(&mut connection.client, error, &mut self.output);
             tracing::debug!(client = connection.client.info.address, %error, "protocol error");
         }
         if ran == Ran::UsedUp {

@@ -15,11 +15,11 @@ use crate::client::{
 };
 use crate::command::{COMMANDS, LoopState};
 use crate::config::Config;
-use crate::dispatch::{execute, expire_round, forget_client, prepare, wake};
+use crate::dispatch::{execute, expire_round, forget_client, prepare, refuse, wake};
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
-use crate::resp::{ArgRange, Args, ParseError, Parser, Reply, Step};
+use crate::resp::{ArgRange, Args, ParseError, Parser, Step};
 use crate::server::limits;
 use crate::services::{Control, Identity, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
@@ -237,9 +237,7 @@ impl<'s> InProcess<'s> {
     /// Answers input that does not keep to the protocol; the connection ends.
     fn refuse(&mut self, place: usize, error: ParseError) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        let client = &mut connection.client;
-        Reply::new(&mut self.outputs[place], client.protocol).error(format!("ERR {error}"));
-        client.closing = Closing::AfterReply;
+        refuse(&mut connection.client, error, &mut self.outputs[place]);
     }
 
     /// Lets happen what the last request or tick has caused, until nothing more follows.

@@ -11,7 +11,7 @@ use super::connection::BAD_CLIENT_NAME;
 use super::cx::{Cx, Failure, Outcome};
 use super::help;
 use super::spec::{CommandSpec, Flags, Group};
-use crate::client::{ClientFlags, Gates, ReplyMode, is_valid_name};
+use crate::client::{ClientFlags, Gates, is_valid_name};
 
 const ALWAYS: Flags = Flags::CONNECTION.and(Flags::LOADING).and(Flags::STALE);
 const OWN: Flags = ALWAYS.and(Flags::NOSCRIPT);
@@ -230,23 +230,21 @@ fn setinfo(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// OFF and SKIP are not answered themselves. That replies are dropped is the business of dispatch.
+/// OFF and SKIP are not answered themselves. What they do is in `client/muted.rs`.
 fn reply(cx: &mut Cx<'_, '_>) -> Outcome {
     let mode = cx.args.at(2);
     if mode.eq_ignore_ascii_case(b"ON") {
-        cx.client.reply_mode = ReplyMode::On;
+        cx.client.set_gate(Gates::REPLIES_OFF.and(Gates::SKIP_THIS), false);
         cx.reply.ok();
     } else if mode.eq_ignore_ascii_case(b"OFF") {
-        cx.client.reply_mode = ReplyMode::Off;
+        cx.client.set_gate(Gates::REPLIES_OFF, true);
     } else if mode.eq_ignore_ascii_case(b"SKIP") {
-        if cx.client.reply_mode != ReplyMode::Off {
-            cx.client.reply_mode = ReplyMode::SkipNext;
-        }
+        let off = cx.client.gates.has(Gates::REPLIES_OFF);
+        cx.client.set_gate(Gates::SKIP_NEXT, !off);
     } else {
         return Err(Failure::SYNTAX);
     }
-    let muted = cx.client.reply_mode != ReplyMode::On;
-    cx.client.set_gate(Gates::MUTED, muted);
+    cx.client.info.set_flag(ClientFlags::REPLIES_OFF, cx.client.gates.has(Gates::REPLIES_OFF));
     Ok(())
 }
 

@@ -16,8 +16,8 @@ const ROWS: &[Directive] = &[
     Directive::new(
         "proto-max-multibulk-len",
         Kind::Integer { min: 16, max: i32::MAX as i64 },
-        "1048576",
-        "Most arguments of one request.",
+        "2147483647",
+        "Most arguments of one request; what they take in memory counts as unprocessed input.",
         field!(proto_max_multibulk_len),
     ),
     Directive::new(

@@ -42,7 +42,7 @@ fn line(command: &Command, variant: usize) -> String {
 }
 
 /// Each request of the table, and those of DEBUG, whose subcommands have no rows.
-fn lines() -> Vec<String> {
+pub fn lines() -> Vec<String> {
     let debug = [
         "OBJECT key1",
         "DIGEST",
