@@ -133,6 +133,9 @@ struct KeyArguments {
     /// The command that prints the key
     #[arg(long, value_name = "COMMAND", default_value = "")]
     encryption_key_command: String,
+    /// Read what was written without the key, too
+    #[arg(long)]
+    encryption_accept_plaintext: bool,
 }
 
 /// Where the key is that the data are to be encrypted with.
@@ -155,6 +158,7 @@ impl KeyArguments {
             file: &self.encryption_key_file,
             environment: &self.encryption_key_env,
             command: &self.encryption_key_command,
+            accept_plaintext: self.encryption_accept_plaintext,
         }
     }
 }
@@ -165,6 +169,7 @@ impl NewKeyArguments {
             file: &self.new_encryption_key_file,
             environment: &self.new_encryption_key_env,
             command: &self.new_encryption_key_command,
+            accept_plaintext: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cloakroom::storage::file_header::FORMAT_VERSION;
+use cloakroom::storage::format::FORMAT_VERSION;
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
     Compression, Disk, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
@@ -26,11 +26,12 @@ fn folder(version: u16, name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("v{version}")).join(name)
 }
 
-fn key(encrypted: bool) -> Option<EncryptionKey> {
-    encrypted.then(|| EncryptionKey::new(KEY))
+/// The manifest of version 1 is not authenticated.
+fn key(version: u16, encrypted: bool) -> Option<EncryptionKey> {
+    encrypted.then(|| EncryptionKey::new(KEY).accepting_plaintext(version == 1))
 }
 
-/// Each kind of entry that version 1 knows: marks, deadlines, databases, an empty value, bytes that are no text, one that compresses.
+/// Each kind of entry that there is: marks, deadlines, databases, an empty value, bytes that are no text, one that compresses.
 fn entries() -> Vec<EntryRecord<'static>> {
     let plain = EntryRecord { access: 0x00ab_cdef, key: b"plain", value: b"value", ..EntryRecord::default() };
     vec![
@@ -45,17 +46,22 @@ fn entries() -> Vec<EntryRecord<'static>> {
     ]
 }
 
-fn blocks() -> [&'static [u8]; 2] {
-    [
+/// Blocks of the log of a version. From version 2 on bodies that leave sectors without bits are masked.
+fn blocks(version: u16) -> Vec<Vec<u8>> {
+    let [first, second]: [&[u8]; 2] = [
         b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n",
         b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n",
-    ]
+    ];
+    let zeros = [b"*3\r\n$3\r\nSET\r\n$1\r\nz\r\n$1200\r\n", &[0; 1200][..], b"\r\n"].concat();
+    let mut blocks = vec![first.to_vec(), second.to_vec()];
+    blocks.extend((version > 1).then_some(zeros));
+    blocks
 }
 
 fn write(path: &Path, compressed: bool, encrypted: bool) {
     std::fs::create_dir_all(path).expect("a folder");
     let disk = Arc::new(RealDisk::open(path).expect("a folder"));
-    let key = key(encrypted);
+    let key = key(FORMAT_VERSION, encrypted);
     let compression = if compressed { Compression::Zstd(1) } else { Compression::None };
     let start =
         SnapshotStart { number: 1, created_ms: CREATED_MS, databases: 16, lfu: true, log_offset: LOG_OFFSET };
@@ -75,23 +81,24 @@ fn write(path: &Path, compressed: bool, encrypted: bool) {
     let start = LogStart { number: 2, start_offset: LOG_OFFSET, created_ms: CREATED_MS };
     let options = LogOptions { compression: Compression::None, key: key.as_ref() };
     let mut log = LogWriter::create(&*disk, &start, &options).expect("a file");
-    log.append(blocks()[0]).expect("written");
+    let blocks = blocks(FORMAT_VERSION);
+    log.append(&blocks[0]).expect("written");
     log.sync().expect("synced");
     let end = log.end();
     // Taken up again: an encrypted log has a resume block here.
     let mut log = LogWriter::reopen(&*disk, 2, &options, end).expect("a file");
-    log.append(blocks()[1]).expect("written");
+    blocks[1..].iter().for_each(|block| log.append(block).expect("written"));
     log.prepare(100).expect("written");
     log.sync().expect("synced");
     let logs = vec![LogFacts { number: 2, start_offset: LOG_OFFSET }];
     let manifest = Manifest { last_number: 2, written_ms: CREATED_MS, snapshot: Some(snapshot), logs };
-    manifest.write(&*disk).expect("written");
+    manifest.write(&*disk, key.as_ref()).expect("written");
 }
 
-fn read(path: &Path, compressed: bool, encrypted: bool) {
-    let disk = RealDisk::open(path).expect("a folder of tests/data");
-    let key = key(encrypted);
-    let manifest = Manifest::read(&disk).expect("sound").expect("there is one");
+fn read(version: u16, name: &str, compressed: bool, encrypted: bool) {
+    let disk = RealDisk::open(&folder(version, name)).expect("a folder of tests/data");
+    let key = key(version, encrypted);
+    let manifest = Manifest::read(&disk, key.as_ref()).expect("sound").expect("there is one");
     assert_eq!((manifest.last_number, manifest.written_ms, manifest.logs.len()), (2, CREATED_MS, 1));
     let facts = manifest.snapshot.expect("it names one");
     let reader = SnapshotReader::open(&disk, &facts.name(), key.as_ref()).expect("sound");
@@ -108,8 +115,8 @@ fn read(path: &Path, compressed: bool, encrypted: bool) {
     }
     assert_eq!(expected.next(), None);
     let mut log = LogReader::open(&disk, 2, key.as_ref()).expect("sound");
-    for records in blocks() {
-        assert_eq!(log.next_block().expect("sound"), Some(records));
+    for records in blocks(version) {
+        assert_eq!(log.next_block().expect("sound"), Some(&records[..]));
     }
     assert_eq!(log.next_block().expect("sound"), None);
     assert!(log.end().offset < log.size(), "zeros are prepared behind the end");
@@ -129,7 +136,7 @@ fn files_of_every_version_are_read() {
         }
         // What a later version no longer writes must still be read: all versions, not only the present one.
         for version in 1..=FORMAT_VERSION {
-            read(&folder(version, name), compressed, encrypted);
+            read(version, name, compressed, encrypted);
         }
     }
 }

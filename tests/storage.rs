@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use cloakroom::base::random::Random;
+use cloakroom::storage::encoding::{ENCODED_MAX, crc32c};
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
     Compression, Damage, Disk, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart,
-    LogWriter, Manifest, Mark, Opener, Problem, RealDisk, SnapshotFacts, SnapshotOptions, SnapshotReader,
-    SnapshotStart, SnapshotWriter, cut_tail,
+    LogWriter, Manifest, Mark, Opener, Problem, RealDisk, ShardCount, SnapshotFacts, SnapshotOptions,
+    SnapshotReader, SnapshotStart, SnapshotWriter, cut_tail,
 };
 use cloakroom::testing::power_cut_disk::{Fault, NO_SPACE, Operation, PowerCutDisk};
 
@@ -131,6 +132,49 @@ fn several_threads_write_and_read_one_snapshot() {
     std::fs::remove_dir_all(path).expect("removes");
 }
 
+/// Some 8,000 databases with keys in most shards.
+#[test]
+fn a_snapshot_has_as_many_databases_and_shards_as_it_needs() {
+    let disk = PowerCutDisk::new();
+    let start = SnapshotStart { number: 1, created_ms: 1, databases: 8000, lfu: false, log_offset: 9 };
+    let options = SnapshotOptions { compression: Compression::FAST, key: None, incremental_sync: true };
+    let writer = SnapshotWriter::create(Arc::new(disk.clone()), start, &options).expect("creates");
+    let mut block = writer.block_writer().expect("memory");
+    let entry = EntryRecord { key: b"k", value: b"v", ..EntryRecord::default() };
+    for shard in 0..3 {
+        block.push(shard, &entry);
+        block.flush().expect("writes");
+    }
+    drop(block);
+    // A count takes 14 bytes.
+    let places = (ENCODED_MAX / 14 + 1000) as u32;
+    let counts: Vec<ShardCount> = (0..places)
+        .map(|place| ShardCount { database: place / 1024, shard: (place % 1024) as u16, entries: 0 })
+        .collect();
+    writer.count(&counts);
+    let facts = writer.finish().expect("an index of any length");
+    let reader = SnapshotReader::open_named(&disk, &facts, None).expect("sound");
+    assert_eq!((reader.entries(), reader.counts().len(), reader.blocks().len()), (3, places as usize, 3));
+    // A part of the index that is missing, or is there twice, is noticed.
+    let (name, bytes) = (facts.name(), disk.contents(&facts.name()).expect("is there"));
+    let headers: Vec<usize> = memchr::memmem::find_iter(&bytes, b"CLKB\x03").collect();
+    assert!(headers.len() > 100);
+    for range in [headers[0]..headers[1], headers[5]..headers[6]] {
+        let without = [&bytes[..range.start], &bytes[range.end..]].concat();
+        let twice = [&bytes[..range.end], &bytes[range.start..]].concat();
+        for mut file in [without, twice] {
+            let trailer = file.len() - 32;
+            file[trailer + 16..trailer + 24].copy_from_slice(&((trailer - headers[0]) as u64).to_le_bytes());
+            let checksum = crc32c(&file[trailer..trailer + 28]);
+            file[trailer + 28..].copy_from_slice(&checksum.to_le_bytes());
+            let disk = PowerCutDisk::new();
+            disk.put(&name, &file);
+            let damage = SnapshotReader::open(&disk, &name, None).err().expect("noticed");
+            assert!(damage.to_string().contains("index"), "{damage}");
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_with_a_flipped_byte_or_a_missing_end_is_not_read() {
     for manner in manners() {
@@ -187,12 +231,12 @@ fn replace_data(
     manner: &(Compression, Option<EncryptionKey>),
     new: &[Owned],
 ) -> io::Result<()> {
-    let mut manifest = Manifest::read(disk).map_err(io::Error::other)?.unwrap_or_default();
+    let mut manifest = Manifest::read(disk, manner.1.as_ref()).map_err(io::Error::other)?.unwrap_or_default();
     let number = manifest.last_number + 1;
     let old = manifest.snapshot.take();
     manifest.snapshot = Some(write_snapshot(disk, number, manner, new)?);
     manifest.last_number = number;
-    manifest.write(disk)?;
+    manifest.write(disk, manner.1.as_ref())?;
     if let Some(old) = old {
         disk.remove(&old.name())?;
     }
@@ -200,7 +244,7 @@ fn replace_data(
 }
 
 fn current_data(disk: &PowerCutDisk, key: Option<&EncryptionKey>) -> Vec<Owned> {
-    let manifest = Manifest::read(disk).expect("the manifest is sound").expect("there is one");
+    let manifest = Manifest::read(disk, key).expect("the manifest is sound").expect("there is one");
     let snapshot = manifest.snapshot.expect("it names a snapshot");
     read_snapshot(disk, snapshot.number, key).expect("the snapshot is sound")
 }
@@ -397,6 +441,74 @@ fn a_hole_before_a_block_that_vouches_for_it_is_damage() {
     }
 }
 
+/// A block as a client may put it into a value: it would follow the next thousand, and vouch for all of them.
+fn made_up_block() -> Vec<u8> {
+    let body = b"*1\r\n$8\r\nFLUSHALL\r\n";
+    let mut block = Vec::from(*b"CLKB\x05\0\0\0");
+    for word in [body.len() as u32, body.len() as u32, 1000, 0, crc32c(body)] {
+        block.extend_from_slice(&word.to_le_bytes());
+    }
+    let checksum = crc32c(&block);
+    block.extend_from_slice(&checksum.to_le_bytes());
+    block.extend_from_slice(body);
+    block
+}
+
+#[test]
+fn what_a_client_made_up_does_not_turn_a_torn_tail_into_damage() {
+    for manner in manners() {
+        let disk = PowerCutDisk::new();
+        let options = LogOptions { compression: manner.0, key: manner.1.as_ref() };
+        let mut log = LogWriter::create(&disk, &log_start(), &options).expect("creates");
+        log.append(&record(0)).expect("appends");
+        log.sync().expect("syncs");
+        let start = log.end().offset as usize;
+        let mut random = Random::new(10);
+        let mut noise = || (0..1000).map(|_| random.next_u64() as u8).collect::<Vec<u8>>();
+        let value = [noise(), made_up_block(), noise()].concat();
+        log.append(&value).expect("appends");
+        let name = LogFacts::name_of(LOG);
+        let mut bytes = disk.contents(&name).expect("is there");
+        // The sector that the block begins in was not written when the power went.
+        let sector_end = (start + 1).next_multiple_of(512);
+        bytes[start..sector_end].fill(0);
+        disk.put(&name, &bytes);
+        let (found, damage) = read_log(&disk, manner.1.as_ref());
+        assert_eq!(found, [record(0)]);
+        let damage = damage.expect("noticed");
+        assert!(damage.is_torn_tail() && damage.offset == start as u64, "{damage}");
+    }
+}
+
+/// As `appendfsync always` writes it: the last block is as durable as the first, and nothing behind it says so.
+#[test]
+fn a_flipped_bit_in_a_log_of_zeros_is_never_taken_for_a_torn_tail() {
+    for manner in manners() {
+        let disk = PowerCutDisk::new();
+        let options = LogOptions { compression: manner.0, key: manner.1.as_ref() };
+        let mut log = LogWriter::create(&disk, &log_start(), &options).expect("creates");
+        let header_end = log.end().offset as usize;
+        let mut ends = Vec::new();
+        for len in [1, 700, 0, 1500] {
+            log.append(&vec![0; len]).expect("appends");
+            log.sync().expect("syncs");
+            ends.push(log.end().offset as usize);
+        }
+        let name = LogFacts::name_of(LOG);
+        let bytes = disk.contents(&name).expect("is there");
+        for bit in header_end * 8..ends[3] * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let disk = PowerCutDisk::new();
+            disk.put(&name, &flipped);
+            let (found, damage) = read_log(&disk, manner.1.as_ref());
+            let damage = damage.expect("noticed");
+            assert!(!damage.is_torn_tail(), "bit {} of byte {}: {damage}", bit % 8, bit / 8);
+            assert_eq!(found.len(), ends.iter().filter(|end| **end <= bit / 8).count());
+        }
+    }
+}
+
 /// A log through random appends, syncs, faults and a power cut: what was synced is there, what is there was written.
 fn survive(seed: u64, manner: &(Compression, Option<EncryptionKey>)) {
     let mut random = Random::new(seed);
@@ -409,7 +521,12 @@ fn survive(seed: u64, manner: &(Compression, Option<EncryptionKey>)) {
             match random.below(12) {
                 0..6 => {
                     let len = random.below(2000) >> random.below(8);
-                    let block: Vec<u8> = (0..len).map(|_| 1 + random.below(255) as u8).collect();
+                    let mut block = vec![0; len as usize];
+                    match random.below(4) {
+                        0 => {}
+                        1 => block.extend(made_up_block()),
+                        _ => block.fill_with(|| random.next_u64() as u8),
+                    }
                     if log.append(&block).is_ok() {
                         written.push(block);
                     }
@@ -497,9 +614,9 @@ fn a_full_disk_costs_the_append_that_met_it_and_a_failed_sync_ends_the_log() {
 #[test]
 fn a_manifest_that_is_not_there_is_no_damage() {
     let disk = PowerCutDisk::new();
-    assert!(Manifest::read(&disk).expect("no damage").is_none());
+    assert!(Manifest::read(&disk, None).expect("no damage").is_none());
     disk.put("manifest", b"");
-    let damage = Manifest::read(&disk).expect_err("damage");
+    let damage = Manifest::read(&disk, None).expect_err("damage");
     assert!(
         matches!(damage.problem, Problem::Wrong(_)) && damage.to_string().starts_with("manifest: damaged")
     );

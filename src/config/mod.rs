@@ -167,6 +167,8 @@ config! {
     encryption_key_env: String,
     /// shell command, empty for none
     encryption_key_command: String,
+    /// read what was written without the key
+    encryption_accept_plaintext: bool,
     /// how much is logged
     loglevel: LogLevel,
     /// shape of a line

@@ -20,7 +20,7 @@ pub fn check(
     fix: bool,
     out: &mut impl Write,
 ) -> Result<(), ToolError> {
-    let key = key.source()?.load()?;
+    let key = key.load()?;
     let (disk, _lock) = open(directory)?;
     let report = examine(&disk, key.as_ref(), fix, out);
     match report {
@@ -54,7 +54,7 @@ fn examine(
     if !fix {
         return Ok(false);
     }
-    storage::repair(disk, &report)?;
+    storage::repair(disk, key, &report)?;
     let repaired = read_all(disk, key)?;
     for damage in repaired.problems() {
         writeln!(out, "still damaged: {damage}")?;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::storage::{DirectoryLock, KeyError, KeySource, RealDisk, RekeyError};
+use crate::storage::{DirectoryLock, EncryptionKey, KeyError, KeySource, RealDisk, RekeyError};
 
 pub use check::check;
 pub use rekey::rekey;
@@ -57,17 +57,24 @@ impl From<KeyError> for ToolError {
     }
 }
 
-/// Where a key comes from, as three options of a tool say; empty means not given.
+/// Where a key comes from, as options of a tool say; empty means not given.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyOptions<'a> {
     pub file: &'a str,
     pub environment: &'a str,
     pub command: &'a str,
+    /// What was written without the key is read, too.
+    pub accept_plaintext: bool,
 }
 
 impl KeyOptions<'_> {
     fn source(&self) -> Result<KeySource, KeyError> {
         KeySource::choose(self.file, self.environment, self.command)
+    }
+
+    fn load(&self) -> Result<Option<EncryptionKey>, KeyError> {
+        let key = self.source()?.load()?;
+        Ok(key.map(|key| key.accepting_plaintext(self.accept_plaintext)))
     }
 }
 

@@ -18,8 +18,7 @@ pub fn rekey(
     new: &KeyOptions<'_>,
     out: &mut impl Write,
 ) -> Result<(), ToolError> {
-    let (old, new) = (old.source()?, new.source()?);
-    if (&old, &new) == (&KeySource::None, &KeySource::None) {
+    if (old.source()?, new.source()?) == (KeySource::None, KeySource::None) {
         return Err(ToolError::NoKeys);
     }
     let (old, new) = (old.load()?, new.load()?);

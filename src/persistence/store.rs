@@ -92,9 +92,9 @@ impl Store {
         lock: Option<DirectoryLock>,
     ) -> Result<Store, StoreError> {
         let names = disk.list()?;
-        let mut manifest = match Manifest::read(&*disk)? {
+        let mut manifest = match Manifest::read(&*disk, key.as_ref())? {
             Some(manifest) => manifest,
-            None => begin_empty(&*disk, &names)?,
+            None => begin_empty(&*disk, key.as_ref(), &names)?,
         };
         let is_new = manifest == Manifest::default();
         // Files that the manifest does not name are there until it is known that those it names are good; no new one takes their place.
@@ -144,7 +144,7 @@ impl Store {
         next.logs.push(LogFacts { number: start.number, start_offset });
         // After an error the new manifest may be the one on the disk all the same, so the file it names has to stay; if nothing names it, it
         // is removed at the next start.
-        next.write(&*self.disk)?;
+        next.write(&*self.disk, self.key())?;
         *manifest = next;
         self.begun.lock().push(start.number);
         self.bell.ring();
@@ -171,7 +171,7 @@ impl Store {
         next.written_ms = now_ms.max(0) as u64;
         next.snapshot = Some(snapshot);
         next.logs.retain(|log| first_log.is_some_and(|first| log.number >= first));
-        next.write(&*self.disk)?;
+        next.write(&*self.disk, self.key())?;
         *manifest = next;
         drop(manifest);
         self.remove_unnamed();
@@ -200,11 +200,15 @@ impl Store {
 
 /// Writes the first manifest, before there is any other file: so a directory that has data and no manifest has lost it, and is not
 /// taken for an empty one.
-fn begin_empty(disk: &dyn Disk, names: &[String]) -> Result<Manifest, StoreError> {
+fn begin_empty(
+    disk: &dyn Disk,
+    key: Option<&EncryptionKey>,
+    names: &[String],
+) -> Result<Manifest, StoreError> {
     if let Some(damage) = missing_manifest(disk, names) {
         return Err(damage.into());
     }
     let manifest = Manifest::default();
-    manifest.write(disk)?;
+    manifest.write(disk, key)?;
     Ok(manifest)
 }

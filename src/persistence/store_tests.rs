@@ -372,7 +372,7 @@ fn snapshot_of(deadlines: impl Iterator<Item = u64>) -> PowerCutDisk {
     block.flush().expect("writes");
     drop(block);
     let snapshot = Some(writer.finish().expect("finishes"));
-    Manifest { last_number: 1, snapshot, ..Manifest::default() }.write(&disk).expect("writes");
+    Manifest { last_number: 1, snapshot, ..Manifest::default() }.write(&disk, None).expect("writes");
     disk
 }
 

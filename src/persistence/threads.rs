@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::keyspace::SHARDS;
 use crate::services::Services;
 use crate::snapshot::SaveKind;
-use crate::storage::KeySource;
+use crate::storage::{EncryptionKey, KeySource};
 use crate::write_log::encode_request;
 
 /// After a failed save the next one that nobody asked for comes no sooner, as in Redis.
@@ -53,6 +53,12 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
         &config.encryption_key_command,
     );
     let key = source.and_then(|source| source.load()).map_err(StoreError::Key)?;
+    let key = key.map(|key| key.accepting_plaintext(config.encryption_accept_plaintext));
+    if key.as_ref().is_some_and(EncryptionKey::accepts_plaintext) {
+        tracing::warn!(
+            "files that were written without the encryption key are accepted (encryption-accept-plaintext)"
+        );
+    }
     Store::open(Path::new(&config.dir), key)
 }
 

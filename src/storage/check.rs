@@ -116,7 +116,7 @@ impl Report {
         let curable = self.logs[first].problem.as_ref().is_some_and(|damage| match &damage.problem {
             Problem::TornTail(_) | Problem::Wrong(_) => true,
             Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
-            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } => false,
+            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } | Problem::NotEncrypted { .. } => false,
         });
         curable.then_some(first)
     }
@@ -143,7 +143,7 @@ pub fn check_showing(
     let names = disk.list()?;
     let data: Vec<String> = names.into_iter().filter(|name| OurFile::of(name).is_some()).collect();
     let mut report = Report::default();
-    let manifest = match Manifest::read(disk) {
+    let manifest = match Manifest::read(disk, key) {
         Ok(Some(manifest)) => manifest,
         Ok(None) => {
             report.problem = missing_manifest(disk, &data);
@@ -313,7 +313,7 @@ fn read_log(
 ///
 /// # Errors
 /// What the disk says.
-pub fn repair(disk: &dyn Disk, report: &Report) -> io::Result<()> {
+pub fn repair(disk: &dyn Disk, key: Option<&EncryptionKey>, report: &Report) -> io::Result<()> {
     let (Some(first), Some(manifest)) = (report.first_cut(), &report.manifest) else { return Ok(()) };
     let log = &report.logs[first];
     // A log without a sound header, or one that does not follow from what is before it, is dropped as a whole.
@@ -321,7 +321,7 @@ pub fn repair(disk: &dyn Disk, report: &Report) -> io::Result<()> {
     if kept < manifest.logs.len() {
         let mut next = manifest.clone();
         next.logs.truncate(kept);
-        next.write(disk)?;
+        next.write(disk, key)?;
     }
     if log.end > 0 {
         cut_tail(disk, &LogFacts::name_of(log.number), log.end)?;

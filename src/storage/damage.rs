@@ -32,6 +32,8 @@ pub enum Problem {
     UnknownVersion { what: &'static str, found: u32 },
     /// The file is encrypted, and not with the key that is configured.
     WrongKey { file: KeyId, configured: Option<KeyId> },
+    /// A key is configured, and the file was written without one. It may be an old one, or somebody else's.
+    NotEncrypted { configured: KeyId },
     /// The disk did not give the bytes; they may be there.
     Unreadable(io::Error),
 }
@@ -61,6 +63,11 @@ impl Damage {
             Problem::TornTail(_) | Problem::Wrong(_) => true,
             Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
             Problem::UnknownVersion { .. } | Problem::WrongKey { .. } => false,
+            Problem::NotEncrypted { .. } => {
+                return String::from(
+                    "; if it is yours, let the server read it once with encryption-accept-plaintext yes, or encrypt it with 'cloakroom rekey'",
+                );
+            }
         };
         if !may_help || directory.is_empty() {
             return String::new();
@@ -96,6 +103,12 @@ impl fmt::Display for Damage {
             }
             Problem::WrongKey { file: id, configured: None } => {
                 write!(formatter, "{file}: the file is encrypted with key {id}, and no key is configured")
+            }
+            Problem::NotEncrypted { configured } => {
+                write!(
+                    formatter,
+                    "{file}: it was written without a key, and the key {configured} is configured"
+                )
             }
             Problem::Unreadable(error) => {
                 write!(formatter, "{file}: cannot be read at offset {offset}: {error}")

@@ -1,7 +1,7 @@
-//! The first block of snapshots and logs: a version, then a struct; and the key of the file that follows from it.
+//! The first block of snapshots and logs: a version, the file's id, then a struct; and the key of the file that follows from it.
 //!
 //! The version (two bytes) is that of the whole file and is read before anything else, so that a program can tell "newer than I am" from
-//! "damaged". The block is never encrypted, because it says which key is needed; that key is derived from its bytes, so it cannot be exchanged.
+//! "damaged". The id (8 bytes, not in version 1) is what the checksums of all further blocks begin with. The block is never encrypted, because it says which key is needed; that key is derived from its bytes, so it cannot be exchanged.
 
 use std::io;
 
@@ -12,10 +12,9 @@ use super::blocks::{BlockHeader, BlockKind, Compression, HEADER_LEN, Opener, Sea
 use super::damage::{Damage, Problem};
 use super::disk::DiskFile;
 use super::encoding::{decode, encode};
-use super::keys::{EncryptionKey, FileKey, KeyId, SALT_LEN, new_salt};
+use super::format::{FORMAT_VERSION, Format};
+use super::keys::{EncryptionKey, FileKey, KeyId, SALT_LEN, fresh_bytes};
 
-/// The version of snapshots and logs that this program writes.
-pub const FORMAT_VERSION: u16 = 1;
 /// No header has more bytes.
 const BODY_MAX: u64 = 1 << 16;
 
@@ -34,7 +33,7 @@ impl Encryption {
     /// # Errors
     /// If there are no random numbers.
     pub fn new(key: Option<&EncryptionKey>) -> io::Result<Option<Encryption>> {
-        key.map(|key| Ok(Encryption { key_id: key.id(), salt: new_salt()? })).transpose()
+        key.map(|key| Ok(Encryption { key_id: key.id(), salt: fresh_bytes()? })).transpose()
     }
 }
 
@@ -42,18 +41,23 @@ impl Encryption {
 pub struct FileHeader<T> {
     /// What it says.
     pub facts: T,
+    /// How the other blocks are made.
+    pub format: Format,
     /// Its bytes, from which the file's key follows.
     pub body: Vec<u8>,
     /// Where the next block begins.
     pub end: u64,
 }
 
-/// A header's bytes without the block around them.
+/// The header's bytes of a new file, without the block around them.
 ///
 /// # Errors
 /// If it is longer than a header may be.
-pub fn header_body<T: Serialize>(facts: &T) -> io::Result<Vec<u8>> {
-    let mut body = FORMAT_VERSION.to_le_bytes().to_vec();
+pub fn header_body<T: Serialize>(format: Format, facts: &T) -> io::Result<Vec<u8>> {
+    let mut body = match format {
+        Format::One => 1u16.to_le_bytes().to_vec(),
+        Format::Two(id) => [&FORMAT_VERSION.to_le_bytes()[..], &id.to_le_bytes()].concat(),
+    };
     encode(facts, &mut body).map_err(io::Error::other)?;
     if body.len() as u64 > BODY_MAX { Err(io::Error::other("a file's header is too long")) } else { Ok(body) }
 }
@@ -63,7 +67,7 @@ pub fn header_body<T: Serialize>(facts: &T) -> io::Result<Vec<u8>> {
 /// # Errors
 /// What the disk says.
 pub fn write_header(file: &dyn DiskFile, kind: BlockKind, body: &[u8]) -> io::Result<u64> {
-    let mut sealer = Sealer::new(Compression::None, None)?;
+    let mut sealer = Sealer::new(Format::One, Compression::None, None)?;
     let block = sealer.seal(kind, 0, 0, body)?;
     file.write_all_at(0, block)?;
     Ok(block.len() as u64)
@@ -85,7 +89,7 @@ pub fn read_header<T: DeserializeOwned>(
     }
     let mut header = [0; HEADER_LEN];
     file.read_exact_at(0, &mut header).map_err(|error| Damage::unreadable(path, 0, error))?;
-    let header = BlockHeader::read(&header).map_err(wrong)?;
+    let header = BlockHeader::read(&header, Format::One).map_err(wrong)?;
     if header.kind != kind || header.sequence != 0 || header.unsynced != 0 {
         return Err(wrong("the file begins with a block of another kind"));
     }
@@ -94,33 +98,52 @@ pub fn read_header<T: DeserializeOwned>(
         return Err(wrong("the file ends inside its header"));
     }
     let mut opener = Opener::new().map_err(|error| Damage::unreadable(path, 0, error))?;
-    let (_, body) =
-        opener.open_at(file, 0, end as usize, None).map_err(|problem| Damage::new(path, 0, problem))?;
-    let (version, facts) = body.split_first_chunk().ok_or_else(|| wrong("the header has no version"))?;
-    let version = u16::from_le_bytes(*version);
-    if version != FORMAT_VERSION {
-        let problem = Problem::UnknownVersion { what: "the file", found: u32::from(version) };
-        return Err(Damage::new(path, 0, problem));
-    }
+    let block = opener.open_at(file, (0, end as usize), (Format::One, None), |_| Ok(()));
+    let body = block.map_err(|problem| Damage::new(path, 0, problem))?;
+    let (version, rest) = body.split_first_chunk().ok_or_else(|| wrong("the header has no version"))?;
+    let (format, facts) = match u16::from_le_bytes(*version) {
+        1 => (Format::One, rest),
+        FORMAT_VERSION => {
+            let (id, facts) = rest.split_first_chunk().ok_or_else(|| wrong("the header has no id"))?;
+            (Format::Two(u64::from_le_bytes(*id)), facts)
+        }
+        version => {
+            let problem = Problem::UnknownVersion { what: "the file", found: u32::from(version) };
+            return Err(Damage::new(path, 0, problem));
+        }
+    };
     let facts = decode(facts).map_err(|what| wrong(&format!("the header cannot be read: {what}")))?;
-    Ok(FileHeader { facts, body: body.to_vec(), end })
+    Ok(FileHeader { facts, format, body: body.to_vec(), end })
 }
 
 /// The key of a file that says so of its encryption.
 ///
 /// # Errors
-/// If the configured key is another one, or there is none.
+/// If the configured key is another one, or there is none; or if there is one that the file does without.
 pub fn file_key(
     path: &str,
     encryption: Option<&Encryption>,
     body: &[u8],
     key: Option<&EncryptionKey>,
 ) -> Result<Option<FileKey>, Damage> {
-    let Some(encryption) = encryption else { return Ok(None) };
+    let Some(encryption) = encryption else {
+        return require_no_key(key).map(|()| None).map_err(|problem| Damage::new(path, 0, problem));
+    };
     let Some(key) = key.filter(|key| key.id() == encryption.key_id) else {
         let configured = key.map(EncryptionKey::id);
         return Err(Damage::new(path, 0, Problem::WrongKey { file: encryption.key_id, configured }));
     };
     let derived = key.for_file(&encryption.salt, body);
     derived.map(Some).map_err(|error| Damage::unreadable(path, 0, error))
+}
+
+/// Lets what was written without a key be read, if that is wanted.
+///
+/// # Errors
+/// If a key is configured that does not accept it.
+pub fn require_no_key(key: Option<&EncryptionKey>) -> Result<(), Problem> {
+    match key.filter(|key| !key.accepts_plaintext()) {
+        Some(key) => Err(Problem::NotEncrypted { configured: key.id() }),
+        None => Ok(()),
+    }
 }

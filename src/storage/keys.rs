@@ -1,8 +1,12 @@
-//! The key that encrypts snapshots and logs: where it comes from, what its public name is, and the keys of single files that follow from it.
+//! The key that encrypts snapshots and logs and authenticates the manifest: where it comes from, what its public name is, and the keys of single files that follow from it.
 //!
 //! The configured key never encrypts anything itself. Each file has a random salt, and its own key is HKDF-SHA256 (RFC 5869) of the configured
-//! key, that salt, and a digest of the file's header. So no two files share a key, a block's number can be its nonce, and a header that was
-//! exchanged makes every block of the file unreadable. Key material is wiped when it is dropped and never appears in a message.
+//! key, that salt, and a digest of the file's header. So no two files share a key, and a header that was exchanged makes every block of the file
+//! unreadable. Key material is wiped when it is dropped and never appears in a message.
+//!
+//! **Nonces.** A nonce is the block's number (its lower half) and 8 random bytes, which are stored. The number alone would do, if a process never did anything
+//! twice; but a virtual machine that is set back to an image of its memory does, with other bodies under the same numbers, and two bodies under one
+//! nonce give each other and the key of the tags away.
 
 use std::env::VarError;
 use std::fmt;
@@ -14,6 +18,9 @@ use std::process::{Command, Stdio};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -23,12 +30,19 @@ pub const KEY_LEN: usize = 32;
 pub const SALT_LEN: usize = 32;
 /// Bytes that encryption adds to a block.
 pub const TAG_LEN: usize = 16;
+/// Random bytes in the nonce of a block.
+pub const NONCE_RANDOM_LEN: usize = 8;
 /// No file or command has a longer key to say.
 const KEY_TEXT_MAX: usize = 4096;
 /// What a key's id is a hash of, before the key; it ties the id to this use.
 const KEY_ID_CONTEXT: &[u8] = b"cloakroom key id";
 /// The purpose of a file's key, as HKDF wants it; the number is the version of the derivation.
 const FILE_KEY_CONTEXT: &[u8] = b"cloakroom file key 1";
+
+/// Bytes of the tag of a manifest.
+pub const MANIFEST_TAG_LEN: usize = 32;
+/// The purpose of the key that authenticates manifests.
+const MANIFEST_KEY_CONTEXT: &[u8] = b"cloakroom manifest key 1";
 
 /// The public name of a key: it tells keys apart and says nothing about them.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,10 +191,11 @@ impl std::error::Error for KeyError {}
 pub struct EncryptionKey {
     bytes: Zeroizing<[u8; KEY_LEN]>,
     id: KeyId,
+    accepts_plaintext: bool,
 }
 
 impl EncryptionKey {
-    /// A key of these bytes.
+    /// A key of these bytes. What is read with it has to be encrypted.
     pub fn new(bytes: [u8; KEY_LEN]) -> EncryptionKey {
         let bytes = Zeroizing::new(bytes);
         let mut named = Zeroizing::new(KEY_ID_CONTEXT.to_vec());
@@ -188,7 +203,7 @@ impl EncryptionKey {
         let hash = digest(&SHA256, &named);
         let mut id = [0; 8];
         id.copy_from_slice(&hash.as_ref()[..8]);
-        EncryptionKey { bytes, id: KeyId(id) }
+        EncryptionKey { bytes, id: KeyId(id), accepts_plaintext: false }
     }
 
     /// Reads 64 hexadecimal digits or the base64 of 32 bytes (RFC 4648, the alphabet of `+/` or of `-_`, with or without `=`); white space
@@ -213,6 +228,17 @@ impl EncryptionKey {
         Ok(key)
     }
 
+    /// Whether files are read, too, that are not encrypted: on the way from no key to this one. Who can write to the directory can then make the
+    /// server believe anything.
+    pub fn accepting_plaintext(self, accepts_plaintext: bool) -> EncryptionKey {
+        EncryptionKey { accepts_plaintext, ..self }
+    }
+
+    /// See [`EncryptionKey::accepting_plaintext`].
+    pub fn accepts_plaintext(&self) -> bool {
+        self.accepts_plaintext
+    }
+
     /// Its public name: the first 8 bytes of SHA-256 of "cloakroom key id" and the key.
     pub fn id(&self) -> KeyId {
         self.id
@@ -229,6 +255,33 @@ impl EncryptionKey {
         let info = [FILE_KEY_CONTEXT, header.as_ref()];
         let expanded = extracted.expand(&info, &AES_256_GCM).map_err(refused)?;
         Ok(FileKey { cipher: LessSafeKey::new(UnboundKey::from(expanded)) })
+    }
+}
+
+impl EncryptionKey {
+    /// The tag that shows that a holder of the key has written a manifest of these bytes.
+    ///
+    /// # Errors
+    /// If the library refuses, which it has no reason to.
+    pub fn manifest_tag(&self, bytes: &[u8]) -> io::Result<[u8; MANIFEST_TAG_LEN]> {
+        let tag = hmac::sign(&self.manifest_key()?, bytes);
+        tag.as_ref().try_into().map_err(|_| io::Error::other("a tag has an unexpected length"))
+    }
+
+    /// Whether a tag is the one of these bytes; how long that takes says nothing of where it is not.
+    ///
+    /// # Errors
+    /// As [`EncryptionKey::manifest_tag`].
+    pub fn is_manifest_tag(&self, bytes: &[u8], tag: &[u8; MANIFEST_TAG_LEN]) -> io::Result<bool> {
+        Ok(hmac::verify(&self.manifest_key()?, bytes, tag).is_ok())
+    }
+
+    fn manifest_key(&self) -> io::Result<hmac::Key> {
+        let extracted = Salt::new(HKDF_SHA256, &[]).extract(&*self.bytes);
+        let expanded = extracted.expand(&[MANIFEST_KEY_CONTEXT], HMAC_SHA256);
+        expanded
+            .map(hmac::Key::from)
+            .map_err(|_| io::Error::other("the key of the manifest could not be derived"))
     }
 }
 
@@ -272,42 +325,65 @@ fn from_base64(text: &[u8]) -> Option<[u8; KEY_LEN]> {
     (filled == KEY_LEN && bits == 0).then_some(bytes)
 }
 
-/// A salt for a new file, from the operating system's generator.
+/// Random bytes: the salt of a file, its id, a part of a nonce.
+///
+/// They are the kernel's: it is told when a virtual machine goes on from an image of its memory (VMGENID), while a generator of the process's own would go
+/// on from its old state. They are taken here and not passed in, because what repeats would repeat nonces.
 ///
 /// # Errors
-/// If there is none. (It is taken here and not passed in, because a salt that repeats would repeat nonces.)
-pub fn new_salt() -> io::Result<[u8; SALT_LEN]> {
-    let mut salt = [0; SALT_LEN];
-    aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no random numbers for a salt"))?;
-    Ok(salt)
+/// If there is no generator.
+pub fn fresh_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let filled = retry_on_intr(|| getrandom(&mut bytes[..], GetRandomFlags::empty()))?;
+    if filled == N { Ok(bytes) } else { Err(io::Error::other("too few random bytes")) }
 }
 
-/// The key of one file: seals and opens its blocks. The caller never seals two blocks with the same number.
+/// What makes the encryption of one block different from that of all others with the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockNonce([u8; NONCE_LEN]);
+
+impl BlockNonce {
+    /// Of the block of this number and its random bytes. Two blocks of a file have different numbers, up to 2^32 of them.
+    pub fn new(sequence: u64, random: [u8; NONCE_RANDOM_LEN]) -> BlockNonce {
+        let mut nonce = [0; NONCE_LEN];
+        let (number, rest) = nonce.split_at_mut(NONCE_LEN - NONCE_RANDOM_LEN);
+        number.copy_from_slice(&(sequence as u32).to_le_bytes());
+        rest.copy_from_slice(&random);
+        BlockNonce(nonce)
+    }
+
+    /// As files of version 1 have it: the number alone.
+    pub fn of_version_1(sequence: u64) -> BlockNonce {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[NONCE_LEN - 8..].copy_from_slice(&sequence.to_le_bytes());
+        BlockNonce(nonce)
+    }
+
+    fn take(self) -> Nonce {
+        Nonce::assume_unique_for_key(self.0)
+    }
+}
+
+/// The key of one file: seals and opens its blocks.
 pub struct FileKey {
     cipher: LessSafeKey,
 }
 
 impl FileKey {
-    /// Encrypts `body` in place; the tag is to be appended. `header` is authenticated along with it.
+    /// Encrypts `body` in place; the tag is to be appended. `header` is authenticated along with it. The nonce is one that no other body had.
     ///
     /// # Errors
     /// If the library refuses, for example because the body is too long.
-    pub fn seal(&self, sequence: u64, header: &[u8], body: &mut [u8]) -> io::Result<[u8; TAG_LEN]> {
-        let tag = self.cipher.seal_in_place_separate_tag(nonce(sequence), Aad::from(header), body);
+    pub fn seal(&self, nonce: BlockNonce, header: &[u8], body: &mut [u8]) -> io::Result<[u8; TAG_LEN]> {
+        let tag = self.cipher.seal_in_place_separate_tag(nonce.take(), Aad::from(header), body);
         let tag = tag.map_err(|_| io::Error::other("a block could not be encrypted"))?;
         tag.as_ref().try_into().map_err(|_| io::Error::other("a tag has an unexpected length"))
     }
 
-    /// Decrypts `body`, tag included, in place; `None` if it is not what was sealed under this number and header.
-    pub fn open<'a>(&self, sequence: u64, header: &[u8], body: &'a mut [u8]) -> Option<&'a [u8]> {
-        self.cipher.open_in_place(nonce(sequence), Aad::from(header), body).ok().map(|body| &*body)
+    /// Decrypts `body`, tag included, in place; `None` if it is not what was sealed under this nonce and header.
+    pub fn open<'a>(&self, nonce: BlockNonce, header: &[u8], body: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.cipher.open_in_place(nonce.take(), Aad::from(header), body).ok().map(|body| &*body)
     }
-}
-
-fn nonce(sequence: u64) -> Nonce {
-    let mut nonce = [0; NONCE_LEN];
-    nonce[NONCE_LEN - 8..].copy_from_slice(&sequence.to_le_bytes());
-    Nonce::assume_unique_for_key(nonce)
 }
 
 #[cfg(test)]
@@ -372,14 +448,16 @@ mod tests {
     #[test]
     fn files_with_other_salts_or_headers_have_other_keys() {
         let key = EncryptionKey::new(KEY);
-        let (salt, other) = (new_salt().expect("random"), new_salt().expect("random"));
+        let salts: [[u8; SALT_LEN]; 2] = [fresh_bytes().expect("random"), fresh_bytes().expect("random")];
+        let [salt, other] = salts;
         assert_ne!(salt, other);
+        let nonce = |sequence| BlockNonce::new(sequence, [9; 8]);
         let sealer = key.for_file(&salt, b"header").expect("derives");
         let mut sealed = b"body".to_vec();
-        let tag = sealer.seal(7, b"block", &mut sealed).expect("seals");
+        let tag = sealer.seal(nonce(7), b"block", &mut sealed).expect("seals");
         sealed.extend_from_slice(&tag);
         let open = |key: FileKey, sequence, block: &[u8]| {
-            key.open(sequence, block, &mut sealed.clone()).map(<[u8]>::to_vec)
+            key.open(nonce(sequence), block, &mut sealed.clone()).map(<[u8]>::to_vec)
         };
         let derive = |salt, header| key.for_file(salt, header).expect("derives");
         assert_eq!(open(derive(&salt, b"header"), 7, b"block").expect("opens"), b"body");

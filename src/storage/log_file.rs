@@ -11,9 +11,8 @@
 //! system's page cache ([`DiskFile::expect_appends`]), and no page has to be read before it is written. Bytes that are on the disk already
 //! are written again as they are, which is what writing back a cached page does, too.
 //!
-//! **Nonces.** In an encrypted log a block's number is its nonce, and a number must never encrypt two different bodies with one key. After a
-//! failed append, or when a file is taken up again, the next number may already have been on the disk once. So a resume block with a fresh salt
-//! comes first, and what follows has another key.
+//! **Nonces.** In an encrypted log no two blocks of one key have the same number. After a failed append, or when a file is taken up again, the next number may
+//! already have been on the disk once. So a resume block with a fresh salt comes first, and what follows has another key.
 //!
 //! **Prepared zeros.** Syncing bytes that overwrite zeros which are already on the disk is cheaper than syncing a file that grows, because
 //! no file size and no extents have to be written with them. Zeros behind the last block are the end of the log.
@@ -29,12 +28,13 @@ use super::blocks::{BODY_MAX, BlockKind, Compression, Sealer};
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile};
 use super::file_header::{Encryption, FileHeader, file_key, header_body, read_header, write_header};
-use super::keys::{EncryptionKey, FileKey, TAG_LEN, new_salt};
+use super::format::Format;
+use super::keys::{EncryptionKey, FileKey, NONCE_RANDOM_LEN, TAG_LEN, fresh_bytes};
 use super::manifest::LogFacts;
 use super::pages::page_start;
 
 /// The most that one append takes.
-pub const RECORDS_MAX: usize = BODY_MAX - TAG_LEN;
+pub const RECORDS_MAX: usize = BODY_MAX - TAG_LEN - NONCE_RANDOM_LEN;
 /// How much of a log may lie in memory before the system is told that it need not.
 const FORGET_EVERY: u64 = 16 << 20;
 /// Zeros are written in pieces of this size.
@@ -126,7 +126,8 @@ impl LogWriter {
             cloakroom_version: env!("CARGO_PKG_VERSION").to_owned(),
             encryption: Encryption::new(options.key)?,
         };
-        let body = header_body(&header)?;
+        let format = Format::of_new_file()?;
+        let body = header_body(format, &header)?;
         let key = match (options.key, &header.encryption) {
             (Some(key), Some(encryption)) => Some(key.for_file(&encryption.salt, &body)?),
             _ => None,
@@ -142,7 +143,7 @@ impl LogWriter {
             // Nothing refers to the file yet; if it stays, its number will not be used again.
             let _ = disk.remove(&name);
         })?;
-        LogWriter::new(file, body, key, options, LogEnd { offset, sequence: 1 })
+        LogWriter::new(file, (format, body), key, options, LogEnd { offset, sequence: 1 })
     }
 
     /// Takes up a log where a reader found its end. What is behind the end is cut off, and what is before it is durable when this returns.
@@ -160,7 +161,7 @@ impl LogWriter {
         let unreadable = |error| Damage::unreadable(&path, end.offset, error);
         let file = disk.open(&name).map_err(unreadable)?;
         let size = file.size().map_err(unreadable)?;
-        let FileHeader { facts, body, end: header_end } =
+        let FileHeader { facts, format, body, end: header_end } =
             read_header::<LogHeader>(&*file, &path, size, BlockKind::LogHeader)?;
         if end.offset < header_end || end.offset > size {
             return Err(Damage::wrong(&path, size, "the log does not reach to the end that was found"));
@@ -169,19 +170,19 @@ impl LogWriter {
         // A log that was begun without a key goes on without one; the next log has it.
         let options = LogOptions { key: options.key.filter(|_| key.is_some()), ..*options };
         file.set_size(end.offset).and_then(|()| file.sync_data()).map_err(unreadable)?;
-        let mut writer = LogWriter::new(file, body, key, &options, end).map_err(unreadable)?;
+        let mut writer = LogWriter::new(file, (format, body), key, &options, end).map_err(unreadable)?;
         writer.resume().map_err(unreadable)?;
         Ok(writer)
     }
 
     fn new(
         mut file: Box<dyn DiskFile>,
-        header_body: Vec<u8>,
+        (format, header_body): (Format, Vec<u8>),
         key: Option<FileKey>,
         options: &LogOptions<'_>,
         end: LogEnd,
     ) -> io::Result<LogWriter> {
-        let sealer = Sealer::new(options.compression, key.map(Arc::new))?;
+        let sealer = Sealer::new(format, options.compression, key.map(Arc::new))?;
         let rekey = options.key.map(|key| (key.clone(), header_body));
         let forgotten = end.offset;
         file.expect_appends();
@@ -253,7 +254,7 @@ impl LogWriter {
             self.health = Health::Good;
             return Ok(());
         };
-        let salt = new_salt()?;
+        let salt = fresh_bytes()?;
         let key = key.for_file(&salt, header_body)?;
         self.write_block(BlockKind::LogResume, &salt)?;
         self.sealer.set_key(Some(Arc::new(key)));

@@ -5,8 +5,10 @@
 //! - something of it is missing: the file ends inside it, or one of the sectors that it lies in is all zeros from the block's first byte on; and
 //! - no later block proves that it was durable: each block says how many right before it were not yet synced when it was written.
 //!
-//! Everything else is damage: a flipped bit leaves no sector of zeros, and a block that was synced is vouched for by those that follow. What a
-//! torn tail costs is at most what was written after the last sync.
+//! Everything else is damage. A flipped bit leaves no sector of zeros, because no sector of a block has fewer than two bits set when it is written
+//! (`sectors.rs`; files of version 1 do not promise that). A block that was synced is vouched for by those that follow, and what a client has sent vouches for nothing,
+//! because it does not know the file's id (`format.rs`). What cannot be told from a torn tail is the loss of whole sectors of blocks that none
+//! vouches for: at most what was written after the last sync but one.
 
 use std::ops::Range;
 
@@ -14,12 +16,14 @@ use super::blocks::{BlockHeader, BlockKind, HEADER_LEN, MAGIC, Opener};
 use super::damage::{Damage, Problem};
 use super::disk::{Disk, DiskFile};
 use super::file_header::{FileHeader, file_key, read_header};
+use super::format::Format;
 use super::keys::{EncryptionKey, FileKey, KeyId};
 use super::log_file::{LogEnd, LogHeader};
 use super::manifest::LogFacts;
+use super::sectors;
 
 /// What a disk writes whole or not at all.
-const SECTOR: u64 = 512;
+const SECTOR: u64 = sectors::SECTOR as u64;
 /// Bytes that are read at once.
 const WINDOW: usize = 1 << 20;
 
@@ -29,6 +33,7 @@ pub struct LogReader {
     path: String,
     size: u64,
     header: LogHeader,
+    format: Format,
     /// The configured key and the header's bytes, for the keys behind resume blocks.
     rekey: Option<(EncryptionKey, Vec<u8>)>,
     key: Option<FileKey>,
@@ -66,7 +71,7 @@ impl LogReader {
         let unreadable = |error| Damage::unreadable(&path, 0, error);
         let file = disk.open_read(&name).map_err(unreadable)?;
         let size = file.size().map_err(unreadable)?;
-        let FileHeader { facts: header, body, end } =
+        let FileHeader { facts: header, format, body, end } =
             read_header::<LogHeader>(&*file, &path, size, BlockKind::LogHeader)?;
         let file_key = file_key(&path, header.encryption.as_ref(), &body, key)?;
         if header.number != number {
@@ -83,6 +88,7 @@ impl LogReader {
             path,
             size,
             header,
+            format,
         })
     }
 
@@ -177,7 +183,7 @@ impl LogReader {
         let start = self.load(at, HEADER_LEN)?;
         let mut header_bytes = [0; HEADER_LEN];
         header_bytes.copy_from_slice(&self.window[start..start + HEADER_LEN]);
-        let header = match BlockHeader::read(&header_bytes) {
+        let header = match BlockHeader::read(&header_bytes, self.format) {
             Ok(header) => header,
             Err(_) if self.is_zero_from(at)? => return Ok(None),
             Err(what) => return self.bad_block(at..at + HEADER_LEN as u64, what),
@@ -192,7 +198,7 @@ impl LogReader {
         }
         let start = self.load(at, len as usize)?;
         let stored = &mut self.window[start + HEADER_LEN..start + len as usize];
-        let opened = self.opener.open(&header_bytes, stored, self.key.as_ref()).map(<[u8]>::len);
+        let opened = self.opener.open(&header, stored, self.key.as_ref()).map(<[u8]>::len);
         let body_len = match opened {
             Ok(len) => len,
             // Decryption has changed the bytes in the window, so what follows must read them again.
@@ -316,12 +322,14 @@ impl LogReader {
 
     /// Shows each header of a block that begins at or behind a place, wherever it lies, until `see` has seen enough.
     fn scan(&mut self, mut at: u64, mut see: impl FnMut(BlockHeader) -> bool) -> Result<(), Damage> {
+        let format = self.format;
         while at + HEADER_LEN as u64 <= self.size {
             let len = (self.size - at).min(WINDOW as u64) as usize;
             let start = self.load(at, len)?;
             let bytes = &self.window[start..start + len];
             for found in memchr::memmem::find_iter(bytes, &MAGIC) {
-                let header = bytes[found..].first_chunk().and_then(|bytes| BlockHeader::read(bytes).ok());
+                let header = bytes[found..].first_chunk();
+                let header = header.and_then(|bytes| BlockHeader::read(bytes, format).ok());
                 if header.is_some_and(|header| !see(header)) {
                     return Ok(());
                 }

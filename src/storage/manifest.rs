@@ -4,9 +4,11 @@
 //! written and synced first, then the manifest names it, then what it no longer names is removed.
 //!
 //! ```text
-//!   byte 0    version
-//!   bytes     Manifest, encoded
-//!   4 bytes   CRC-32C of all before
+//!   byte 0     version
+//!   byte 1     1 if a key authenticates it, else 0         (from here on not in version 1)
+//!   40 bytes   id of the key, HMAC-SHA256 of bytes 0 to 9 and of the encoded manifest; only if byte 1 says so
+//!   bytes      Manifest, encoded                           (to here)
+//!   4 bytes    CRC-32C of all before
 //! ```
 
 use std::io;
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::damage::{Damage, Problem};
 use super::disk::{Disk, replace_file};
 use super::encoding::{crc32c, decode, encode};
+use super::file_header::require_no_key;
+use super::keys::{EncryptionKey, KeyId, MANIFEST_TAG_LEN};
 
 /// The file's name.
 pub const MANIFEST_NAME: &str = "manifest";
@@ -23,7 +27,10 @@ pub const MANIFEST_NAME: &str = "manifest";
 pub const LOG_PREFIX: &str = "log-";
 pub const SNAPSHOT_PREFIX: &str = "snapshot-";
 /// The version that this program writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Byte 1 of a manifest, and what follows.
+const PLAIN: u8 = 0;
+const AUTHENTICATED: u8 = 1;
 /// A manifest names a snapshot and a handful of logs; it is never longer.
 const MANIFEST_MAX: u64 = 1 << 20;
 const CHECKSUM_LEN: usize = 4;
@@ -95,8 +102,8 @@ impl Manifest {
     /// Reads the manifest; `None` if there is none, which is a directory without data.
     ///
     /// # Errors
-    /// Damage, a version that this program does not know, or what the disk says.
-    pub fn read(disk: &dyn Disk) -> Result<Option<Manifest>, Damage> {
+    /// Damage, a version that this program does not know, the wrong key, or what the disk says.
+    pub fn read(disk: &dyn Disk, key: Option<&EncryptionKey>) -> Result<Option<Manifest>, Damage> {
         let path = disk.describe(MANIFEST_NAME);
         let unreadable = |error| Damage::unreadable(&path, 0, error);
         let file = match disk.open_read(MANIFEST_NAME) {
@@ -110,7 +117,7 @@ impl Manifest {
         }
         let mut bytes = vec![0; size as usize];
         file.read_exact_at(0, &mut bytes).map_err(unreadable)?;
-        Manifest::from_bytes(&bytes).map(Some).map_err(|problem| Damage::new(&path, 0, problem))
+        Manifest::from_bytes(&bytes, key).map(Some).map_err(|problem| Damage::new(&path, 0, problem))
     }
 
     /// The names of the files that are the data.
@@ -123,33 +130,50 @@ impl Manifest {
         self.file_names().any(|named| named == name)
     }
 
-    /// Replaces the manifest. When this returns, the new one is durable.
+    /// Replaces the manifest, authenticated by the key if there is one. When this returns, the new one is durable.
     ///
     /// # Errors
     /// What the disk says. It is not known then which one a power cut would leave; the next successful call settles it.
-    pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
-        replace_file(disk, MANIFEST_NAME, &self.to_bytes().map_err(io::Error::other)?)
+    pub fn write(&self, disk: &dyn Disk, key: Option<&EncryptionKey>) -> io::Result<()> {
+        replace_file(disk, MANIFEST_NAME, &self.to_bytes(key)?)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = vec![VERSION];
-        encode(self, &mut bytes)?;
+    fn to_bytes(&self, key: Option<&EncryptionKey>) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        encode(self, &mut body).map_err(io::Error::other)?;
+        let mut bytes = vec![VERSION, if key.is_some() { AUTHENTICATED } else { PLAIN }];
+        if let Some(key) = key {
+            bytes.extend_from_slice(&key.id().0);
+            let tag = key.manifest_tag(&[&bytes[..], &body].concat())?;
+            bytes.extend_from_slice(&tag);
+        }
+        bytes.extend_from_slice(&body);
         let checksum = crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
-        if bytes.len() as u64 > MANIFEST_MAX { Err("the manifest is too long".to_owned()) } else { Ok(bytes) }
+        if bytes.len() as u64 > MANIFEST_MAX {
+            return Err(io::Error::other("the manifest is too long"));
+        }
+        Ok(bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Manifest, Problem> {
-        let wrong = |what: &str| Problem::Wrong(what.to_owned());
-        let (body, checksum) =
+    fn from_bytes(bytes: &[u8], key: Option<&EncryptionKey>) -> Result<Manifest, Problem> {
+        let (bytes, checksum) =
             bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(|| wrong("the manifest is cut off"))?;
-        if crc32c(body) != u32::from_le_bytes(*checksum) {
+        if crc32c(bytes) != u32::from_le_bytes(*checksum) {
             return Err(wrong("the checksum of the manifest does not match"));
         }
-        let (&version, body) = body.split_first().ok_or_else(|| wrong("the manifest is empty"))?;
-        if version != VERSION {
-            return Err(Problem::UnknownVersion { what: "the manifest", found: u32::from(version) });
-        }
+        let body = match bytes {
+            [] => return Err(wrong("the manifest is empty")),
+            [1, body @ ..] | [VERSION, PLAIN, body @ ..] => {
+                require_no_key(key)?;
+                body
+            }
+            [VERSION, AUTHENTICATED, rest @ ..] => authenticated(&bytes[..2], rest, key)?,
+            [VERSION, ..] => return Err(wrong("the manifest is of no kind that its version has")),
+            [version, ..] => {
+                return Err(Problem::UnknownVersion { what: "the manifest", found: u32::from(*version) });
+            }
+        };
         let manifest: Manifest =
             decode(body).map_err(|what| Problem::Wrong(format!("the manifest cannot be read: {what}")))?;
         if manifest.is_possible() {
@@ -176,6 +200,22 @@ impl Manifest {
     }
 }
 
+fn wrong(what: &str) -> Problem {
+    Problem::Wrong(what.to_owned())
+}
+
+/// The encoded manifest of one that is authenticated.
+fn authenticated<'a>(start: &[u8], rest: &'a [u8], key: Option<&EncryptionKey>) -> Result<&'a [u8], Problem> {
+    let cut_off = || wrong("the manifest is cut off");
+    let (id, rest) = rest.split_first_chunk().ok_or_else(cut_off)?;
+    let (tag, body) = rest.split_first_chunk::<MANIFEST_TAG_LEN>().ok_or_else(cut_off)?;
+    let Some(key) = key.filter(|key| key.id() == KeyId(*id)) else {
+        return Err(Problem::WrongKey { file: KeyId(*id), configured: key.map(EncryptionKey::id) });
+    };
+    let is_right = key.is_manifest_tag(&[start, id, body].concat(), tag).map_err(Problem::Unreadable)?;
+    if is_right { Ok(body) } else { Err(wrong("the manifest was not written by a holder of the key")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,11 +226,27 @@ mod tests {
         Manifest { last_number: 9, written_ms: 6, snapshot: Some(snapshot), logs }
     }
 
+    fn key() -> EncryptionKey {
+        EncryptionKey::new([7; 32])
+    }
+
+    /// As version 1 was written.
+    fn of_version_1(manifest: &Manifest) -> Vec<u8> {
+        let mut bytes = vec![1];
+        encode(manifest, &mut bytes).expect("encodes");
+        let checksum = crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
     #[test]
     fn a_manifest_comes_back() {
         for manifest in [Manifest::default(), example()] {
-            let bytes = manifest.to_bytes().expect("encodes");
-            assert_eq!(Manifest::from_bytes(&bytes).expect("decodes"), manifest);
+            for key in [None, Some(&key())] {
+                let bytes = manifest.to_bytes(key).expect("encodes");
+                assert_eq!(Manifest::from_bytes(&bytes, key).expect("decodes"), manifest);
+            }
+            assert_eq!(Manifest::from_bytes(&of_version_1(&manifest), None).expect("decodes"), manifest);
         }
         assert_eq!(example().logs[1].name(), "log-9.cloakroom");
         assert_eq!(example().snapshot.expect("has one").name(), "snapshot-7.cloakroom");
@@ -198,14 +254,39 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_and_any_cut_is_damage() {
-        let bytes = example().to_bytes().expect("encodes");
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::from_bytes(&flipped).is_err(), "bit {bit}");
+        for key in [None, Some(&key())] {
+            let bytes = example().to_bytes(key).expect("encodes");
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Manifest::from_bytes(&flipped, key).is_err(), "bit {bit}");
+            }
+            for cut in 0..bytes.len() {
+                assert!(Manifest::from_bytes(&bytes[..cut], key).is_err(), "cut at {cut}");
+            }
         }
-        for cut in 0..bytes.len() {
-            assert!(Manifest::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+
+    #[test]
+    fn with_a_key_nobody_else_can_write_a_manifest() {
+        let bytes = example().to_bytes(Some(&key())).expect("encodes");
+        for at in 0..bytes.len() - CHECKSUM_LEN {
+            let mut forged = bytes.clone();
+            forged[at] ^= 1;
+            let end = bytes.len() - CHECKSUM_LEN;
+            let checksum = crc32c(&forged[..end]);
+            forged[end..].copy_from_slice(&checksum.to_le_bytes());
+            assert!(Manifest::from_bytes(&forged, Some(&key())).is_err(), "byte {at}");
+        }
+        let other = EncryptionKey::new([8; 32]);
+        let read = |key: Option<&EncryptionKey>| Manifest::from_bytes(&bytes, key).expect_err("refused");
+        assert!(matches!(read(Some(&other)), Problem::WrongKey { configured: Some(_), .. }));
+        assert!(matches!(read(None), Problem::WrongKey { configured: None, .. }));
+        let accepting = key().accepting_plaintext(true);
+        for plain in [example().to_bytes(None).expect("encodes"), of_version_1(&example())] {
+            let refused = Manifest::from_bytes(&plain, Some(&key())).expect_err("refused");
+            assert!(matches!(refused, Problem::NotEncrypted { .. }));
+            assert_eq!(Manifest::from_bytes(&plain, Some(&accepting)).expect("accepted"), example());
         }
     }
 
@@ -223,18 +304,18 @@ mod tests {
         for (index, change) in changes.iter().enumerate() {
             let mut manifest = example();
             change(&mut manifest);
-            let read = Manifest::from_bytes(&manifest.to_bytes().expect("encodes"));
+            let read = Manifest::from_bytes(&manifest.to_bytes(None).expect("encodes"), None);
             assert!(matches!(read, Err(Problem::Wrong(_))), "{index}: {read:?}");
         }
     }
 
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let mut bytes = example().to_bytes().expect("encodes");
+        let mut bytes = example().to_bytes(None).expect("encodes");
         bytes[0] = VERSION + 1;
         let body = bytes.len() - CHECKSUM_LEN;
         let checksum = crc32c(&bytes[..body]);
         bytes[body..].copy_from_slice(&checksum.to_le_bytes());
-        assert!(matches!(Manifest::from_bytes(&bytes), Err(Problem::UnknownVersion { found: 2, .. })));
+        assert!(matches!(Manifest::from_bytes(&bytes, None), Err(Problem::UnknownVersion { found: 3, .. })));
     }
 }

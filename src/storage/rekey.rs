@@ -79,7 +79,7 @@ pub fn rekey(
     new: Option<&EncryptionKey>,
     now_ms: u64,
 ) -> Result<Option<Manifest>, RekeyError> {
-    let Some(before) = Manifest::read(&**disk)? else { return Ok(None) };
+    let Some(before) = Manifest::read(&**disk, old)? else { return Ok(None) };
     let mut after = Manifest { written_ms: now_ms, snapshot: None, logs: Vec::new(), ..before };
     let copied = copy_all(disk, old, new, &before, &mut after);
     if let Err(error) = copied {
@@ -90,7 +90,7 @@ pub fn rekey(
         }
         return Err(error);
     }
-    after.write(&**disk).map_err(RekeyError::Manifest)?;
+    after.write(&**disk, new).map_err(RekeyError::Manifest)?;
     for name in before.file_names() {
         disk.remove(&name).map_err(|error| RekeyError::Remains(disk.describe(&name), error))?;
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   header block   version, SnapshotHeader                       number 0, never encrypted
 //!   entry blocks   entries in any order, about 256 KB each       numbers 1 to n, side by side in any order
-//!   index block    where each entry block is, what it holds      number n + 1
+//!   index blocks   where each entry block is, what it holds      number n + 1 and on
 //!   trailer        32 bytes: where the index is
 //! ```
 //!
@@ -13,13 +13,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockKind, HEADER_LEN, Opener};
-use super::damage::{Damage, Problem};
+use super::damage::Damage;
 use super::disk::{Disk, DiskFile};
-use super::encoding::{crc32c, decode};
+use super::encoding::crc32c;
 use super::file_header::{Encryption, FileHeader, file_key, read_header};
+use super::format::Format;
 use super::keys::{EncryptionKey, FileKey, KeyId};
 use super::manifest::SnapshotFacts;
-use super::snapshot_entry::{ENTRY_LEN_MIN, Entries};
+use super::snapshot_entry::Entries;
+use super::snapshot_index::{Index, read_index};
 
 /// Bytes of the trailer.
 pub(super) const TRAILER_LEN: usize = 32;
@@ -69,15 +71,6 @@ pub struct ShardCount {
     pub entries: u64,
 }
 
-/// The body of the index block.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Index {
-    /// In the order of their numbers; threads that write at the same time may place them in another.
-    pub blocks: Vec<IndexedBlock>,
-    /// Ordered by database and shard.
-    pub counts: Vec<ShardCount>,
-}
-
 /// The end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
@@ -118,6 +111,7 @@ pub struct SnapshotReader {
     path: String,
     size: u64,
     header: SnapshotHeader,
+    format: Format,
     key: Option<FileKey>,
     index: Index,
 }
@@ -132,14 +126,15 @@ impl SnapshotReader {
         let unreadable = |error| Damage::unreadable(&path, 0, error);
         let file = disk.open_read(name).map_err(unreadable)?;
         let size = file.size().map_err(unreadable)?;
-        let FileHeader { facts: header, body, end } =
+        let FileHeader { facts: header, format, body, end } =
             read_header::<SnapshotHeader>(&*file, &path, size, BlockKind::SnapshotHeader)?;
         let key = file_key(&path, header.encryption.as_ref(), &body, key)?;
         let trailer = read_trailer(&*file, &path, size, end)?;
-        let index = read_index(&*file, &path, trailer, key.as_ref())?;
-        check_index(&index, end, trailer.index_offset)
+        let index = read_index(&*file, &path, trailer, (format, key.as_ref()))?;
+        index
+            .check(end, trailer.index_offset)
             .map_err(|what| Damage::wrong(&path, trailer.index_offset, what))?;
-        Ok(SnapshotReader { file, path, size, header, key, index })
+        Ok(SnapshotReader { file, path, size, header, format, key, index })
     }
 
     /// [`SnapshotReader::open`] for the snapshot that a manifest names. Another one in its place, such as one from a copy of older files, does not
@@ -215,15 +210,14 @@ impl SnapshotReader {
         let Some(block) = self.index.blocks.get(block) else {
             return Err(Damage::wrong(&self.path, self.size, "there is no such block"));
         };
-        let (header, raw) = opener
-            .open_at(&*self.file, block.offset, block.stored_len as usize, self.key.as_ref())
-            .map_err(|problem| Damage::new(&self.path, block.offset, problem))?;
-        let expected = (BlockKind::SnapshotEntries, number, block.raw_len);
-        if (header.kind, header.sequence, header.raw_len) != expected {
-            let what = "the block is not the one that the index says";
-            return Err(Damage::wrong(&self.path, block.offset, what));
-        }
-        Ok((block, raw))
+        let (place, seal) = ((block.offset, block.stored_len as usize), (self.format, self.key.as_ref()));
+        // Before it is decompressed: what the index says is what the reader has made room for.
+        let raw = opener.open_at(&*self.file, place, seal, |header| {
+            let expected = (BlockKind::SnapshotEntries, number, block.raw_len);
+            let found = (header.kind, header.sequence, header.raw_len);
+            if found == expected { Ok(()) } else { Err("the block is not the one that the index says") }
+        });
+        Ok((block, raw.map_err(|problem| Damage::new(&self.path, block.offset, problem))?))
     }
 
     /// The key that the file is encrypted with, if it is.
@@ -251,70 +245,4 @@ fn read_trailer(file: &dyn DiskFile, path: &str, size: u64, header_end: u64) -> 
         return Err(Damage::wrong(path, offset, "the index does not end where the trailer begins"));
     }
     Ok(trailer)
-}
-
-fn read_index(
-    file: &dyn DiskFile,
-    path: &str,
-    trailer: Trailer,
-    key: Option<&FileKey>,
-) -> Result<Index, Damage> {
-    let at = trailer.index_offset;
-    let mut opener = Opener::new().map_err(|error| Damage::unreadable(path, at, error))?;
-    let len = usize::try_from(trailer.index_len)
-        .map_err(|_| Damage::new(path, at, Problem::Wrong("the index is too long".to_owned())))?;
-    let (header, body) =
-        opener.open_at(file, at, len, key).map_err(|problem| Damage::new(path, at, problem))?;
-    let index: Index =
-        decode(body).map_err(|what| Damage::wrong(path, at, format!("the index cannot be read: {what}")))?;
-    if header.kind != BlockKind::SnapshotIndex || header.sequence != index.blocks.len() as u64 + 1 {
-        return Err(Damage::wrong(path, at, "the block is not the index of this file"));
-    }
-    Ok(index)
-}
-
-/// The blocks fill the file from the header to the index, and the counts add up.
-fn check_index(index: &Index, header_end: u64, index_offset: u64) -> Result<(), &'static str> {
-    let mut places: Vec<(u64, u32)> =
-        index.blocks.iter().map(|block| (block.offset, block.stored_len)).collect();
-    places.sort_unstable();
-    let mut end = header_end;
-    for (offset, len) in places {
-        if offset != end || (len as usize) < HEADER_LEN {
-            return Err("the index has a gap between two blocks");
-        }
-        end = end.checked_add(u64::from(len)).ok_or("the index has a block beyond all bounds")?;
-    }
-    if index.blocks.iter().any(|block| u64::from(block.entries) * ENTRY_LEN_MIN > u64::from(block.raw_len)) {
-        return Err("the index has a block with more entries than its bytes can hold");
-    }
-    if end != index_offset {
-        return Err("the last block does not end where the index begins");
-    }
-    let in_blocks: u64 = index.blocks.iter().map(|block| u64::from(block.entries)).sum();
-    let in_shards = index.counts.iter().try_fold(0u64, |sum, count| sum.checked_add(count.entries));
-    let ordered =
-        index.counts.is_sorted_by(|left, right| (left.database, left.shard) < (right.database, right.shard));
-    // What is sized by these counts must not be larger than what the file holds.
-    if in_shards == Some(in_blocks) && ordered {
-        Ok(())
-    } else {
-        Err("the counts of the index do not add up")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_does_not_claim_more_entries_than_there_is_room_for() {
-        let index = |raw_len, entries| Index {
-            blocks: vec![IndexedBlock { offset: 100, stored_len: 40, raw_len, entries }],
-            counts: vec![ShardCount { database: 0, shard: 0, entries: u64::from(entries) }],
-        };
-        assert_eq!(check_index(&index(60, 10), 100, 140), Ok(()));
-        assert!(check_index(&index(60, 11), 100, 140).is_err());
-        assert!(check_index(&index(u32::MAX, u32::MAX), 100, 140).is_err());
-    }
 }

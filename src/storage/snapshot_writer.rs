@@ -16,12 +16,13 @@ use parking_lot::Mutex;
 
 use super::blocks::{BlockKind, Compression, Sealer};
 use super::disk::{Disk, DiskFile, temporary_name};
-use super::encoding::encode;
 use super::file_header::{Encryption, header_body, write_header};
+use super::format::Format;
 use super::keys::{EncryptionKey, FileKey};
 use super::manifest::SnapshotFacts;
 use super::snapshot_entry::{EntryRecord, encode_entry};
-use super::snapshot_file::{Index, IndexedBlock, ShardCount, SnapshotHeader, Trailer};
+use super::snapshot_file::{IndexedBlock, ShardCount, SnapshotHeader, Trailer};
+use super::snapshot_index::IndexPart;
 
 /// A block is written when it has this many raw bytes: large enough that headers and system calls do not count, small enough for the second
 /// cache of a core.
@@ -65,6 +66,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     file: Box<dyn DiskFile>,
     start: SnapshotStart,
+    format: Format,
     compression: Compression,
     key: Option<Arc<FileKey>>,
     incremental_sync: bool,
@@ -105,7 +107,8 @@ impl SnapshotWriter {
             log_offset: start.log_offset,
             encryption,
         };
-        let body = header_body(&header)?;
+        let format = Format::of_new_file()?;
+        let body = header_body(format, &header)?;
         let key = match (options.key, &header.encryption) {
             (Some(key), Some(encryption)) => Some(Arc::new(key.for_file(&encryption.salt, &body)?)),
             _ => None,
@@ -115,6 +118,7 @@ impl SnapshotWriter {
             disk,
             file,
             start,
+            format,
             compression: options.compression,
             key,
             incremental_sync: options.incremental_sync,
@@ -133,7 +137,7 @@ impl SnapshotWriter {
     /// If zstd cannot have its memory.
     pub fn block_writer(&self) -> io::Result<BlockWriter> {
         Ok(BlockWriter {
-            sealer: Sealer::new(self.shared.compression, self.shared.key.clone())?,
+            sealer: Sealer::new(self.shared.format, self.shared.compression, self.shared.key.clone())?,
             shared: Arc::clone(&self.shared),
             raw: Vec::new(),
             entries: 0,
@@ -194,21 +198,32 @@ impl Shared {
 
     /// Index, trailer, and a sync.
     fn write_index(&mut self) -> io::Result<SnapshotFacts> {
-        let Layout { end, blocks, counts } = std::mem::take(self.layout.get_mut());
+        let Layout { end: index_offset, blocks, counts } = std::mem::take(self.layout.get_mut());
         let entries = blocks.iter().map(|block| u64::from(block.entries)).sum();
-        let counts =
-            counts.into_iter().map(|((database, shard), entries)| ShardCount { database, shard, entries });
-        let index = Index { counts: counts.collect(), blocks };
-        let mut raw = Vec::new();
-        encode(&index, &mut raw).map_err(io::Error::other)?;
-        let mut sealer = Sealer::new(self.compression, self.key.clone())?;
-        let block = sealer.seal(BlockKind::SnapshotIndex, index.blocks.len() as u64 + 1, 0, &raw)?;
-        let trailer = Trailer { index_offset: end, index_len: block.len() as u64 };
-        self.file.write_all_at(end, block)?;
-        let trailer_offset = end + block.len() as u64;
-        self.file.write_all_at(trailer_offset, &trailer.write())?;
+        let mut sealer = Sealer::new(self.format, Compression::None, self.key.clone())?;
+        let (mut end, mut number) = (index_offset, blocks.len() as u64 + 1);
+        let mut write = |part: IndexPart| {
+            let block = sealer.seal(BlockKind::SnapshotIndex, number, 0, &part.encode()?)?;
+            self.file.write_all_at(end, block)?;
+            (end, number) = (end + block.len() as u64, number + 1);
+            io::Result::Ok(())
+        };
+        for blocks in blocks.chunks(IndexPart::LEN_MAX) {
+            write(IndexPart { blocks: blocks.to_vec(), counts: Vec::new() })?;
+        }
+        let mut counts = counts.into_iter().peekable();
+        while counts.peek().is_some() {
+            let part = counts.by_ref().take(IndexPart::LEN_MAX);
+            let part = part.map(|((database, shard), entries)| ShardCount { database, shard, entries });
+            write(IndexPart { blocks: Vec::new(), counts: part.collect() })?;
+        }
+        if entries == 0 {
+            write(IndexPart::default())?;
+        }
+        let trailer = Trailer { index_offset, index_len: end - index_offset };
+        self.file.write_all_at(end, &trailer.write())?;
         self.file.sync_data()?;
-        let bytes = trailer_offset + trailer.write().len() as u64;
+        let bytes = end + trailer.write().len() as u64;
         let SnapshotStart { number, created_ms, log_offset, .. } = self.start;
         Ok(SnapshotFacts { number, created_ms, log_offset, entries, bytes })
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::power_cut_disk::PowerCutDisk;
 use crate::storage::blocks::{HEADER_LEN, MAGIC};
 use crate::storage::encoding::crc32c;
+use crate::storage::format::{CHECKSUMMED, FORMAT_VERSION, Format};
 use crate::storage::{
     Compression, Damage, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
     Manifest, Opener, SnapshotFacts, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter, check,
@@ -71,6 +72,17 @@ impl Choice<'_> {
     }
 }
 
+/// The format that a file's first block says.
+fn format_of(file: &[u8]) -> Format {
+    let body = file.get(HEADER_LEN..).unwrap_or_default();
+    match body.split_first_chunk() {
+        Some((version, rest)) if u16::from_le_bytes(*version) == FORMAT_VERSION => {
+            Format::Two(rest.first_chunk().map_or(0, |id| u64::from_le_bytes(*id)))
+        }
+        _ => Format::One,
+    }
+}
+
 /// Makes the checksums of all blocks right that can be found, and those of a snapshot's trailer.
 fn reseal(file: &mut [u8], has_trailer: bool) {
     let put =
@@ -84,8 +96,10 @@ fn reseal(file: &mut [u8], has_trailer: bool) {
             let checksum = crc32c(stored);
             put(file, at + 24, checksum);
         }
-        let checksum = crc32c(&file[at..at + 28]);
-        put(file, at + 28, checksum);
+        let format = if at == 0 { Format::One } else { format_of(file) };
+        if let Some(checksum) = file[at..].first_chunk().map(|header| format.header_checksum(header)) {
+            put(file, at + CHECKSUMMED, checksum);
+        }
         at = end;
     }
     if let Some(trailer) = file.len().checked_sub(TRAILER_LEN).filter(|_| has_trailer) {
@@ -107,10 +121,10 @@ struct Seen {
 /// What `cloakroom check --fix` does: after a repair nothing is wrong. Says whether nothing was wrong before.
 fn check_and_repair(disk: &PowerCutDisk, manifest: &Manifest, key: Option<&EncryptionKey>) -> bool {
     let count = |_: &[u8]| Ok(1);
-    manifest.write(disk).expect("a disk in memory");
+    manifest.write(disk, key).expect("a disk in memory");
     let report = check(disk, key, &count).expect("a disk in memory");
     if report.first_cut().is_some() {
-        repair(disk, &report).expect("a disk in memory");
+        repair(disk, key, &report).expect("a disk in memory");
         let again = check(disk, key, &count).expect("a disk in memory");
         assert!(again.is_sound(), "{again:?} after {report:?}");
     }

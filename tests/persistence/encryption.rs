@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::process::{Folder, Server, is_redis, program};
-use crate::{BARE, LOGGED, files, save, with};
+use crate::{BARE, LOGGED, copy, files, save, with};
 
 const BLOB: &str = "blob-of-a-session-that-nobody-may-read";
 
@@ -140,4 +140,47 @@ fn rekey_changes_the_key() {
     refused(&folder, &before);
     read(&folder, &after, 200);
     assert_eq!(holding(&folder, BLOB), Vec::<PathBuf>::new());
+}
+
+/// Who can write to the directory must not be able to make sessions, so what is not encrypted is not read unless that is asked for.
+#[test]
+fn with_a_key_what_was_written_without_one_is_refused_until_it_is_accepted_or_converted() {
+    if is_redis() {
+        return;
+    }
+    for base in [LOGGED, BARE] {
+        let folder = Folder::new("persistence");
+        let key = key_file(&folder, "key", 'a');
+        let keyed = with(base, &["--encryption-key-file", text(&key), "--snapshot-compression", "no"]);
+        let keys = if base == LOGGED { 200 } else { 100 };
+        write(&folder, &with(base, &["--snapshot-compression", "no"]));
+        let plain = Folder::new("persistence");
+        copy(&folder.data(), &plain.data());
+        let log = refused(&folder, &keyed);
+        assert!(log.contains("encryption-accept-plaintext") && log.contains("rekey"), "{log}");
+        // Accepted once, and saved: then all of it is encrypted, and the directive can go.
+        let accepting = with(&keyed, &["--encryption-accept-plaintext", "yes"]);
+        read(&folder, &accepting, keys);
+        let server = Server::start(&folder, &accepting);
+        save(&mut server.connect());
+        server.kill();
+        read(&folder, &keyed, keys);
+        assert_eq!(holding(&folder, BLOB), Vec::<PathBuf>::new());
+        // Nobody without the key can say which files are the data.
+        let manifest = folder.data().join("manifest");
+        let bytes = std::fs::read(&manifest).expect("a manifest");
+        std::fs::copy(plain.data().join("manifest"), &manifest).expect("a copy");
+        refused(&folder, &keyed);
+        std::fs::write(&manifest, bytes).expect("a file");
+        // Or converted.
+        let output = Command::new(program())
+            .arg("rekey")
+            .arg(plain.data())
+            .args(["--new-encryption-key-file", text(&key)])
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        read(&plain, &keyed, keys);
+        assert_eq!(holding(&plain, BLOB), Vec::<PathBuf>::new());
+    }
 }
