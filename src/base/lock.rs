@@ -37,8 +37,9 @@ impl<T> Mutex<T> {
         self.try_lock().unwrap_or_else(|| self.lock_contended())
     }
 
+    /// Takes the lock if it is free.
     #[inline]
-    fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),

@@ -502,7 +502,7 @@ impl<'a, 's> Cx<'a, 's> {
         }
         let known = partition.known_coarseness(site, position);
         let entry = partition.entry(position);
-        let coarseness = slack_ms.ilog2();
+        let coarseness = if partition.remembers_coarseness(site, position) { slack_ms.ilog2() } else { 0 };
         let is_known = entry
             .expire_at_ms()
             .is_some_and(|before| known != 0 && rounded_up(before, known) == rounded_up(at_ms, known));

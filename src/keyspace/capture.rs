@@ -1,36 +1,58 @@
-//! What a running snapshot still has to see, although it leaves the keyspace.
+//! What a running snapshot still has to see, although it leaves the keyspace or changes.
 //!
 //! Every entry carries the stamp of the epoch that it was made or visited in. A cut ([`super::visit`]) begins a new epoch, so from
-//! then on an entry with an older stamp is one that the snapshot has not seen: it is never changed in place, and when it is replaced or
-//! removed its block goes to the shard's captured queue instead of being freed. Nothing is copied for that. The invariant: between two
+//! then on an entry with an older stamp is one that the snapshot has not seen: its key and value are never changed in place, and when it is
+//! replaced or removed its block goes to the shard's captured queue instead of being freed. Nothing is copied for that. The invariant: between two
 //! snapshots every entry carries the present epoch's stamp, so then nothing is ever captured.
+//!
+//! That is also why the visitor may read a large entry without the shard's lock ([`Reading`]): its block stays as it is, wherever it goes, until the
+//! visitor has it. Only the deadline of a large entry may change before it was seen; the queue then keeps the one that it had.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Site;
 use super::entry::{Entry, EntryRef};
 use super::partition::Partition;
+use super::visit::AtCut;
 use crate::base::lock::Mutex;
 
 /// Something that was part of the keyspace at the cut; the snapshot frees it when it has seen it.
-pub enum Captured {
+pub(super) enum Captured {
     /// An entry and the number that its database had at the cut.
     Entry(usize, Entry),
     /// What FLUSHALL or FLUSHDB took out, and the number that its database had at the cut.
     Partition(usize, Partition),
 }
 
-/// The captured queue of one shard. Its lock is only ever taken under the shard's.
+/// The captured queue of one shard. Its lock is only ever taken under the shard's, or with no other.
 #[derive(Default)]
-pub struct CapturedQueue(Mutex<Vec<Captured>>);
+pub(super) struct CapturedQueue(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    captured: Vec<Captured>,
+    /// The block that the visitor reads just now.
+    read: Option<usize>,
+    /// The entry with that block, if it has left the keyspace meanwhile.
+    read_entry: Option<Entry>,
+    /// Partitions that were captured meanwhile, one of which may hold that block.
+    read_partitions: Vec<Captured>,
+    /// Deadlines that large entries had at the cut and have no more, by their blocks.
+    deadlines: HashMap<usize, Option<i64>>,
+}
 
 impl CapturedQueue {
-    fn push(&self, captured: Captured) {
-        self.0.lock().push(captured);
+    /// What was captured since the last call, but for what the visitor reads just now.
+    pub fn take(&self) -> Vec<Captured> {
+        std::mem::take(&mut self.0.lock().captured)
     }
 
-    pub fn take(&self) -> Vec<Captured> {
-        std::mem::take(&mut *self.0.lock())
+    /// The deadline that an entry had at the cut. Asked once for each, when the snapshot sees it.
+    #[inline]
+    pub fn deadline_at_cut(&self, entry: EntryRef<'_>) -> Option<i64> {
+        let noted = entry.is_large().then(|| self.0.lock().deadlines.remove(&entry.address())).flatten();
+        noted.unwrap_or_else(|| entry.expire_at_ms())
     }
 }
 
@@ -50,6 +72,66 @@ impl CapturedBytes {
 
     fn captured(&self, entry: EntryRef<'_>) {
         self.0.fetch_add(entry.owned_bytes(), Ordering::Relaxed);
+    }
+}
+
+/// A large entry that the visitor reads without the shard's lock. Whatever becomes of the entry meanwhile, its block stays as it is until this is
+/// dropped; then it counts as seen. A shard has one visitor, and so one of these at most.
+pub(super) struct Reading<'k> {
+    site: Site<'k>,
+    address: usize,
+    at_cut: AtCut<'k>,
+}
+
+impl<'k> Reading<'k> {
+    /// Begins to read an entry that the running snapshot has not seen. Called under the shard's lock.
+    pub fn begin(site: Site<'k>, entry: EntryRef<'_>) -> Reading<'k> {
+        debug_assert!(entry.stamp() != site.epoch(), "a block that may change is read under the lock");
+        let queue = site.keyspace.captured_queue(site.shard);
+        let database = site.keyspace.database_at_cut(site.database);
+        let at_cut =
+            AtCut { expire_at_ms: queue.deadline_at_cut(entry), ..AtCut::of(database, site.shard, entry) };
+        let before = queue.0.lock().read.replace(entry.address());
+        debug_assert!(before.is_none(), "a shard has one visitor");
+        // SAFETY: key and value of an entry that was not seen do not change in place: the gate makes its changes in new blocks. Whoever takes the entry
+        // out of its table captures it or its partition while the cut is not finished; `read` keeps the queue from giving that away until this value is
+        // dropped, and the keyspace, which is borrowed for 'k, owns both table and queue.
+        let (key, value) = unsafe { entry.outliving_lock() };
+        Reading { site, address: entry.address(), at_cut: AtCut { key, value, ..at_cut } }
+    }
+
+    pub fn at_cut(&self) -> &AtCut<'_> {
+        &self.at_cut
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let Reading { site, address, .. } = *self;
+        let keyspace = site.keyspace;
+        let hash = site.hash(self.at_cut.key);
+        let mut shard = keyspace.lock_shard(site.shard);
+        let mut waiting = keyspace.captured_queue(site.shard).0.lock();
+        waiting.read = None;
+        waiting.deadlines.remove(&address);
+        let mut partitions = std::mem::take(&mut waiting.read_partitions);
+        let in_partition = partitions.iter_mut().any(|captured| match captured {
+            Captured::Partition(_, partition) => partition.seen_block(site, hash, address),
+            Captured::Entry(..) => false,
+        });
+        waiting.captured.append(&mut partitions);
+        let entry = waiting.read_entry.take();
+        drop(waiting);
+        if let Some(entry) = entry {
+            keyspace.captured_bytes.released(entry.view());
+            keyspace.reclaimer.free_entry(entry);
+        } else if !in_partition {
+            // SWAPDB may have given it to another database.
+            let mut databases = std::iter::once(site.database).chain(0..keyspace.databases);
+            let found =
+                databases.any(|database| shard.partition_mut(database).seen_block(site, hash, address));
+            debug_assert!(found, "the block is in a table or in the queue");
+        }
     }
 }
 
@@ -97,12 +179,27 @@ impl Drop for Removed<'_> {
 fn capture_entry(site: Site<'_>, entry: Entry) {
     let keyspace = site.keyspace;
     keyspace.captured_bytes.captured(entry.view());
-    keyspace.captured_queue(site.shard).push(Captured::Entry(keyspace.database_at_cut(site.database), entry));
+    let database = keyspace.database_at_cut(site.database);
+    let mut waiting = keyspace.captured_queue(site.shard).0.lock();
+    if waiting.read == Some(entry.view().address()) {
+        waiting.read_entry = Some(entry);
+    } else {
+        waiting.captured.push(Captured::Entry(database, entry));
+    }
 }
 
 /// Hands a partition that was taken out of the keyspace to the running snapshot. Called while all shards are locked.
 pub(super) fn capture_partition(site: Site<'_>, partition: Partition) {
     let keyspace = site.keyspace;
-    let database = keyspace.database_at_cut(site.database);
-    keyspace.captured_queue(site.shard).push(Captured::Partition(database, partition));
+    let captured = Captured::Partition(keyspace.database_at_cut(site.database), partition);
+    let mut waiting = keyspace.captured_queue(site.shard).0.lock();
+    let queue = if waiting.read.is_some() { &mut waiting.read_partitions } else { &mut waiting.captured };
+    queue.push(captured);
+}
+
+/// The deadline of a large entry that the running snapshot has yet to see is about to change. Called under the shard's lock.
+#[cold]
+pub(super) fn note_deadline(site: Site<'_>, entry: EntryRef<'_>) {
+    let mut waiting = site.keyspace.captured_queue(site.shard).0.lock();
+    waiting.deadlines.entry(entry.address()).or_insert_with(|| entry.expire_at_ms());
 }

@@ -23,6 +23,10 @@ pub const EPOCH_BITS: u32 = COARSE_SHIFT;
 /// (`storage/blocks.rs`).
 pub const LENGTH_MAX: usize = 1 << 30;
 
+/// An entry with a block of more than this is large: it is not copied only because its deadline moves, and a snapshot copies it without its
+/// shard's lock ([`super::capture`]).
+const LARGE_BYTES: usize = 32 << 10;
+
 const DEADLINE_SHIFT: u32 = 16;
 const COARSE_SHIFT: u32 = 11;
 const COARSE_MASK: u64 = 0x1f << COARSE_SHIFT;
@@ -79,11 +83,19 @@ impl Layout {
     }
 }
 
+/// Deadline, coarseness and stamp in one word.
+#[inline]
+fn fate(at: Option<i64>, coarseness: u32, stamp: u64) -> u64 {
+    debug_assert!(coarseness < 32, "the coarseness has 5 bits");
+    let at = at.map_or(0, |at| at.clamp(1, (1 << 48) - 1)) as u64;
+    at << DEADLINE_SHIFT | u64::from(coarseness) << COARSE_SHIFT | stamp
+}
+
 /// What becomes of an entry when it is changed.
 #[derive(Clone, Copy)]
 pub(super) enum Change<'v> {
-    /// Its value stays; something else of it changes.
-    Keep,
+    /// Its value stays, and its deadline changes.
+    Deadline,
     /// It has this value from now on.
     Value(&'v [u8], Mark),
     /// Its value has this length from now on, to be written into: the leading bytes stay, new ones are zero.
@@ -318,7 +330,7 @@ impl<'a> EntryRef<'a> {
     /// The entry that a change makes of this one, in a block of its own.
     pub(super) fn changed(self, change: Change<'_>) -> Entry {
         let (made, mark) = match change {
-            Change::Keep => (Entry::new(self.key(), self.value()), self.mark()),
+            Change::Deadline => (Entry::new(self.key(), self.value()), self.mark()),
             Change::Value(value, mark) => (Entry::new(self.key(), value), mark),
             Change::Length(length, mark) => {
                 let kept = &self.value()[..length.min(self.value().len())];
@@ -341,6 +353,39 @@ impl<'a> EntryRef<'a> {
     /// Bytes that the allocator set aside for the entry and all that it owns.
     pub fn owned_bytes(self) -> usize {
         Layout::of(self.header()).block_bytes()
+    }
+
+    /// Key and value, for who goes on reading after the lock that guards the entry is released.
+    ///
+    /// # Safety
+    /// The block stays alive, and key and value unchanged, for `'b`. The header may change meanwhile.
+    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8]) {
+        let (key, value) = (self.key(), self.value());
+        // SAFETY: these bytes are initialised, and the caller vouches for the rest.
+        unsafe {
+            (
+                std::slice::from_raw_parts(key.as_ptr(), key.len()),
+                std::slice::from_raw_parts(value.as_ptr(), value.len()),
+            )
+        }
+    }
+
+    /// See [`LARGE_BYTES`].
+    #[inline]
+    pub(super) fn is_large(self) -> bool {
+        self.owned_bytes() > LARGE_BYTES
+    }
+
+    /// Where its block lies, which says which entry it is as long as it lives.
+    #[inline]
+    pub(super) fn address(self) -> usize {
+        self.block.as_ptr().addr()
+    }
+
+    /// Whether it has this deadline, known so coarsely, and belongs to this epoch.
+    #[inline]
+    pub(super) fn has_fate(self, at: Option<i64>, coarseness: u32, epoch: u16) -> bool {
+        self.header().expire_and_stamp == fate(at, coarseness, u64::from(epoch))
     }
 }
 
@@ -385,12 +430,8 @@ impl<'a> EntryMut<'a> {
     /// ([`EntryRef::logged_coarseness`]).
     #[inline]
     pub fn set_expire_at_ms(&mut self, at: Option<i64>, coarseness: u32) {
-        debug_assert!(coarseness < 32, "the coarseness has 5 bits");
-        let at = at.map_or(0, |at| at.clamp(1, (1 << 48) - 1)) as u64;
         let header = self.header();
-        header.expire_and_stamp = at << DEADLINE_SHIFT
-            | u64::from(coarseness) << COARSE_SHIFT
-            | header.expire_and_stamp & STAMP_MASK;
+        header.expire_and_stamp = fate(at, coarseness, header.expire_and_stamp & STAMP_MASK);
     }
 
     /// Writes only when the value differs, so that a read leaves a clean cache line clean.
@@ -427,7 +468,7 @@ impl<'a> EntryMut<'a> {
     #[inline]
     pub fn change(&mut self, change: Change<'_>) -> bool {
         let (length, mark) = match change {
-            Change::Keep => return true,
+            Change::Deadline => return true,
             Change::Value(value, mark) => (value.len(), mark),
             Change::Length(length, mark) => (length, mark),
         };

@@ -3,8 +3,13 @@
 use super::partition::Due;
 use super::{Keyspace, Removed, Site};
 
-/// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits. Each expired entry is
-/// removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
+/// Wheel records that are handled under one lock: at most about 100 us' work, even if each is of a key that has expired.
+const LOCKED_RECORDS: usize = 128;
+/// Records that a sweep looks at under one lock.
+const SWEPT_RECORDS: usize = 256;
+
+/// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits, and releases the shard's lock now and then. Each
+/// expired entry is removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
 /// another shard. Says whether the budget ran out, so that more is due.
 pub fn expire_shard(
     keyspace: &Keyspace,
@@ -13,8 +18,28 @@ pub fn expire_shard(
     budget: &mut usize,
     mut expired: impl FnMut(usize, Removed<'_>),
 ) -> bool {
+    loop {
+        let allowed = LOCKED_RECORDS.min(*budget);
+        let mut left = allowed;
+        expire_some(keyspace, shard, now_ms, &mut left, &mut expired);
+        *budget -= allowed - left;
+        if left > 0 || *budget == 0 {
+            return *budget == 0;
+        }
+    }
+}
+
+/// One bite of [`expire_shard`].
+fn expire_some(
+    keyspace: &Keyspace,
+    shard: usize,
+    now_ms: i64,
+    budget: &mut usize,
+    expired: &mut impl FnMut(usize, Removed<'_>),
+) {
     let mut guard = keyspace.lock_shard(shard);
     keyspace.clear_due(shard);
+    let mut to_sweep = SWEPT_RECORDS;
     for database in 0..keyspace.databases() {
         let site = Site { keyspace, database, shard, now_ms };
         let (partition, watched) = guard.split(database);
@@ -32,12 +57,11 @@ pub fn expire_shard(
                 }
             }
         }
-        partition.sweep_stale_records();
+        partition.sweep_stale_records(&mut to_sweep);
         if let Some(tick) = partition.next_tick() {
             keyspace.note_due(shard, tick);
         }
     }
-    *budget == 0
 }
 
 /// Where an event loop's next round of expiry and its next sweep begin, counted in its own shards.
@@ -47,11 +71,11 @@ pub struct ExpiryTurn {
     pub sweep: usize,
 }
 
-/// Drops stale records from one slot of each wheel of a shard that has too many. A round does that, too, but only where something is due.
+/// Drops some stale records of the wheels of a shard that have too many. A round does that, too, but only where something is due.
 pub fn sweep_shard(keyspace: &Keyspace, shard: usize) {
-    let mut guard = keyspace.lock_shard(shard);
+    let (mut guard, mut to_sweep) = (keyspace.lock_shard(shard), SWEPT_RECORDS);
     for database in 0..keyspace.databases() {
-        guard.partition_mut(database).sweep_stale_records();
+        guard.partition_mut(database).sweep_stale_records(&mut to_sweep);
     }
 }
 

@@ -26,6 +26,8 @@ mod table;
 mod tags;
 mod time;
 mod visit;
+#[cfg(test)]
+mod visit_tests;
 mod watch;
 mod wheel;
 mod words;
@@ -44,7 +46,7 @@ pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
 pub use segment::GRANULE_BITS;
 pub use table::{Position, Table};
-pub use visit::ShardVisit;
+pub use visit::{AtCut, ShardVisit};
 pub use watch::{WatchTable, WatchedVersion};
 pub use wheel::TICK_MS;
 

@@ -5,7 +5,7 @@
 //! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
 
 use super::Site;
-use super::capture::Removed;
+use super::capture::{self, Removed};
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
 use super::table::{Position, Replaced, Table};
 use super::wheel::{TICK_MS, Wheel};
@@ -15,10 +15,6 @@ use crate::storage::Mark;
 const STALE_FACTOR: usize = 2;
 const STALE_SLACK: usize = 64;
 
-/// An entry of more than this is not copied only because its deadline moves while a snapshot has yet to see it. The snapshot then has the
-/// new deadline; the write log, which has the move too, makes that right.
-const COPIED_BYTES_MAX: usize = 16 << 20;
-
 /// See the module's text. One cache line, because every request touches it.
 #[derive(Default)]
 #[repr(align(64))]
@@ -26,7 +22,6 @@ pub struct Partition {
     table: Table,
     wheel: Option<Box<Wheel>>,
     volatile: usize,
-    swept: usize,
 }
 
 /// What the wheel found due.
@@ -85,29 +80,37 @@ impl Partition {
     }
 
     /// The gate: makes a change of the entry at `position`, and gives it for more. If the running snapshot has yet to see the entry, that keeps the
-    /// block and the change is made in a new one. Either way the entry belongs to the present epoch afterwards.
+    /// block and the change is made in a new one, which belongs to the present epoch; or the deadline of a large one is noted for the snapshot.
     #[inline]
     fn change(&mut self, site: Site<'_>, position: Position, change: Change<'_>) -> EntryMut<'_> {
-        let epoch = site.epoch();
         let mut entry = self.table.entry_mut(position);
-        let is_seen = entry.view().stamp() == epoch;
-        let is_done = if is_seen { entry.change(change) } else { stays_unseen(entry.view(), change) };
-        if !is_done {
-            self.table.replace(position, |old| match change {
-                Change::Length(length, _) if is_seen => {
-                    let mut resized = old.resize_value(length);
-                    resized.view_mut().change(change);
-                    resized
-                }
-                _ => {
-                    let mut fresh = old.view().changed(change);
-                    fresh.view_mut().enter(epoch);
-                    drop(Removed::new(site, old));
-                    fresh
-                }
-            });
+        if entry.view().stamp() != site.epoch() || !entry.change(change) {
+            self.remake(site, position, change);
         }
         self.table.entry_mut(position)
+    }
+
+    /// Makes a change that cannot be made where the entry lies.
+    #[inline(never)]
+    fn remake(&mut self, site: Site<'_>, position: Position, change: Change<'_>) {
+        let entry = self.entry(position);
+        let is_seen = entry.stamp() == site.epoch();
+        if !is_seen && matches!(change, Change::Deadline) && entry.is_large() {
+            return capture::note_deadline(site, entry);
+        }
+        self.table.replace(position, |old| match change {
+            Change::Length(length, _) if is_seen => {
+                let mut resized = old.resize_value(length);
+                resized.view_mut().change(change);
+                resized
+            }
+            _ => {
+                let mut fresh = old.view().changed(change);
+                fresh.view_mut().enter(site.epoch());
+                drop(Removed::new(site, old));
+                fresh
+            }
+        });
     }
 
     /// The running snapshot has seen the entry at `position` as it is now.
@@ -177,6 +180,19 @@ impl Partition {
         self.entry(position).stamp() == site.epoch()
     }
 
+    /// Finds a block and takes note that the running snapshot has seen it; false if it is not here. `hash` is its key's.
+    pub(super) fn seen_block(&mut self, site: Site<'_>, hash: u64, address: usize) -> bool {
+        let found = self.table.find_by_prefix((hash >> 32) as u32, |entry| entry.address() == address);
+        found.map(|position| self.seen(site, position)).is_some()
+    }
+
+    /// Whether what the log is told of the deadline of the entry at `position` can be remembered: not before the running snapshot has seen
+    /// a large one.
+    #[inline]
+    pub fn remembers_coarseness(&self, site: Site<'_>, position: Position) -> bool {
+        self.is_seen(site, position) || !self.entry(position).is_large()
+    }
+
     /// How coarsely the write log knows the deadline of the entry at `position`, for what is recorded from now on: exactly, if the present
     /// increment knows nothing of it.
     pub fn known_coarseness(&self, site: Site<'_>, position: Position) -> u32 {
@@ -194,7 +210,10 @@ impl Partition {
         at: Option<i64>,
         coarseness: u32,
     ) {
-        let mut entry = self.change(site, position, Change::Keep);
+        if self.entry(position).has_fate(at, coarseness, site.epoch()) {
+            return;
+        }
+        let mut entry = self.change(site, position, Change::Deadline);
         let before = entry.view().expire_at_ms();
         entry.set_expire_at_ms(at, coarseness);
         if before == at {
@@ -255,14 +274,14 @@ impl Partition {
         self.next_tick().map_or(0, behind)
     }
 
-    /// Drops stale records from one slot of the wheel if too many of its records are stale.
-    pub fn sweep_stale_records(&mut self) {
+    /// Drops stale records of the wheel if too many are stale, looking at no more records than the budget says.
+    pub fn sweep_stale_records(&mut self, budget: &mut usize) {
         let Some(wheel) = &mut self.wheel else { return };
         if wheel.len() <= self.volatile * STALE_FACTOR + STALE_SLACK {
             return;
         }
         let table = &self.table;
-        self.swept = wheel.sweep(self.swept, |record| {
+        wheel.sweep(budget, |record| {
             table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick).is_some()
         });
     }
@@ -290,9 +309,4 @@ impl Partition {
             site.keyspace.prefetcher().retire_all(replaced);
         }
     }
-}
-
-/// Whether a change is made in an entry that the running snapshot has yet to see: if it is of the deadline of a large one.
-fn stays_unseen(entry: EntryRef<'_>, change: Change<'_>) -> bool {
-    matches!(change, Change::Keep) && entry.owned_bytes() > COPIED_BYTES_MAX
 }

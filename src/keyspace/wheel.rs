@@ -43,17 +43,27 @@ struct Chunk {
 pub struct Wheel {
     now: u64,
     len: usize,
+    /// Slots that hold records, those that a sweep has kept included.
     occupied: [u64; LEVELS],
     slots: [[Option<Box<Chunk>>; SLOTS]; LEVELS],
+    sweep: Sweep,
     /// The wheel before a jump: all that it holds is due, in no order.
     overtaken: Option<Box<Wheel>>,
+}
+
+/// How far the search for stale records has come: in which slot it is, counted level by level, and what it has kept of that. The slot has these
+/// records too; they stand behind those that are still to be looked at.
+#[derive(Default)]
+struct Sweep {
+    step: usize,
+    kept: Option<Box<Chunk>>,
 }
 
 impl Wheel {
     /// An empty wheel that has processed everything before `now`.
     pub fn new(now: u64) -> Wheel {
         let slots = [const { [const { None }; SLOTS] }; LEVELS];
-        Wheel { now, len: 0, occupied: [0; LEVELS], slots, overtaken: None }
+        Wheel { now, len: 0, occupied: [0; LEVELS], slots, sweep: Sweep::default(), overtaken: None }
     }
 
     /// Records in the wheel, stale ones included.
@@ -157,15 +167,13 @@ impl Wheel {
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let mut first = None;
         for level in 0..LEVELS {
-            let shift = SLOT_BITS * level as u32;
             if self.occupied[level] == 0 {
                 continue;
             }
-            let current = self.now >> shift;
-            let distance =
-                self.occupied[level].rotate_right((current % SLOTS as u64) as u32).trailing_zeros();
-            let next = current + u64::from(distance);
-            let (slot, start) = (next as usize % SLOTS, (next << shift).max(self.now));
+            let current = (self.now >> (SLOT_BITS * level as u32)) as u32 % SLOTS as u32;
+            let distance = self.occupied[level].rotate_right(current).trailing_zeros();
+            let slot = (current + distance) as usize % SLOTS;
+            let start = self.start(level, slot);
             if first.is_none_or(|(_, _, earliest)| start <= earliest) {
                 first = Some((level, slot, start));
             }
@@ -173,65 +181,79 @@ impl Wheel {
         first
     }
 
+    /// The first tick of a slot that holds records, not before `now`.
+    fn start(&self, level: usize, slot: usize) -> u64 {
+        let shift = SLOT_BITS * level as u32;
+        let current = self.now >> shift;
+        let ahead = (slot as u64).wrapping_sub(current) % SLOTS as u64;
+        ((current + ahead) << shift).max(self.now)
+    }
+
     fn pop(&mut self, level: usize, slot: usize) -> Option<Record> {
         let head = &mut self.slots[level][slot];
-        let chunk = head.as_mut()?;
-        chunk.len -= 1;
-        let record = chunk.records[chunk.len];
-        if chunk.len == 0 {
-            *head = chunk.next.take();
-            if head.is_none() {
-                self.occupied[level] &= !(1 << slot);
-            }
+        if head.is_none() && self.sweep.step == level * SLOTS + slot {
+            *head = self.sweep.kept.take();
         }
-        self.len -= 1;
-        Some(record)
-    }
-
-    /// Records whose tick is at or before `target`, stale ones included.
-    pub fn due(&self, target: u64) -> usize {
-        let chunks = |head: &Option<Box<Chunk>>| {
-            let mut next = head.as_deref();
-            let mut due = 0;
-            while let Some(chunk) = next {
-                due += chunk.records[..chunk.len]
-                    .iter()
-                    .filter(|record| self.tick_of(**record) <= target)
-                    .count();
-                next = chunk.next.as_deref();
-            }
-            due
-        };
-        let overtaken = self.overtaken.as_ref().map_or(0, |old| old.len());
-        match self.next_slot() {
-            Some((_, _, first)) if first <= target => {
-                overtaken + self.slots.iter().flatten().map(chunks).sum::<usize>()
-            }
-            _ => overtaken,
-        }
-    }
-
-    /// Drops the records of one slot that `keep` does not want: of the first slot in use from `step` on (slots are counted level by level).
-    /// Gives the step to go on with.
-    pub fn sweep(&mut self, step: usize, keep: impl Fn(Record) -> bool) -> usize {
-        let in_use = |step: &usize| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1;
-        let Some(step) = (step..Self::SWEEP_STEPS).find(in_use) else { return 0 };
-        let (level, slot) = (step / SLOTS, step % SLOTS);
-        let mut old = self.slots[level][slot].take();
-        while let Some(mut chunk) = old {
-            for record in &chunk.records[..chunk.len] {
-                if keep(*record) {
-                    push(&mut self.slots[level][slot], *record);
-                } else {
-                    self.len -= 1;
-                }
-            }
-            old = chunk.next.take();
-        }
-        if self.slots[level][slot].is_none() {
+        let record = pop(head);
+        // A sweep may have taken the last one without looking further.
+        if head.is_none() && (self.sweep.kept.is_none() || self.sweep.step != level * SLOTS + slot) {
             self.occupied[level] &= !(1 << slot);
         }
-        (step + 1) % Self::SWEEP_STEPS
+        self.len -= usize::from(record.is_some());
+        record
+    }
+
+    /// Records whose tick is at or before `target`, stale ones included. It looks only at slots that begin by then.
+    pub fn due(&self, target: u64) -> usize {
+        let mut due = self.overtaken.as_ref().map_or(0, |old| old.len());
+        for (level, slot) in (0..Self::SWEEP_STEPS).map(|step| (step / SLOTS, step % SLOTS)) {
+            if self.occupied[level] >> slot & 1 == 1 && self.start(level, slot) <= target {
+                due += self.count(&self.slots[level][slot], target);
+                if self.sweep.step == level * SLOTS + slot {
+                    due += self.count(&self.sweep.kept, target);
+                }
+            }
+        }
+        due
+    }
+
+    /// Records of a chain whose tick is at or before `target`.
+    fn count(&self, head: &Option<Box<Chunk>>, target: u64) -> usize {
+        let (mut next, mut due) = (head.as_deref(), 0);
+        while let Some(chunk) = next {
+            due +=
+                chunk.records[..chunk.len].iter().filter(|record| self.tick_of(**record) <= target).count();
+            next = chunk.next.as_deref();
+        }
+        due
+    }
+
+    /// Drops records that `keep` does not want. Each unit of `budget` pays for a look at one record; the next call goes on behind it. A turn
+    /// ends at the last slot in use, or when the budget is used up.
+    pub fn sweep(&mut self, budget: &mut usize, keep: impl Fn(Record) -> bool) {
+        while *budget > 0 {
+            let (level, slot) = (self.sweep.step / SLOTS, self.sweep.step % SLOTS);
+            let head = &mut self.slots[level][slot];
+            let Some(record) = pop(head) else {
+                *head = self.sweep.kept.take();
+                if head.is_none() {
+                    self.occupied[level] &= !(1 << slot);
+                }
+                self.sweep.step = (self.sweep.step + 1..Self::SWEEP_STEPS)
+                    .find(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1)
+                    .unwrap_or_default();
+                if self.sweep.step == 0 {
+                    return;
+                }
+                continue;
+            };
+            *budget -= 1;
+            if keep(record) {
+                push(&mut self.sweep.kept, record);
+            } else {
+                self.len -= 1;
+            }
+        }
     }
 
     const SWEEP_STEPS: usize = LEVELS * SLOTS;
@@ -240,13 +262,23 @@ impl Wheel {
 impl Drop for Wheel {
     fn drop(&mut self) {
         // Chains are taken apart link by link: the derived drop would recurse once per chunk.
-        for head in self.slots.iter_mut().flatten() {
+        for head in self.slots.iter_mut().flatten().chain([&mut self.sweep.kept]) {
             let mut next = head.take();
             while let Some(mut chunk) = next {
                 next = chunk.next.take();
             }
         }
     }
+}
+
+fn pop(head: &mut Option<Box<Chunk>>) -> Option<Record> {
+    let chunk = head.as_mut()?;
+    chunk.len -= 1;
+    let record = chunk.records[chunk.len];
+    if chunk.len == 0 {
+        *head = chunk.next.take();
+    }
+    Some(record)
 }
 
 fn push(head: &mut Option<Box<Chunk>>, record: Record) {
@@ -343,14 +375,9 @@ mod tests {
         for i in 0..10_000 {
             wheel.file(i, u64::from(1 + i * 3));
         }
-        let in_use: u32 = wheel.occupied.iter().map(|slots| slots.count_ones()).sum();
-        let mut step = 0;
-        for _ in 0..in_use {
-            step = wheel.sweep(step, |record| record.prefix % 2 == 0);
-        }
-        assert_eq!(wheel.len(), 5000);
-        assert_eq!(wheel.sweep(step, |_| false), 0, "that was the last slot in use");
-        assert_eq!(wheel.len(), 5000);
+        let mut budget = usize::MAX;
+        wheel.sweep(&mut budget, |record| record.prefix % 2 == 0);
+        assert_eq!((usize::MAX - budget, wheel.len()), (10_000, 5000), "it looks at each record once");
         assert_eq!(due(&mut wheel, 40_000).len(), 5000);
     }
 
@@ -399,5 +426,48 @@ mod tests {
         assert_eq!(due(&mut wheel, today + 20).len(), 1);
         assert_eq!(due(&mut wheel, today + HORIZON_TICKS).len(), 1);
         assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn a_sweep_of_a_full_slot_takes_many_turns_between_which_records_come_and_go() {
+        let mut wheel = Wheel::new(1);
+        let (mut filed, mut delivered, mut tick) = (0u32, Vec::new(), 1u64);
+        while tick < 6_000 {
+            // Most lie far ahead, in one slot, to which the wheel comes in the middle of a sweep.
+            for each in [5_000 + u64::from(filed % 50), tick + u64::from(filed % 90)] {
+                wheel.file(filed, each);
+                filed += 1;
+            }
+            let mut budget = 7;
+            let before = wheel.len();
+            wheel.sweep(&mut budget, |record| record.prefix % 3 != 0);
+            assert!(before - wheel.len() <= 7 - budget);
+            if filed % 16 == 0 {
+                let counted = wheel.due(tick);
+                let mut budget = usize::MAX;
+                let mut due = Vec::new();
+                while let Some(record) = wheel.pop_due(tick, &mut budget) {
+                    assert!(u64::from(record.tick) <= tick);
+                    due.push(record.prefix);
+                }
+                assert_eq!(counted, due.len());
+                delivered.extend(due);
+                tick += 5;
+            }
+        }
+        delivered.extend(due_prefixes(&mut wheel));
+        assert_eq!((wheel.len(), wheel.occupied), (0, [0; LEVELS]));
+        delivered.sort_unstable();
+        let mut wanted = delivered.clone();
+        wanted.dedup();
+        assert_eq!(wanted, delivered, "none is delivered twice");
+        wanted.retain(|prefix| prefix % 3 != 0);
+        assert_eq!(wanted, (0..filed).filter(|prefix| prefix % 3 != 0).collect::<Vec<_>>());
+        assert!(delivered.len() < wanted.len() + wanted.len() / 4, "most of the others were swept away");
+    }
+
+    fn due_prefixes(wheel: &mut Wheel) -> Vec<u32> {
+        let mut budget = usize::MAX;
+        std::iter::from_fn(|| wheel.pop_due(HORIZON_TICKS, &mut budget)).map(|record| record.prefix).collect()
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::store::Store;
 use crate::base::step::Next;
 use crate::base::system;
-use crate::keyspace::{EntryRef, SHARDS, ShardVisit};
+use crate::keyspace::{AtCut, SHARDS, ShardVisit};
 use crate::services::Services;
 use crate::storage::{BlockWriter, EntryRecord, SnapshotWriter};
 
@@ -69,7 +69,7 @@ impl Visit {
     /// The first failure of any visitor.
     pub fn finish(&self, writer: Option<&SnapshotWriter>) -> io::Result<u64> {
         let mut page = Page::new(&self.services, writer);
-        self.services.keyspace.finish_visit(&mut |database, entry| page.add_unlocked(database, entry));
+        self.services.keyspace.finish_visit(&mut |entry| page.add_unlocked(entry));
         self.note(page.end());
         self.failure.lock().take().map_or(Ok(self.captured_peak.load(Ordering::Relaxed)), Err)
     }
@@ -111,7 +111,7 @@ impl Visitor {
         };
         let number = shard.shard();
         page.begin_bite();
-        let more = keyspace.visit(shard, &mut |database, entry| page.add(number, database, entry));
+        let more = keyspace.visit(shard, &mut |entry| page.add(entry));
         page.write();
         if !more {
             self.shard = None;
@@ -209,18 +209,17 @@ impl Page {
 
     /// Adds an entry, in memory only. Says whether the bite is large enough.
     #[inline]
-    fn add(&mut self, shard: usize, database: usize, entry: EntryRef<'_>) -> bool {
+    fn add(&mut self, entry: &AtCut<'_>) -> bool {
         self.count += 1;
-        self.raw_bytes += (entry.key().len() + entry.value().len()) as u64;
+        self.raw_bytes += (entry.key.len() + entry.value.len()) as u64;
         let Some(writer) = &mut self.writer else { return false };
-        writer.push(shard as u16, &record(database, entry));
+        writer.push(entry.shard as u16, &record(entry));
         writer.pending() >= self.bite_start + BITE_BYTES
     }
 
     /// [`Page::add`] for an entry that no lock is held for.
-    fn add_unlocked(&mut self, database: usize, entry: EntryRef<'_>) -> bool {
-        let shard = self.services.keyspace.key(entry.key()).shard;
-        self.add(shard, database, entry);
+    fn add_unlocked(&mut self, entry: &AtCut<'_>) -> bool {
+        self.add(entry);
         self.write();
         false
     }
@@ -228,7 +227,7 @@ impl Page {
     /// Shows what the captured queue of a shard holds.
     fn visit_captured(&mut self, shard: usize) {
         let services = Arc::clone(&self.services);
-        services.keyspace.visit_captured(shard, &mut |database, entry| self.add_unlocked(database, entry));
+        services.keyspace.visit_captured(shard, &mut |entry| self.add_unlocked(entry));
     }
 
     /// Writes what makes up a block. Not under a lock.
@@ -258,13 +257,13 @@ impl Page {
 }
 
 /// An entry as the file holds it.
-fn record(database: usize, entry: EntryRef<'_>) -> EntryRecord<'_> {
+fn record<'a>(entry: &AtCut<'a>) -> EntryRecord<'a> {
     EntryRecord {
-        database: database as u32,
-        mark: entry.mark(),
-        expire_at_ms: entry.expire_at_ms().map(|at| at as u64),
-        access: entry.access(),
-        key: entry.key(),
-        value: entry.value(),
+        database: entry.database as u32,
+        mark: entry.mark,
+        expire_at_ms: entry.expire_at_ms.map(|at| at as u64),
+        access: entry.access,
+        key: entry.key,
+        value: entry.value,
     }
 }

@@ -7,13 +7,15 @@ use super::*;
 use crate::base::random::Random;
 use crate::command::docs::{Argument, Kind, arguments};
 use crate::command::{Command, Flags};
-use crate::keyspace::{Entry, EntryRef, ShardVisit, Site};
+use crate::keyspace::{AtCut, Entry, EntryRef, ShardVisit, Site};
 use crate::resp::{Parser, Step};
 use crate::write_log::RECORD_LIMITS;
 
 const DATABASES: usize = 4;
 const KEYS: u64 = 6;
 const TTL_MS: i64 = 1_800_000;
+/// The length of a value that a snapshot reads without a lock.
+const LARGE: usize = 40_000;
 
 /// A key, what is stored under it, and its deadline.
 type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
@@ -21,6 +23,12 @@ type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
 fn note(contents: &mut Contents, database: usize, entry: EntryRef<'_>) {
     let before =
         contents.insert((database, entry.key().to_vec()), (entry.value().to_vec(), entry.expire_at_ms()));
+    assert!(before.is_none(), "an entry is shown once");
+}
+
+fn note_seen(seen: &mut Contents, entry: &AtCut<'_>) {
+    let name = (entry.database, entry.key.to_vec());
+    let before = seen.insert(name, (entry.value.to_vec(), entry.expire_at_ms));
     assert!(before.is_none(), "an entry is shown once");
 }
 
@@ -143,8 +151,8 @@ impl<'s> World<'s> {
         let keyspace = &self.services().keyspace;
         let seen = &mut self.seen;
         let random = &mut self.random;
-        let mut see = |database, entry: EntryRef<'_>| {
-            note(seen, database, entry);
+        let mut see = |entry: &AtCut<'_>| {
+            note_seen(seen, entry);
             true
         };
         self.visits.retain_mut(|visit| random.below(one_in) > 0 || keyspace.visit(visit, &mut see));
@@ -155,8 +163,8 @@ impl<'s> World<'s> {
             self.visit(1);
         }
         let (services, seen) = (self.services(), &mut self.seen);
-        services.keyspace.finish_visit(&mut |database, entry| {
-            note(seen, database, entry);
+        services.keyspace.finish_visit(&mut |entry| {
+            note_seen(seen, entry);
             false
         });
     }
@@ -171,11 +179,14 @@ impl<'s> World<'s> {
 
     /// Whether the snapshot that is being taken should have the entry, in whatever database, and does not have it yet.
     fn is_as_at_cut(&self, entry: EntryRef<'_>) -> bool {
-        let now = (entry.value().to_vec(), entry.expire_at_ms());
+        // The deadline of a large one moves before it was seen.
+        let is_same = |(value, expire_at_ms): &(Vec<u8>, Option<i64>)| {
+            value == entry.value() && (value.len() >= LARGE || *expire_at_ms == entry.expire_at_ms())
+        };
         let key = |database| (database, entry.key().to_vec());
         let mut databases = (0..DATABASES).map(key);
         !self.visits.is_empty()
-            && databases.any(|key| self.base.get(&key) == Some(&now) && !self.seen.contains_key(&key))
+            && databases.any(|key| self.base.get(&key).is_some_and(is_same) && !self.seen.contains_key(&key))
     }
 
     /// A crash now: what the next start finds is what was acknowledged, with deadlines as the log is said to know them.
@@ -189,7 +200,8 @@ impl<'s> World<'s> {
         let mut expected = Contents::new();
         each_entry(&self.services().keyspace, |database, entry, known| {
             note(&mut expected, database, entry);
-            assert!(known.is_seen || self.is_as_at_cut(entry), "{what}: {:?}", entry.key());
+            let name = (database, String::from_utf8_lossy(entry.key()).into_owned());
+            assert!(known.is_seen || self.is_as_at_cut(entry), "{what}: {name:?}");
             let key = (database, entry.key().to_vec());
             let (_, deadline) = expected.get_mut(&key).expect("it was just noted");
             *deadline = deadline.map(|at_ms| rounded_up(at_ms, known.coarseness));
@@ -229,7 +241,7 @@ fn push_random(words: &mut Vec<String>, argument: &Argument, random: &mut Random
             words.push([at_ms / 1000, at_ms][random.below(2) as usize].to_string());
         }
         Kind::String => {
-            let length = [1, 5, 40, 300, 3000][random.below(5) as usize];
+            let length = [1, 5, 40, 300, 3000, LARGE][random.below(6) as usize];
             let digit = char::from(b'0' + random.below(10) as u8);
             words.push(std::iter::repeat_n(digit, length).collect());
         }
