@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::base::lock;
 use crate::base::waiting::may_wait;
-use crate::client::{ClientInfo, Clients, Gates, MigrationOrder, ReloadOrder};
+use crate::client::{Clients, Gates, MigrationOrder, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::rates::Rates;
 use crate::observe::slow_log::SlowLog;
 use crate::observe::statistics::Statistics;
-use crate::pubsub::{KeyspaceEvents, PubSub};
+use crate::pubsub::{Audience, KeyspaceEvents, PubSub};
 use crate::snapshot::{Running, SaveKind, Snapshots};
 use crate::write_log::WriteLog;
 
@@ -107,7 +107,8 @@ pub struct Services {
     pub clients: Clients,
     pub pubsub: PubSub,
     pub events: KeyspaceEvents,
-    pub monitors: DashMap<u64, Arc<ClientInfo>>,
+    /// Locked while a line goes to all of them.
+    pub monitors: lock::Mutex<Audience>,
     pub statistics: Statistics,
     pub slow_log: Mutex<SlowLog>,
     pub latency: Mutex<LatencyMonitor>,
@@ -162,7 +163,7 @@ impl Services {
             clients,
             pubsub: PubSub::default(),
             events: KeyspaceEvents::default(),
-            monitors: DashMap::new(),
+            monitors: lock::Mutex::default(),
             statistics,
             slow_log: Mutex::default(),
             latency: Mutex::default(),

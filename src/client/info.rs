@@ -23,8 +23,6 @@ impl ClientFlags {
     pub const CLOSE_AFTER_REPLY: ClientFlags = ClientFlags(1 << 7);
     /// The peer is on this machine.
     pub const LOCAL: ClientFlags = ClientFlags(1 << 8);
-    /// CLIENT REPLY OFF, which silences MONITOR too.
-    pub const REPLIES_OFF: ClientFlags = ClientFlags(1 << 9);
 }
 
 /// Texts that a client says about itself.
@@ -36,6 +34,7 @@ pub struct ClientNames {
 }
 
 /// See the module's text.
+#[derive(Debug)]
 pub struct ClientInfo {
     pub id: u64,
     /// The peer's address, `ip:port` or `path:0`.
@@ -67,6 +66,8 @@ pub struct ClientInfo {
     pub input_bytes: AtomicUsize,
     pub input_capacity: AtomicUsize,
     pub output_bytes: AtomicUsize,
+    /// What other loops have sent to the client and its own loop has not taken yet. Who sends it counts it.
+    pub in_transit_bytes: AtomicUsize,
     /// The id of the command that ran last; `usize::MAX` before the first.
     pub last_command: AtomicUsize,
     pub output_class: AtomicU8,
@@ -121,6 +122,7 @@ impl ClientInfo {
             input_bytes: AtomicUsize::new(0),
             input_capacity: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            in_transit_bytes: AtomicUsize::new(0),
             last_command: AtomicUsize::new(usize::MAX),
             output_class: AtomicU8::new(0),
             output_capacity: AtomicUsize::new(0),
@@ -154,8 +156,8 @@ impl ClientInfo {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Memory that the client takes: what every connection has, its buffers, queued requests, watches, subscriptions and
-    /// names.
+    /// Memory that the client takes: what every connection has, its buffers, what is on its way to it, queued requests, watches,
+    /// subscriptions and names.
     pub fn memory_bytes(&self) -> usize {
         /// A connection without anything in its buffers, a registry entry included.
         const FIXED_BYTES: usize = size_of::<super::Client>() + size_of::<ClientInfo>() + 256;
@@ -169,6 +171,7 @@ impl ClientInfo {
             + names.library_version.capacity()
             + load(&self.input_capacity)
             + load(&self.output_capacity)
+            + load(&self.in_transit_bytes)
             + load(&self.queued_bytes)
             + load(&self.watched_bytes)
             + load(&self.subscribed_bytes)

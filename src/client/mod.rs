@@ -1,7 +1,9 @@
 //! Clients: what a connection knows about itself ([`Client`], owned by its event loop), what others may know about it
 //! ([`ClientInfo`], in the registry), and how other threads reach it ([`Mailbox`]).
 
+mod delivery;
 mod info;
+mod kill;
 mod mailbox;
 mod migration;
 mod muted;
@@ -9,11 +11,13 @@ mod registry;
 mod reload;
 mod session;
 
+pub use delivery::{Delivery, Parcel};
 pub use info::{ClientFlags, ClientInfo, is_valid_name};
-pub use mailbox::{Mailbox, Message};
+pub use kill::{Acknowledgement, Acknowledgements};
+pub use mailbox::{Mailbox, Message, Taken};
 pub use migration::{Luggage, MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use reload::{QuietPoint, Reload, ReloadOrder, ReloadResult};
 pub use session::{
-    Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, Sighting, Transaction, WatchedKey,
+    Blocked, Client, Closing, Gates, NO_LOG, QueuedRequest, Sighting, Transaction, WatchedKey, Withheld,
 };

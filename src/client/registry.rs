@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::DashMap;
 
 use super::info::ClientInfo;
+use super::kill::Acknowledgement;
 use super::mailbox::{Mailbox, Message};
 
 /// The registry and the mailboxes of the event loops.
@@ -67,12 +68,19 @@ impl Clients {
         &self.mailboxes
     }
 
-    /// Kills a client and asks the owning loop to close it; false if it was killed before.
-    pub fn kill(&self, info: &ClientInfo) -> bool {
+    /// Kills a client and asks the owning loop to close it; false if it was killed before. `done` is for who waits for that.
+    pub fn kill(&self, info: &ClientInfo, done: impl FnOnce() -> Option<Acknowledgement>) -> bool {
         let first = info.mark_killed();
         if first {
-            self.mailbox(info.loop_index).send(Message::Kill { place: info.place, id: info.id });
+            let message = Message::Kill { place: info.place, id: info.id, done: done() };
+            self.mailbox(info.loop_index).send(message);
         }
         first
+    }
+
+    /// Whether a mailbox of another loop than this holds more than `limit` bytes.
+    pub fn has_full_mailbox(&self, but_for: usize, limit: u64) -> bool {
+        let mut others = self.mailboxes.iter().enumerate().filter(|(loop_index, _)| *loop_index != but_for);
+        others.any(|(_, mailbox)| mailbox.is_full(limit))
     }
 }

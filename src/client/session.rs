@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::info::ClientInfo;
+use super::kill::Acknowledgements;
 use super::migration::MigrationResult;
 use super::reload::ReloadResult;
 use crate::resp::{ArgRange, Args, Protocol};
@@ -28,6 +29,8 @@ impl Gates {
     pub const REPLIES_OFF: Gates = Gates(1 << 4);
     pub const SKIP_THIS: Gates = Gates(1 << 5);
     pub const SKIP_NEXT: Gates = Gates(1 << 6);
+    /// The reply that is being written waits, see [`Withheld`].
+    pub const WITHHELD: Gates = Gates(1 << 7);
     /// The server has a memory limit.
     pub const MEMORY_LIMIT: Gates = Gates(1 << 8);
     /// CLIENT PAUSE is in force.
@@ -40,6 +43,8 @@ impl Gates {
     pub const LOG_FULL: Gates = Gates(1 << 12);
     /// What is written could be lost: a save or the write log has failed.
     pub const WRITES_REFUSED: Gates = Gates(1 << 13);
+    /// Too much is on its way to clients of some event loop: requests that would send more wait.
+    pub const DELIVERIES_FULL: Gates = Gates(1 << 14);
 
     #[inline]
     pub const fn and(self, other: Gates) -> Gates {
@@ -149,6 +154,10 @@ pub enum Blocked {
     Migrating,
     /// Until the write log has room again; the request then runs from its beginning.
     LogFull,
+    /// Until the other event loops have taken what was sent to their clients; the request then runs from its beginning.
+    DeliveriesFull,
+    /// CLIENT KILL: until other event loops have closed those whom they own; then the reply that waits goes out.
+    Withheld,
     /// Until the data are loaded again (DEBUG RELOAD), or that takes too long; the request then runs from its beginning.
     Loading,
     /// DEBUG RELOAD or LOADAOF: until it is done, and how it went.
@@ -169,8 +178,22 @@ pub enum Blocked {
 impl Blocked {
     /// Whether the request has not begun, and runs from its beginning when the waiting is over.
     pub fn runs_again(self) -> bool {
-        matches!(self, Blocked::Paused | Blocked::Migrating | Blocked::LogFull | Blocked::Loading)
+        matches!(
+            self,
+            Blocked::Paused
+                | Blocked::Migrating
+                | Blocked::LogFull
+                | Blocked::DeliveriesFull
+                | Blocked::Loading
+        )
     }
+}
+
+/// A reply that is written and waits for other event loops. In the meantime the client is [`Blocked::Withheld`].
+#[derive(Debug, Default)]
+pub struct Withheld {
+    pub reply: Vec<u8>,
+    pub awaited: Acknowledgements,
 }
 
 /// See the module's text.
@@ -192,6 +215,7 @@ pub struct Client {
     pub log_offset: u64,
     /// How the MIGRATE went that the client is blocked in.
     pub migration: Option<Arc<MigrationResult>>,
+    pub withheld: Option<Box<Withheld>>,
     /// CLIENT NO-TOUCH: reads leave the access history alone.
     pub no_touch: bool,
 }
@@ -215,6 +239,7 @@ impl Client {
             shard_channels: HashSet::new(),
             log_offset: 0,
             migration: None,
+            withheld: None,
             no_touch: false,
         }
     }

@@ -12,7 +12,7 @@ use super::spec::{CommandSpec, Flags, Group};
 use super::transactions::{end_transaction, unwatch_all};
 use crate::base::number::parse_i64;
 use crate::base::secret::is_same_secret;
-use crate::client::{ClientFlags, Closing, Gates, is_valid_name};
+use crate::client::{Client, ClientFlags, Closing, Gates, is_valid_name};
 use crate::observe::counters::Count;
 use crate::resp::Protocol;
 
@@ -222,6 +222,9 @@ fn hello(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.client.info.names.lock().name = name.to_vec();
     }
     if let Some(protocol) = greeting.protocol {
+        if protocol != cx.client.protocol && is_listening(cx.client) {
+            cx.write_deliveries_first();
+        }
         set_protocol(cx, protocol);
     }
     let protocol = if cx.client.protocol == Protocol::Resp3 { 3 } else { 2 };
@@ -245,6 +248,11 @@ fn hello(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
+/// Whether others send something to the client.
+fn is_listening(client: &Client) -> bool {
+    client.subscriptions() > 0 || client.gates.has(Gates::MONITORING)
+}
+
 /// The reply at hand is in the new version already.
 fn set_protocol(cx: &mut Cx<'_, '_>, protocol: Protocol) {
     cx.client.protocol = protocol;
@@ -255,13 +263,16 @@ fn set_protocol(cx: &mut Cx<'_, '_>, protocol: Protocol) {
 }
 
 fn quit(cx: &mut Cx<'_, '_>) -> Outcome {
-    cx.reply.ok();
     close_after_reply(cx);
+    cx.reply.ok();
     Ok(())
 }
 
-/// Ends the connection once everything that was written is sent.
+/// Ends the connection once everything that was written is sent: what others have sent so far, and the reply of this request.
 pub fn close_after_reply(cx: &mut Cx<'_, '_>) {
+    if is_listening(cx.client) {
+        cx.write_deliveries_first();
+    }
     cx.client.closing = Closing::AfterReply;
     cx.client.info.set_flag(ClientFlags::CLOSE_AFTER_REPLY, true);
 }
@@ -270,21 +281,24 @@ pub fn close_after_reply(cx: &mut Cx<'_, '_>) {
 fn reset(cx: &mut Cx<'_, '_>) -> Outcome {
     let services = cx.services();
     let must_authenticate = !cx.config().requirepass.is_empty();
+    end_transaction(cx.client);
+    unwatch_all(&services.keyspace, cx.client);
+    let was_listening = is_listening(cx.client);
+    unsubscribe_all(cx.state, cx.client);
+    leave_monitor(services, cx.client);
     let client = &mut *cx.client;
-    end_transaction(client);
-    unwatch_all(&services.keyspace, client);
-    unsubscribe_all(cx.state, client);
-    leave_monitor(services, client);
     client.database = 0;
     client.info.database.store(0, Relaxed);
     // A SKIP in front of it still counts, as in Redis.
     client.set_gate(Gates::REPLIES_OFF.and(Gates::SKIP_NEXT), false);
-    client.info.set_flag(ClientFlags::REPLIES_OFF, false);
     client.no_touch = false;
     client.info.set_flag(ClientFlags::NO_TOUCH, false);
     client.info.set_flag(ClientFlags::NO_EVICT, false);
     client.info.names.lock().name = Vec::new();
     client.set_gate(Gates::UNAUTHENTICATED, must_authenticate);
+    if was_listening {
+        cx.write_deliveries_first();
+    }
     set_protocol(cx, Protocol::Resp2);
     cx.reply.simple("RESET");
     Ok(())

@@ -162,24 +162,6 @@ impl<'s> LoopState<'s> {
         self.statistics.counters.add(count, by);
     }
 
-    /// Hands bytes to any client: at once if this loop owns it, else through its loop's mailbox.
-    pub fn deliver(&mut self, client: &ClientInfo, bytes: bytes::Bytes) {
-        deliver(self.services, &mut self.effects, self.loop_index, client, bytes);
-    }
-
-    /// Kills a client, which must not be the one whose request runs; false if it was killed before. None of its requests runs
-    /// any more when this returns.
-    pub fn kill(&mut self, client: &ClientInfo) -> bool {
-        if client.loop_index != self.loop_index {
-            return self.services.clients.kill(client);
-        }
-        let first = client.mark_killed();
-        if first {
-            self.effects.local.push(Message::Kill { place: client.place, id: client.id });
-        }
-        first
-    }
-
     /// Ends what a client waits in, as at its timeout or with an error; false if it does not wait.
     pub fn unblock(&mut self, client: &ClientInfo, error: bool) -> bool {
         // Whoever takes the mark away ends the waiting, so that two callers are not both told that they did.
@@ -213,26 +195,6 @@ impl<'s> LoopState<'s> {
             self.services.events.append(&mut self.effects.events);
         }
         any
-    }
-}
-
-/// See [`LoopState::deliver`].
-pub fn deliver(
-    services: &Services,
-    effects: &mut Effects,
-    loop_index: usize,
-    client: &ClientInfo,
-    bytes: bytes::Bytes,
-) {
-    let mailbox = services.clients.mailbox(client.loop_index);
-    if client.loop_index == loop_index {
-        // What other loops have sent to clients of this one was sent before, and must not come behind.
-        if mailbox.is_signalled() {
-            mailbox.take_deliveries(&mut effects.local);
-        }
-        effects.deliver_local(client.place, client.id, bytes);
-    } else {
-        mailbox.send(Message::Deliver { place: client.place, id: client.id, bytes });
     }
 }
 

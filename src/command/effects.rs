@@ -3,9 +3,11 @@
 //! While the shards are locked, a change advances the versions of watched keys and is counted; what others are told is noted here and
 //! sent after the locks are released.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::client::Message;
+use crate::client::{ClientInfo, Delivery, Message, Parcel};
 use crate::config::NotifyFlags;
 use crate::pubsub::Noted;
 use crate::write_log::encode_request;
@@ -119,11 +121,14 @@ pub struct Effects {
     pub events: Vec<Noted>,
     /// Messages for clients of this loop, in order.
     pub local: Vec<Message>,
+    /// What the client hears in front of the reply to the EXEC that runs: messages cannot come inside of it.
+    pub before_exec: Vec<u8>,
 }
 
 impl Effects {
     /// Notes bytes for a client of this loop.
-    pub fn deliver_local(&mut self, place: usize, id: u64, bytes: Bytes) {
-        self.local.push(Message::Deliver { place, id, bytes });
+    pub fn deliver_local(&mut self, client: &Arc<ClientInfo>, bytes: Bytes) {
+        let parcel = Arc::new(Parcel::plain(bytes));
+        self.local.push(Message::Deliver(Delivery::new([Arc::clone(client)].into(), parcel)));
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod cx;
 mod debug;
+mod deliver;
 mod effects;
 mod generic;
 mod help;
@@ -24,7 +25,8 @@ mod string;
 mod transactions;
 
 pub use connection::REDIS_VERSION;
-pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules, deliver};
+pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules};
+pub use deliver::write as write_parcel;
 pub use effects::{Deadline, Effects, Event, Record, Records};
 #[cfg(test)]
 pub use introspection::docs;

@@ -1,12 +1,10 @@
 //! MONITOR: shows all requests that run to the clients that asked for it, and what must not be shown of a request.
 
-use std::sync::Arc;
-
 use super::cx::{Cx, Failure, LoopState, Outcome};
 use super::registry::Command;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::quote::push_quoted;
-use crate::client::{Client, ClientFlags, Closing, Gates};
+use crate::client::{Client, ClientFlags, Closing, Gates, Parcel};
 use crate::config;
 use crate::resp::Args;
 use crate::services::Services;
@@ -33,9 +31,7 @@ fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
     if !cx.client.gates.has(Gates::MONITORING) {
         cx.client.set_gate(Gates::MONITORING, true);
         cx.client.info.set_flag(ClientFlags::MONITOR, true);
-        let services = cx.services();
-        services.monitors.insert(cx.client.info.id, Arc::clone(&cx.client.info));
-        services.set_gate(Gates::MONITORED, true);
+        note_monitor(cx.services(), cx.client);
         cx.reply.ok();
     }
     Ok(())
@@ -43,19 +39,22 @@ fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
 
 /// Ends a client's feed, if it has one (RESET, or the client leaves).
 pub fn leave_monitor(services: &Services, client: &mut Client) {
-    if !client.gates.has(Gates::MONITORING) {
-        return;
+    if client.gates.has(Gates::MONITORING) {
+        client.set_gate(Gates::MONITORING, false);
+        client.info.set_flag(ClientFlags::MONITOR, false);
+        note_monitor(services, client);
     }
-    client.set_gate(Gates::MONITORING, false);
-    client.info.set_flag(ClientFlags::MONITOR, false);
-    services.monitors.remove(&client.info.id);
-    if services.monitors.is_empty() {
-        services.set_gate(Gates::MONITORED, false);
-        if !services.monitors.is_empty() {
-            // Somebody came between the look and the step; the gate is his.
-            services.set_gate(Gates::MONITORED, true);
-        }
+}
+
+/// Lets a client hear what is monitored or not, as its gates say: one that wants no replies hears nothing.
+pub fn note_monitor(services: &Services, client: &Client) {
+    let mut monitors = services.monitors.lock();
+    if client.gates.has(Gates::MONITORING) && !client.gates.has(Gates::REPLIES_OFF) {
+        monitors.insert(&client.info);
+    } else {
+        monitors.remove(&client.info);
     }
+    services.set_gate(Gates::MONITORED, !monitors.is_empty());
 }
 
 /// Shows a request that has just run to all monitors: time, database, address, and the arguments in quotes.
@@ -80,11 +79,10 @@ pub fn feed_monitors(state: &mut LoopState<'_>, client: &Client, command: &Comma
         push_quoted(&mut line, arg);
     }
     line.extend_from_slice(b"\r\n");
-    let bytes = bytes::Bytes::from(line);
     let services = state.services;
-    for monitor in services.monitors.iter().filter(|monitor| !monitor.has(ClientFlags::REPLIES_OFF)) {
-        state.deliver(monitor.value(), bytes.clone());
-    }
+    // Held until all have it: one order for all monitors.
+    let monitors = services.monitors.lock();
+    state.deliver(&monitors, Parcel::plain(line.into()));
 }
 
 /// The arguments of a request as MONITOR and SLOWLOG show them: passwords are hidden.

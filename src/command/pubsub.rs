@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::cx::{Cx, Failure, LoopState, Outcome, deliver};
+use super::cx::{Cx, Failure, LoopState, Outcome};
 use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::client::{Client, ClientFlags, Gates};
@@ -186,8 +186,9 @@ fn subscription_bytes(name: &[u8]) -> usize {
 }
 
 /// Checks that the names in the request that are new to a list fit the limit of the client's subscriptions.
-fn check_limit(cx: &Cx<'_, '_>, present: &HashSet<Bytes>) -> Outcome {
+fn check_limit(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
     let limit = cx.config().client_subscription_limit;
+    let present = list_of(cx.client, space);
     let new = cx.args.iter_from(1).filter(|name| !present.contains(*name));
     let more: usize = new.map(subscription_bytes).sum();
     if limit > 0 && (cx.client.info.subscribed_bytes.load(Relaxed) + more) as u64 > limit {
@@ -198,122 +199,90 @@ fn check_limit(cx: &Cx<'_, '_>, present: &HashSet<Bytes>) -> Outcome {
     Ok(())
 }
 
-fn note_subscribed(client: &Client, name: &[u8]) {
-    client.info.subscribed_bytes.fetch_add(subscription_bytes(name), Relaxed);
-}
-
-fn note_unsubscribed(client: &Client, name: &[u8]) {
-    client.info.subscribed_bytes.fetch_sub(subscription_bytes(name), Relaxed);
-}
-
 fn subscribe(cx: &mut Cx<'_, '_>) -> Outcome {
-    check_limit(cx, &cx.client.channels)?;
-    for channel in cx.args.iter_from(1) {
-        if !cx.client.channels.contains(channel) {
-            let channel = Bytes::copy_from_slice(channel);
-            cx.services().pubsub.subscribe(Space::Channels, channel.clone(), &cx.client.info);
-            note_subscribed(cx.client, &channel);
-            cx.client.channels.insert(channel);
-        }
-        confirm(cx, "subscribe", Some(channel), channels_and_patterns(cx.client));
-    }
-    note_subscriptions(cx.state, cx.client);
-    Ok(())
+    begin(cx, Space::Channels, "subscribe")
 }
 
 fn psubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
-    check_limit(cx, &cx.client.patterns)?;
-    for pattern in cx.args.iter_from(1) {
-        if !cx.client.patterns.contains(pattern) {
-            let pattern = Bytes::copy_from_slice(pattern);
-            cx.services().pubsub.subscribe_pattern(pattern.clone(), &cx.client.info);
-            note_subscribed(cx.client, &pattern);
-            cx.client.patterns.insert(pattern);
-        }
-        confirm(cx, "psubscribe", Some(pattern), channels_and_patterns(cx.client));
-    }
-    note_subscriptions(cx.state, cx.client);
-    Ok(())
+    begin(cx, Space::Patterns, "psubscribe")
 }
 
 fn ssubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.in_exec {
         return Err(Failure::text("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
     }
-    check_limit(cx, &cx.client.shard_channels)?;
-    for channel in cx.args.iter_from(1) {
-        if !cx.client.shard_channels.contains(channel) {
-            let channel = Bytes::copy_from_slice(channel);
-            cx.services().pubsub.subscribe(Space::ShardChannels, channel.clone(), &cx.client.info);
-            note_subscribed(cx.client, &channel);
-            cx.client.shard_channels.insert(channel);
-        }
-        confirm(cx, "ssubscribe", Some(channel), cx.client.shard_channels.len());
-    }
-    note_subscriptions(cx.state, cx.client);
-    Ok(())
+    begin(cx, Space::ShardChannels, "ssubscribe")
 }
 
 fn unsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
-    let names = named_or(cx, |client| client.channels.iter().cloned().collect());
-    if names.is_empty() {
-        confirm(cx, "unsubscribe", None, channels_and_patterns(cx.client));
-    }
-    for channel in names {
-        if cx.client.channels.remove(&channel) {
-            cx.services().pubsub.unsubscribe(Space::Channels, &channel, cx.client.info.id);
-            note_unsubscribed(cx.client, &channel);
-        }
-        confirm(cx, "unsubscribe", Some(&channel), channels_and_patterns(cx.client));
-    }
-    note_subscriptions(cx.state, cx.client);
-    Ok(())
+    end(cx, Space::Channels, "unsubscribe")
 }
 
 fn punsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
-    let names = named_or(cx, |client| client.patterns.iter().cloned().collect());
-    if names.is_empty() {
-        confirm(cx, "punsubscribe", None, channels_and_patterns(cx.client));
-    }
-    for pattern in names {
-        if cx.client.patterns.remove(&pattern) {
-            cx.services().pubsub.unsubscribe_pattern(&pattern, cx.client.info.id);
-            note_unsubscribed(cx.client, &pattern);
-        }
-        confirm(cx, "punsubscribe", Some(&pattern), channels_and_patterns(cx.client));
-    }
-    note_subscriptions(cx.state, cx.client);
-    Ok(())
+    end(cx, Space::Patterns, "punsubscribe")
 }
 
 fn sunsubscribe(cx: &mut Cx<'_, '_>) -> Outcome {
-    let names = named_or(cx, |client| client.shard_channels.iter().cloned().collect());
-    if names.is_empty() {
-        confirm(cx, "sunsubscribe", None, cx.client.shard_channels.len());
-    }
-    for channel in names {
-        if cx.client.shard_channels.remove(&channel) {
-            cx.services().pubsub.unsubscribe(Space::ShardChannels, &channel, cx.client.info.id);
-            note_unsubscribed(cx.client, &channel);
+    end(cx, Space::ShardChannels, "sunsubscribe")
+}
+
+/// Subscribes to all names in the request; `kind` is the word that confirms each.
+fn begin(cx: &mut Cx<'_, '_>, space: Space, kind: &str) -> Outcome {
+    check_limit(cx, space)?;
+    for name in cx.args.iter_from(1) {
+        if !list_of(cx.client, space).contains(name) {
+            let name = Bytes::copy_from_slice(name);
+            cx.services().pubsub.subscribe(space, name.clone(), &cx.client.info);
+            cx.client.info.subscribed_bytes.fetch_add(subscription_bytes(&name), Relaxed);
+            list_of(cx.client, space).insert(name);
         }
-        confirm(cx, "sunsubscribe", Some(&channel), cx.client.shard_channels.len());
+        confirm(cx, kind, Some(name), confirmed_count(cx.client, space));
     }
     note_subscriptions(cx.state, cx.client);
     Ok(())
 }
 
-/// The names in the request, or all that the client is subscribed to if there are none.
-fn named_or(cx: &Cx<'_, '_>, all: impl FnOnce(&Client) -> Vec<Bytes>) -> Vec<Bytes> {
-    if cx.args.len() == 1 {
-        all(cx.client)
+/// Ends the subscriptions to the names in the request, or all of the client's if there are none. Whatever was sent because of them comes before the
+/// confirmations: it is taken when no more can follow.
+fn end(cx: &mut Cx<'_, '_>, space: Space, kind: &str) -> Outcome {
+    let names: Vec<Bytes> = if cx.args.len() == 1 {
+        list_of(cx.client, space).iter().cloned().collect()
     } else {
         cx.args.iter_from(1).map(Bytes::copy_from_slice).collect()
+    };
+    if names.is_empty() {
+        confirm(cx, kind, None, confirmed_count(cx.client, space));
+    }
+    for name in &names {
+        if list_of(cx.client, space).contains(name) {
+            cx.services().pubsub.unsubscribe(space, name, &cx.client.info);
+        }
+    }
+    cx.write_deliveries_first();
+    for name in names {
+        if list_of(cx.client, space).remove(&name) {
+            cx.client.info.subscribed_bytes.fetch_sub(subscription_bytes(&name), Relaxed);
+        }
+        confirm(cx, kind, Some(&name), confirmed_count(cx.client, space));
+    }
+    note_subscriptions(cx.state, cx.client);
+    Ok(())
+}
+
+fn list_of(client: &mut Client, space: Space) -> &mut HashSet<Bytes> {
+    match space {
+        Space::Channels => &mut client.channels,
+        Space::Patterns => &mut client.patterns,
+        Space::ShardChannels => &mut client.shard_channels,
     }
 }
 
-/// What the confirmations of the two older kinds count together.
-fn channels_and_patterns(client: &Client) -> usize {
-    client.channels.len() + client.patterns.len()
+/// What confirmations count: those of the two older kinds count both.
+fn confirmed_count(client: &Client, space: Space) -> usize {
+    match space {
+        Space::Channels | Space::Patterns => client.channels.len() + client.patterns.len(),
+        Space::ShardChannels => client.shard_channels.len(),
+    }
 }
 
 /// Tells the client of a change of its subscriptions, and how many it has now.
@@ -334,7 +303,7 @@ fn confirm(cx: &mut Cx<'_, '_>, kind: &str, name: Option<&[u8]>, count: usize) {
     // The reply of this request will be dropped, but this is a push.
     let mut bytes = Vec::new();
     write(&mut Reply::new(&mut bytes, cx.client.protocol));
-    cx.state.effects.deliver_local(cx.client.info.place, cx.client.info.id, bytes.into());
+    cx.state.effects.deliver_local(&cx.client.info, bytes.into());
 }
 
 /// Makes what depends on a client's subscriptions and its protocol version agree with them.
@@ -358,15 +327,10 @@ pub fn note_subscriptions(state: &LoopState<'_>, client: &mut Client) {
 
 /// Ends all subscriptions of a client without telling it (RESET, or the client leaves).
 pub fn unsubscribe_all(state: &LoopState<'_>, client: &mut Client) {
-    let (registry, id) = (&state.services.pubsub, client.info.id);
-    for channel in client.channels.drain() {
-        registry.unsubscribe(Space::Channels, &channel, id);
-    }
-    for channel in client.shard_channels.drain() {
-        registry.unsubscribe(Space::ShardChannels, &channel, id);
-    }
-    for pattern in client.patterns.drain() {
-        registry.unsubscribe_pattern(&pattern, id);
+    for space in [Space::Channels, Space::Patterns, Space::ShardChannels] {
+        for name in std::mem::take(list_of(client, space)) {
+            state.services.pubsub.unsubscribe(space, &name, &client.info);
+        }
     }
     client.info.subscribed_bytes.store(0, Relaxed);
     note_subscriptions(state, client);
@@ -375,10 +339,8 @@ pub fn unsubscribe_all(state: &LoopState<'_>, client: &mut Client) {
 /// Sends a message to everybody who listens to a channel; gives the number of receivers. Those of the present request's own
 /// client come behind its reply.
 pub fn publish(state: &mut LoopState<'_>, space: Space, channel: &[u8], message: &[u8]) -> usize {
-    let (services, effects, loop_index) = (state.services, &mut state.effects, state.loop_index);
-    services.pubsub.publish(space, channel, message, |client, bytes| {
-        deliver(services, effects, loop_index, client, bytes);
-    })
+    let pubsub = &state.services.pubsub;
+    pubsub.publish(space, channel, message, |audience, parcel| state.deliver(audience, parcel))
 }
 
 /// Publishes the keyspace events that were handed over, those of other loops among them.

@@ -235,6 +235,12 @@ impl CommandSpec {
         {
             gates = gates.and(Gates::WRITES_REFUSED).and(Gates::LOG_FULL);
         }
+        if self.flags.has_any(Flags::WRITE.and(Flags::READONLY).and(Flags::MAY_REPLICATE))
+            || gates.has(Gates::MONITORED)
+            || self.name == "exec"
+        {
+            gates = gates.and(Gates::DELIVERIES_FULL);
+        }
         if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }

@@ -107,6 +107,8 @@ config! {
     client_watch_limit: u64,
     /// bytes, 0 for no limit
     client_subscription_limit: u64,
+    /// bytes
+    delivery_buffer_limit: u64,
     /// of all connections
     maxmemory_clients: MemoryOrPercent,
     /// keys, 0 for no limit

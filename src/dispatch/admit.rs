@@ -34,6 +34,10 @@ pub fn admit(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Admission {
+    if gates.has(Gates::DELIVERIES_FULL) && must_wait_with_deliveries(state, client, gates, command) {
+        client.blocked = Some(Blocked::DeliveriesFull);
+        return Admission::Wait;
+    }
     let limited = !gates.has(Gates::UNAUTHENTICATED) && state.services.gates().has(Gates::MEMORY_LIMIT);
     if limited && memory::is_refused(state, client, command) {
         reject(state, client, reply, Some(command), memory::OUT_OF_MEMORY);
@@ -119,6 +123,23 @@ fn runs_while_loading(client: &Client, command: &Command) -> bool {
 
 fn is_write_or_ping(client: &Client, command: &Command) -> bool {
     does(client, command, MAY_WRITE) || command.spec.name == "ping"
+}
+
+/// Whether the request would send something to other clients while too much is under way to those of other loops already. What is only
+/// queued, or refused because the client is not known, sends nothing.
+fn must_wait_with_deliveries(
+    state: &LoopState<'_>,
+    client: &Client,
+    gates: Gates,
+    command: &Command,
+) -> bool {
+    let queued = gates.has(Gates::IN_TRANSACTION) && command.plan != KeyPlan::Queue;
+    if queued || gates.has(Gates::UNAUTHENTICATED) {
+        return false;
+    }
+    let has_events = !state.config.notify_keyspace_events.is_silent() && does(client, command, USES_KEYSPACE);
+    let sends = gates.has(Gates::MONITORED) || has_events || does(client, command, Flags::MAY_REPLICATE);
+    sends && state.must_wait_with_deliveries()
 }
 
 /// Whether CLIENT PAUSE holds this request back. Monitors are not paused, as in Redis.

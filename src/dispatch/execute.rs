@@ -59,9 +59,12 @@ pub fn execute(
     let shown = prepared.command.filter(|command| command.subcommands.is_empty());
     client.info.last_command.store(shown.map_or(usize::MAX, |command| command.id), Relaxed);
     let served = serve(state, client, prepared, args, out);
-    if served != Served::Waits && client.gates.has(Gates::MUTED) {
+    if served != Served::Waits && client.gates.has(Gates::MUTED.and(Gates::WITHHELD)) {
         if served == Served::Whole {
             client.settle_reply(out, mark);
+        }
+        if client.gates.has(Gates::WITHHELD) {
+            withhold(client, out, mark);
         }
         // The reply to a request that blocks its client is still to come.
         if client.blocked.is_none() {
@@ -69,6 +72,17 @@ pub fn execute(
         }
     }
     served != Served::Waits
+}
+
+/// Takes what was written since `mark` back until other event loops have done what it tells of, whatever the request was (EXEC, too). If the request
+/// waits for something else now, what it writes behind that comes to it.
+#[cold]
+pub fn withhold(client: &mut Client, out: &mut Vec<u8>, mark: usize) {
+    client.set_gate(Gates::WITHHELD, false);
+    if let Some(withheld) = &mut client.withheld {
+        withheld.reply.extend(out.drain(mark..));
+        client.blocked.get_or_insert(Blocked::Withheld);
+    }
 }
 
 /// What became of a request.

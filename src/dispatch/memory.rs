@@ -49,6 +49,7 @@ pub fn relieve(state: &mut LoopState<'_>) -> bool {
     // One loop is enough for what no request asks for; several would evict for the same excess.
     state.loop_index == 0
         && state.services.gates().has(Gates::MEMORY_LIMIT)
+        && !state.must_wait_with_events()
         && make_room(state) == Room::Later
 }
 
@@ -204,7 +205,7 @@ pub fn evict_clients(state: &LoopState<'_>) {
         }
         if !info.has(ClientFlags::NO_EVICT) {
             total -= bytes;
-            state.services.clients.kill(&info);
+            state.services.clients.kill(&info, || None);
             state.count(Count::EvictedClients, 1);
             tracing::info!(client = info.address, bytes, "closed: clients use more than maxmemory-clients");
         }

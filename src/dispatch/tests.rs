@@ -111,11 +111,15 @@ impl<'s> Loop<'s> {
 
     /// Messages for clients of this loop since the last call, each with its client's place.
     fn pushes(&mut self) -> Vec<(usize, String)> {
-        let shown = |message| match message {
-            Message::Deliver { place, bytes, .. } => Some((place, show(&bytes))),
-            _ => None,
-        };
-        std::mem::take(&mut self.state.effects.local).into_iter().filter_map(shown).collect()
+        let mut pushes = Vec::new();
+        for message in std::mem::take(&mut self.state.effects.local) {
+            let Message::Deliver(delivery) = message else { continue };
+            for client in delivery.missing() {
+                let protocol = self.clients[client.place].protocol;
+                pushes.push((client.place, show(&delivery.parcel.parts(protocol).concat())));
+            }
+        }
+        pushes
     }
 }
 
@@ -403,7 +407,7 @@ fn a_message_of_the_own_loop_does_not_overtake_an_earlier_one_of_another() {
     let push = |text: &str| (1, format!("*3 $7 message $1 c ${} {text}", text.len()));
     assert_eq!(own.pushes(), ["first", "second", "third"].map(push));
     let mut left = Vec::new();
-    services.clients.mailbox(0).take(&mut left);
+    services.clients.mailbox(0).take(&mut left, Some(usize::MAX));
     assert!(matches!(left[..], [Message::Look]), "{left:?}");
 }
 
@@ -503,7 +507,7 @@ fn debug_sleep_reaches_every_loop_but_its_own() {
     it.check(0, "DEBUG SLEEP 0.002", "+OK");
     for loop_index in 0..3 {
         let mut messages = Vec::new();
-        services.clients.mailbox(loop_index).take(&mut messages);
+        services.clients.mailbox(loop_index).take(&mut messages, Some(usize::MAX));
         match messages[..] {
             [] => assert_eq!(loop_index, 1),
             [Message::Sleep { until_us }] => assert_eq!(until_us, START_MS * 1000 + 2000),

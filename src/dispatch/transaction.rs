@@ -40,8 +40,14 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
         run_locked(state, client, transaction.queue, out);
     }
     run_unlocked(state, client, out);
+    write_before(state, out, mark);
     record_call(state, exec, start, Stopwatch::ticks());
     state.begin_request();
+}
+
+/// Puts what the client hears in front of the reply to EXEC to where that begins.
+pub fn write_before(state: &mut LoopState<'_>, out: &mut Vec<u8>, mark: usize) {
+    out.splice(mark..mark, state.effects.before_exec.drain(..));
 }
 
 /// The command of a queued request.

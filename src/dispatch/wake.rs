@@ -7,6 +7,7 @@ use crate::command::LoopState;
 use crate::observe::counters::Count;
 use crate::resp::Reply;
 
+use super::execute::withhold;
 use super::transaction;
 
 /// The answer to a client whose waiting CLIENT UNBLOCK has ended with ERROR.
@@ -28,6 +29,13 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
         }
         Some(Blocked::Reloading { result }) => result.is_some(),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
+        Some(Blocked::DeliveriesFull) => {
+            let limit = state.config.delivery_buffer_limit;
+            !state.services.clients.has_full_mailbox(state.loop_index, limit)
+        }
+        Some(Blocked::Withheld) => {
+            client.withheld.as_ref().is_none_or(|withheld| withheld.awaited.are_complete())
+        }
         Some(Blocked::Saving { saves }) => state.services.snapshots.ended() >= saves,
         Some(Blocked::ShuttingDown { order }) => {
             state.services.shutdowns_failed.load(Ordering::Acquire) >= order
@@ -43,10 +51,19 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
     }
     let Some(blocked) = client.blocked.take().filter(|blocked| !blocked.runs_again()) else { return true };
     let mark = out.len();
-    answer(state, blocked, &mut Reply::new(out, client.protocol));
-    client.settle_reply(out, mark);
+    if blocked == Blocked::Withheld {
+        // Whether it is sent was decided when it was written.
+        out.append(&mut client.withheld.take().unwrap_or_default().reply);
+    } else {
+        answer(state, blocked, &mut Reply::new(out, client.protocol));
+        client.settle_reply(out, mark);
+    }
     if !client.unfinished.is_empty() {
         transaction::run_unlocked(state, client, out);
+        transaction::write_before(state, out, mark);
+    }
+    if client.withheld.is_some() {
+        withhold(client, out, mark);
     }
     if client.blocked.is_some() {
         return false;
@@ -80,7 +97,12 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
             reply.integer(i64::from(log.is_on() && log.durable() >= written));
             reply.integer(0);
         }
-        Blocked::Paused | Blocked::Loading | Blocked::LogFull | Blocked::Migrating => {}
+        Blocked::Paused
+        | Blocked::Loading
+        | Blocked::LogFull
+        | Blocked::DeliveriesFull
+        | Blocked::Migrating
+        | Blocked::Withheld => {}
     }
 }
 

@@ -71,6 +71,11 @@ impl Connection {
         self.output.len() - self.sent
     }
 
+    /// Nothing more is to be sent: no output waits, and no reply for other event loops.
+    pub fn is_finished(&self) -> bool {
+        self.output_bytes() == 0 && self.client.withheld.is_none()
+    }
+
     /// Memory of the buffer for output that the socket has not taken.
     pub fn output_capacity(&self) -> usize {
         self.output.capacity()

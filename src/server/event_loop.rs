@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, limits};
 use super::drain::drain;
+use super::messages::Rest;
 use super::turn::{Source, TURN_US, Turn};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Client, ClientFlags, ClientInfo, Closing, Message};
@@ -75,7 +76,7 @@ impl Door {
 
     /// Wakes the loop.
     pub fn ring(&self) {
-        // The only failure is a counter at its maximum, and then the bell rings already.
+        // The only failure is a counter at its maximum, which takes longer than any server lives.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
@@ -103,6 +104,9 @@ pub struct EventLoop<'s> {
     pub(super) messages: Vec<Message>,
     /// Places with fresh output from others.
     pub(super) delivered: Vec<usize>,
+    /// What was queued from others for full sockets in this turn, and the rest that follows from it.
+    pub(super) refused_bytes: usize,
+    pub(super) rest: Rest,
     pub(super) next_expire_ms: i64,
     pub(super) next_cron_ms: i64,
     pub(super) next_sample_ms: i64,
@@ -121,7 +125,10 @@ impl<'s> EventLoop<'s> {
         seed: u64,
     ) -> rustix::io::Result<EventLoop<'s>> {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&poller, &door.bell, epoll::EventData::new_u64(WAKE_TOKEN), epoll::EventFlags::IN)?;
+        // Each ring is an edge: the poller tells of it once and forgets it by that, so nobody has to read the bell, and no ring that comes
+        // after the wake-up can be taken for the one before (`client/mailbox.rs`).
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&poller, &door.bell, epoll::EventData::new_u64(WAKE_TOKEN), edges)?;
         Ok(EventLoop {
             state: LoopState::new(services, loop_index, seed, stopwatch),
             clock,
@@ -140,6 +147,8 @@ impl<'s> EventLoop<'s> {
             blocked: Vec::new(),
             messages: Vec::new(),
             delivered: Vec::new(),
+            refused_bytes: 0,
+            rest: Rest::default(),
             next_expire_ms: 0,
             next_cron_ms: 0,
             next_sample_ms: 0,
@@ -192,7 +201,7 @@ impl<'s> EventLoop<'s> {
         }
         self.sweep(&events);
         self.events = events;
-        let idle_ms = self.housekeeping();
+        let idle_ms = self.housekeeping().min(self.mailbox_wait_ms());
         let elapsed_us = self.state.stopwatch.microseconds(start, Stopwatch::ticks());
         self.state.count(Count::EventLoopCycles, 1);
         self.state.count(Count::EventLoopUs, elapsed_us);
@@ -292,9 +301,6 @@ impl<'s> EventLoop<'s> {
     }
 
     fn answer_door(&mut self) {
-        let mut count = [0; 8];
-        // An empty counter only means that somebody else's ring was answered together with this one.
-        let _ = rustix::io::read(&self.door.bell, &mut count);
         let accepted = std::mem::take(&mut *self.door.accepted.lock());
         for accepted in accepted {
             self.open(accepted);

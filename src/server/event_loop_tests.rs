@@ -5,15 +5,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 
-use super::{Accepted, Door, EventLoop};
+use super::{Accepted, Door, EventLoop, WAKE_TOKEN};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::client::{Clients, Mailbox, MigrationOrder, ReloadOrder};
+use crate::client::{Clients, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder};
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer};
+use crate::observe::counters::Count;
 use crate::observe::statistics::Statistics;
 use crate::services::{Control, Identity, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
@@ -152,4 +154,66 @@ fn a_pipeline_whose_replies_are_large_waits_for_other_clients() {
     event_loop.step(0).expect("a poller");
     assert_eq!(received(&mut one), b"+PONG\r\n");
     assert!(received(&mut many).len() < 3 * 40_000);
+}
+
+#[test]
+fn the_poller_tells_of_each_ring_once_and_nobody_reads_the_bell() {
+    let services = services(&Arc::default());
+    let event_loop = event_loop(&services);
+    let wakes = || {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(8);
+        let (room, at_once) = (rustix::buffer::spare_capacity(&mut events), Duration::ZERO.try_into().ok());
+        epoll::wait(&event_loop.poller, room, at_once.as_ref()).expect("a poller");
+        events.iter().filter(|event| event.data.u64() == WAKE_TOKEN).count()
+    };
+    assert_eq!(wakes(), 0);
+    for _ in 0..3 {
+        event_loop.door.ring();
+        assert_eq!((wakes(), wakes()), (1, 0));
+    }
+    event_loop.door.ring();
+    event_loop.door.ring();
+    assert_eq!((wakes(), wakes()), (1, 0), "two rings before a look are one");
+}
+
+/// A subscriber with an output limit of two megabytes, and five megabytes on their way to it from another loop.
+fn with_much_under_way(then: impl FnOnce(&mut EventLoop<'_>, &mut UnixStream)) {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    client
+        .write_all(b"CONFIG SET client-output-buffer-limit \"pubsub 2mb 0 0\"\r\nSUBSCRIBE c\r\n")
+        .expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    assert_eq!(received(&mut client), b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let info = &event_loop.connections.last().and_then(Option::as_deref).expect("a client").client.info;
+    let parcel = Arc::new(Parcel::push(&[b"message", b"c"], Parcel::text(&[b'm'; 50_000])));
+    for _ in 0..100 {
+        let delivery = Delivery::new([Arc::clone(info)].into(), Arc::clone(&parcel));
+        services.clients.mailbox(0).send(Message::Deliver(delivery));
+    }
+    then(&mut event_loop, &mut client);
+}
+
+#[test]
+fn a_limit_counts_what_a_socket_did_not_take_and_not_what_another_loop_has_sent() {
+    with_much_under_way(|event_loop, client| {
+        let mut bytes = 0;
+        while bytes < 100 * 50_000 {
+            event_loop.step(0).expect("a poller");
+            assert!(event_loop.connections.iter().any(Option::is_some), "closed behind {bytes} bytes");
+            bytes += received(client).len();
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_closed_at_its_limit() {
+    with_much_under_way(|event_loop, _| {
+        while event_loop.connections.iter().any(Option::is_some) {
+            event_loop.step(1).expect("a poller");
+        }
+        let counters = event_loop.state.services.statistics.counters();
+        assert_eq!(counters.count(Count::OutputBufferLimitDisconnections), 1);
+    });
 }

@@ -2,8 +2,35 @@
 
 use super::connection::Connection;
 use super::event_loop::EventLoop;
+use crate::base::clock::Stopwatch;
 use crate::base::system;
-use crate::client::{Blocked, Closing, Message};
+use crate::client::{Acknowledgement, Blocked, Closing, Delivery, Message, Parcel};
+use crate::command::{LoopState, write_parcel};
+
+/// Output of one connection that is tried on its socket before more is added from others.
+const DELIVERED_BYTES: usize = 64 * 1024;
+/// Deliveries that are taken from the mailbox between two looks at the sockets, as bytes that they count as.
+const TURN_BYTES: usize = 1 << 20;
+/// The pace at which deliveries go on when sockets do not take them, in bytes a microsecond.
+const REFUSED_PACE: u64 = 64;
+
+/// A rest in the delivery of what other loops send, because sockets are full. A reader that is a little slower than the loop, or has no
+/// processor for a moment, gets time to catch up; who waits for room in the mailbox meanwhile waits for him. One that does not read at all is not waited for
+/// longer than its output limit lasts at this pace.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rest {
+    since_ticks: u64,
+    us: u64,
+}
+
+impl Rest {
+    fn left_us(self, state: &LoopState<'_>) -> u64 {
+        match self.us {
+            0 => 0,
+            us => us.saturating_sub(state.stopwatch.microseconds(self.since_ticks, Stopwatch::ticks())),
+        }
+    }
+}
 
 impl EventLoop<'_> {
     /// Hands messages from this loop's own requests to their clients. Bytes for the client at `running` go behind the reply
@@ -11,12 +38,7 @@ impl EventLoop<'_> {
     pub(super) fn deliver_local(&mut self, running: usize) {
         for message in std::mem::take(&mut self.state.effects.local) {
             match message {
-                Message::Deliver { place, id, bytes } if place == running => {
-                    // Behind the last reply of a client that leaves nothing follows.
-                    if self.connection_of(place, id).is_some_and(|c| c.client.closing == Closing::No) {
-                        self.output.extend_from_slice(&bytes);
-                    }
-                }
+                Message::Deliver(delivery) => self.deliver(&delivery, running),
                 message => self.receive(message),
             }
         }
@@ -25,10 +47,13 @@ impl EventLoop<'_> {
     /// Does what a message asks.
     pub(super) fn receive(&mut self, message: Message) {
         match message {
-            Message::Deliver { place, id, bytes } => self.deliver(place, id, &bytes),
-            Message::Kill { place, id } => {
+            Message::Deliver(delivery) => self.deliver(&delivery, usize::MAX),
+            Message::Kill { place, id, done } => {
                 if self.connection_of(place, id).is_some() {
                     self.close(place);
+                }
+                if let Some(loop_index) = done.and_then(Acknowledgement::give) {
+                    self.state.services.clients.mailbox(loop_index).send(Message::Look);
                 }
             }
             Message::Unblock { place, id, error } => {
@@ -69,15 +94,39 @@ impl EventLoop<'_> {
         (connection.client.info.id == id).then_some(connection)
     }
 
-    /// Queues bytes for a client; they are sent at the end of the group.
-    pub(super) fn deliver(&mut self, place: usize, id: u64, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
-        if connection.client.info.id == id && connection.client.closing == Closing::No {
-            if connection.output_bytes() == 0 {
-                self.delivered.push(place);
+    /// Hands a parcel to its receivers. For the client at `running` it goes behind the reply that it just got.
+    fn deliver(&mut self, delivery: &Delivery, running: usize) {
+        for client in delivery.missing() {
+            // Behind the last reply of a client that leaves nothing follows.
+            let Some(connection) = self.connection_of(client.place, client.id) else { continue };
+            if connection.client.closing != Closing::No {
+                continue;
             }
-            connection.queue(bytes);
+            if client.place == running {
+                let protocol = connection.client.protocol;
+                write_parcel(&delivery.parcel, protocol, &mut self.output);
+            } else {
+                self.queue(client.place, &delivery.parcel);
+            }
+        }
+    }
+
+    /// Queues a parcel for a client; it is sent at the end of the group, or when there is much. What the socket has not been asked to take
+    /// does not count against the limit.
+    fn queue(&mut self, place: usize, parcel: &Parcel) {
+        let Some(connection) = self.connections[place].as_deref_mut() else { return };
+        if connection.output_bytes() == 0 {
+            self.delivered.push(place);
+        }
+        let before = connection.output_bytes();
+        for part in parcel.parts(connection.client.protocol) {
+            connection.queue(part);
+        }
+        if connection.held || connection.polls_output {
+            self.refused_bytes += connection.output_bytes() - before;
             self.check_output_limit(place, 0);
+        } else if connection.output_bytes() >= DELIVERED_BYTES {
+            self.flush(place);
         }
     }
 
@@ -89,13 +138,30 @@ impl EventLoop<'_> {
         }
     }
 
+    /// Does what the messages in the mailbox ask; of deliveries, a turn's worth.
     pub(super) fn empty_mailbox(&mut self) {
+        let bytes_max = (self.rest.left_us(&self.state) == 0).then_some(TURN_BYTES);
         let mut messages = std::mem::take(&mut self.messages);
-        self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
+        let mailbox = self.state.services.clients.mailbox(self.state.loop_index);
+        let taken = mailbox.take(&mut messages, bytes_max);
         for message in messages.drain(..) {
             self.receive(message);
         }
         self.messages = messages;
         self.flush_delivered();
+        let us = std::mem::take(&mut self.refused_bytes) as u64 / REFUSED_PACE;
+        if bytes_max.is_some() {
+            self.rest = Rest { since_ticks: Stopwatch::ticks(), us };
+        }
+        // Who waits for room gets it when this loop has done its part, so that what is under way stays bounded.
+        self.state.note_taken(taken);
+    }
+
+    /// How long the loop may sleep, in milliseconds, as far as the mailbox is concerned: what was left in it rings no bell.
+    pub(super) fn mailbox_wait_ms(&self) -> i64 {
+        if !self.state.services.clients.mailbox(self.state.loop_index).is_signalled() {
+            return i64::MAX;
+        }
+        self.rest.left_us(&self.state).div_ceil(1000) as i64
     }
 }

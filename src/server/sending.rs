@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::Sent;
 use super::event_loop::EventLoop;
+use super::messages::Rest;
 use crate::client::Closing;
 use crate::observe::counters::Count;
 
@@ -56,7 +57,10 @@ impl EventLoop<'_> {
         info.output_bytes.store(connection.output_bytes(), Relaxed);
         info.output_capacity.store(connection.output_capacity(), Relaxed);
         match sent {
-            Sent::All if connection.polls_output => self.poll_output(place, false),
+            Sent::All if connection.polls_output => {
+                self.rest = Rest::default();
+                self.poll_output(place, false);
+            }
             Sent::All => {}
             Sent::Some => {
                 info.output_peak.fetch_max(connection.output_bytes(), Relaxed);

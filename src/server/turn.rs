@@ -176,10 +176,7 @@ impl EventLoop<'_> {
         self.send_output(place);
         let Some(connection) = self.connections[place].as_deref() else { return };
         let closing = connection.client.closing;
-        if turn.end
-            || closing == Closing::Now
-            || closing == Closing::AfterReply && connection.output_bytes() == 0
-        {
+        if turn.end || closing == Closing::Now || closing == Closing::AfterReply && connection.is_finished() {
             self.close(place);
         }
     }
@@ -199,7 +196,7 @@ impl EventLoop<'_> {
             return true;
         }
         connection.drop_input();
-        if gone || turn.end {
+        if gone || turn.end || connection.client.closing == Closing::AfterReply && connection.is_finished() {
             self.close(turn.place);
         }
         false
@@ -238,11 +235,16 @@ impl EventLoop<'_> {
                 return Ran::Stopped;
             }
             let (closing, blocked) = (client.closing, client.blocked.is_some());
+            if client.info.is_killed() && closing == Closing::No {
+                // By another loop, which hears that it is so when the mailbox is emptied next.
+                client.closing = Closing::Now;
+                return Ran::Stopped;
+            }
             if !self.state.effects.local.is_empty() {
                 self.deliver_local(place);
                 self.state.begin_request();
             }
-            if closing != Closing::No {
+            if closing != Closing::No && !blocked {
                 return Ran::Stopped;
             }
             if blocked {

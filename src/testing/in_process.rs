@@ -1,8 +1,9 @@
-//! A server without sockets, threads or a clock: several in-memory connections to one event loop's state.
+//! A server without sockets, threads or a clock: in-memory connections to one event loop's state, or to those of several.
 //!
 //! It owns the bytes between a client and the core, and a clock that only [`InProcess::advance`] moves. It shares everything from the
 //! parser to the effects with the event loop; what it leaves out is what needs an operating system: polling, write limits, idle
-//! timeouts. The invariant that matters: when a call returns, all that it caused has happened, so nothing ever needs waiting for.
+//! timeouts. The invariant that matters: when a call returns, all that it caused on its loop has happened, so nothing ever needs waiting for. What it
+//! caused on other loops lies in their mailboxes until they are told to [`InProcess::settle`]; so a test decides when they do.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock};
@@ -11,11 +12,12 @@ use super::transcript::{Patience, Received, Target};
 use crate::base::clock::{Now, Stopwatch};
 use crate::base::quote::split_args;
 use crate::client::{
-    Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message, MigrationOrder, ReloadOrder,
+    Acknowledgement, Blocked, Client, ClientFlags, ClientInfo, Clients, Closing, Mailbox, Message,
+    MigrationOrder, ReloadOrder,
 };
-use crate::command::{COMMANDS, LoopState};
+use crate::command::{COMMANDS, LoopState, write_parcel};
 use crate::config::Config;
-use crate::dispatch::{execute, expire_round, forget_client, prepare, refuse, wake};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, prepare, refuse, wake};
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
@@ -58,20 +60,25 @@ impl Control for NoControl {
 
 /// The shared state of a server with one event loop.
 pub fn services(config: Config) -> Services {
-    let keyspace =
-        Keyspace::new(config.databases as usize, 1, KeyHasher::fixed(SEED), Reclaimer::inline(), START_MS);
+    services_of(config, 1)
+}
+
+/// The shared state of a server with several event loops.
+pub fn services_of(config: Config, loops: usize) -> Services {
+    let (databases, hasher) = (config.databases as usize, KeyHasher::fixed(SEED));
+    let keyspace = Keyspace::new(databases, loops, hasher, Reclaimer::inline(), START_MS);
     let identity = Identity {
         run_id: "0".repeat(40),
         started_ms: START_MS,
-        loops: 1,
+        loops,
         executable: String::from("/in/process/cloakroom"),
     };
     Services::new(
         keyspace,
         Settings::new(config, None),
-        Clients::new(Box::new([Mailbox::new(Box::new(|| {}))])),
-        // One part for the loop, one for whoever loads.
-        Statistics::new(2, COMMANDS.count),
+        Clients::new((0..loops).map(|_| Mailbox::new(Box::new(|| {}))).collect()),
+        // One part for each loop, one for whoever loads.
+        Statistics::new(loops + 1, COMMANDS.count),
         Box::new(NoControl),
         identity,
     )
@@ -96,8 +103,14 @@ pub struct InProcess<'s> {
 }
 
 impl<'s> InProcess<'s> {
+    /// The first event loop.
     pub fn new(services: &'s Services) -> InProcess<'s> {
-        let mut state = LoopState::new(services, 0, SEED, *STOPWATCH);
+        InProcess::on_loop(services, 0)
+    }
+
+    /// One event loop of several.
+    pub fn on_loop(services: &'s Services, loop_index: usize) -> InProcess<'s> {
+        let mut state = LoopState::new(services, loop_index, SEED + loop_index as u64, *STOPWATCH);
         state.set_now(Now::at_ms(START_MS));
         InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms: START_MS + TICK_MS }
     }
@@ -163,6 +176,13 @@ impl<'s> InProcess<'s> {
         self.state.begin_request();
         self.state.refresh();
         self.run(place);
+        self.settle();
+    }
+
+    /// Closes clients while all take more than `maxmemory-clients`, as the first event loop does from time to time.
+    pub fn evict_clients(&mut self) {
+        self.state.refresh();
+        evict_clients(&self.state);
         self.settle();
     }
 
@@ -240,11 +260,12 @@ impl<'s> InProcess<'s> {
         refuse(&mut connection.client, error, &mut self.outputs[place]);
     }
 
-    /// Lets happen what the last request or tick has caused, until nothing more follows.
-    fn settle(&mut self) {
+    /// Lets happen what the last request or tick has caused, or another loop, until nothing more follows.
+    pub fn settle(&mut self) {
         loop {
             let mut messages = Vec::new();
-            self.state.services.clients.mailbox(self.state.loop_index).take(&mut messages);
+            let mailbox = self.state.services.clients.mailbox(self.state.loop_index);
+            self.state.note_taken(mailbox.take(&mut messages, Some(usize::MAX)));
             let mut quiet = messages.is_empty();
             for message in messages {
                 self.receive(message);
@@ -262,7 +283,7 @@ impl<'s> InProcess<'s> {
     fn look_after(&mut self, place: usize) -> bool {
         let Some(connection) = self.connections[place].as_deref_mut() else { return false };
         let client = &mut connection.client;
-        if client.closing != Closing::No || client.info.is_killed() {
+        if client.withheld.is_none() && (client.closing != Closing::No || client.info.is_killed()) {
             self.disconnect(place);
             return true;
         }
@@ -285,15 +306,23 @@ impl<'s> InProcess<'s> {
     /// Does what a message asks.
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Deliver { place, id, bytes } => {
-                // Behind the last reply of a client that leaves nothing follows.
-                if self.client_of(place, id).is_some_and(|client| client.closing == Closing::No) {
-                    self.outputs[place].extend_from_slice(&bytes);
+            Message::Deliver(delivery) => {
+                for receiver in delivery.missing() {
+                    // Behind the last reply of a client that leaves nothing follows.
+                    if let Some(client) = self.client_of(receiver.place, receiver.id)
+                        && client.closing == Closing::No
+                    {
+                        let protocol = client.protocol;
+                        write_parcel(&delivery.parcel, protocol, &mut self.outputs[receiver.place]);
+                    }
                 }
             }
-            Message::Kill { place, id } => {
+            Message::Kill { place, id, done } => {
                 if self.client_of(place, id).is_some() {
                     self.disconnect(place);
+                }
+                if let Some(loop_index) = done.and_then(Acknowledgement::give) {
+                    self.state.services.clients.mailbox(loop_index).send(Message::Look);
                 }
             }
             Message::Unblock { place, id, error } => {

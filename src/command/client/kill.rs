@@ -1,4 +1,5 @@
-//! CLIENT KILL. A killed client runs nothing more from the moment on that the caller has its answer, whichever loop it belongs to.
+//! CLIENT KILL. A killed client runs nothing more from the moment on that the caller has its answer, whichever loop it belongs to: the answer waits
+//! until the loops of all that are killed have closed them.
 
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ pub fn kill(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut killed = 0;
     for info in candidates.iter().filter(|info| filter.fits(info)) {
         if info.id != cx.client.info.id {
-            killed += i64::from(cx.state.kill(info));
+            killed += i64::from(cx.state.kill(cx.client, info));
         } else if !filter.skip_caller {
             // The caller still gets its answer.
             killed += i64::from(info.mark_killed());

@@ -103,7 +103,8 @@ fn write_line(info: &ClientInfo, steady_ms: i64, running: Running, text: &mut St
     let seconds_since = |moment_ms: i64| (steady_ms.div_euclid(1000) - moment_ms.div_euclid(1000)).max(0);
     let names = info.names.lock().clone();
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-    let (input, waiting) = (load(&info.input_bytes), load(&info.output_bytes));
+    let input = load(&info.input_bytes);
+    let waiting = load(&info.output_bytes) + load(&info.in_transit_bytes);
     let output = waiting + running.reply_bytes;
     let command = COMMANDS.by_id(load(&info.last_command)).map_or("NULL", |command| &command.full_name);
     let resp = if info.protocol() == Protocol::Resp3 { 3 } else { 2 };

@@ -10,6 +10,7 @@ mod pause;
 use super::connection::BAD_CLIENT_NAME;
 use super::cx::{Cx, Failure, Outcome};
 use super::help;
+use super::monitor::note_monitor;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::client::{ClientFlags, Gates, is_valid_name};
 
@@ -244,7 +245,9 @@ fn reply(cx: &mut Cx<'_, '_>) -> Outcome {
     } else {
         return Err(Failure::SYNTAX);
     }
-    cx.client.info.set_flag(ClientFlags::REPLIES_OFF, cx.client.gates.has(Gates::REPLIES_OFF));
+    if cx.client.gates.has(Gates::MONITORING) {
+        note_monitor(cx.services(), cx.client);
+    }
     Ok(())
 }
 

@@ -71,6 +71,13 @@ const ROWS: &[Directive] = &[
         field!(client_subscription_limit),
     ),
     Directive::new(
+        "delivery-buffer-limit",
+        MEMORY,
+        "4mb",
+        "Messages, keyspace events and lines of MONITOR that are on their way from one event loop to another's clients, in bytes that these count as. Above it, requests that would send more wait.",
+        field!(delivery_buffer_limit),
+    ),
+    Directive::new(
         "maxmemory-clients",
         Kind::MemoryOrPercent,
         "0",
