@@ -18,7 +18,7 @@ use crate::client::{Client, ClientInfo, Gates, Message};
 use crate::config::Config;
 use crate::keyspace::{
     AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Mark, Partition, Position, Removed,
-    Site,
+    ShardWeights, Site, Victims,
 };
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
@@ -70,6 +70,10 @@ pub struct LoopState<'s> {
     pub generation: u64,
     pub access: AccessRules,
     pub random: Random,
+    /// Candidates for eviction.
+    pub victims: Victims,
+    /// How many keys each shard has, in the database that RANDOMKEY was last asked about.
+    pub key_counts: (usize, ShardWeights),
     pub effects: Effects,
     pub stopwatch: Stopwatch,
     pub loop_index: usize,
@@ -101,6 +105,8 @@ impl<'s> LoopState<'s> {
             generation: services.settings.generation(),
             access,
             random: Random::new(seed),
+            victims: Victims::default(),
+            key_counts: Default::default(),
             effects: Effects::default(),
             stopwatch,
             loop_index,

@@ -14,7 +14,7 @@ use crate::base::random::Random;
 use crate::client::{Client, ClientFlags, Gates};
 use crate::command::{COMMANDS, Command, Event, Flags, LoopState, publish_events};
 use crate::config::EvictionPolicy;
-use crate::keyspace::{Policy, evict_one};
+use crate::keyspace::{EvictionRules, Policy};
 use crate::observe::counters::Count;
 use crate::services::Services;
 
@@ -126,19 +126,23 @@ fn eviction_time_us(tenacity: u32) -> Option<u64> {
 
 /// Evicts one key and tells who listens; gives the bytes that it took.
 fn evict(state: &mut LoopState<'_>) -> Option<usize> {
-    let keyspace = &state.services.keyspace;
-    let policy = policy(state.config.maxmemory_policy);
-    let samples = state.config.maxmemory_samples as usize;
-    let (decay_minutes, now) = (state.config.lfu_decay_time, state.now());
+    let rules = EvictionRules {
+        policy: policy(state.config.maxmemory_policy),
+        samples: state.config.maxmemory_samples as usize,
+        decay_minutes: state.config.lfu_decay_time,
+    };
+    let (keyspace, now) = (&state.services.keyspace, state.now());
     let mut random = Random::new(state.random.next_u64());
     let (mut bytes, mut noted) = (None, false);
-    evict_one(keyspace, policy, samples, decay_minutes, now, &mut random, |database, entry| {
+    let mut victims = std::mem::take(&mut state.victims);
+    victims.evict_one(keyspace, rules, now, &mut random, |database, entry| {
         bytes = Some(entry.view().owned_bytes());
         record::append_removal(&state.services.write_log, database, entry.view().key());
         state.note(Event::EVICTED, database, entry.view().key());
         noted = state.hand_over_events();
         drop(entry);
     });
+    state.victims = victims;
     if bytes.is_some() {
         state.count(Count::EvictedKeys, 1);
         state.statistics.changes.add(1);

@@ -22,6 +22,7 @@ mod crash;
 mod every_command;
 mod exec_waits;
 mod muted;
+mod random_key;
 
 struct NoControl;
 

@@ -1,10 +1,10 @@
-//! Which entry goes when memory is short. Eviction decides by sampling; the shard executes.
+//! How the policies of `maxmemory-policy` judge an entry, and what they remember of accesses. Who looks for a victim is `victims.rs`.
 //!
 //! An entry keeps 24 bits of access history. Under an LRU policy they are seconds; under an LFU policy 16 bits of minutes and
-//! an 8-bit logarithmic counter that decays with idle time. Names, sampling and the counter's rule are those that the Redis
+//! an 8-bit logarithmic counter that decays with idle time. Names and the counter's rule are those that the Redis
 //! documentation of maxmemory-policy describes.
 
-use super::{EntryRef, Keyspace, Removed, SHARDS, Site};
+use super::EntryRef;
 use crate::base::clock::Now;
 use crate::base::random::Random;
 
@@ -12,8 +12,6 @@ const ACCESS_MASK: u64 = 0x00ff_ffff;
 const MINUTES_MASK: u64 = 0xffff;
 /// What a new entry's counter starts with, so that it is not evicted before it had a chance.
 const LFU_INITIAL: u32 = 5;
-/// Slots of one shard that a search for candidates looks at, so that a shard is never locked for long.
-const SAMPLE_SLOTS_MAX: usize = 256;
 
 /// `maxmemory-policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +31,11 @@ impl Policy {
         matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
     }
 
-    fn only_volatile(self) -> bool {
+    pub(super) fn is_random(self) -> bool {
+        matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
+    }
+
+    pub(super) fn only_volatile(self) -> bool {
         matches!(
             self,
             Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl
@@ -118,62 +120,15 @@ pub fn lfu_counter(access: u32, now_ms: i64, decay_minutes: u32) -> u32 {
 }
 
 /// How willingly a policy gives an entry up; the highest goes first.
-fn score(policy: Policy, entry: EntryRef<'_>, now_ms: i64, decay_minutes: u32, random: &mut Random) -> u64 {
+pub(super) fn score(policy: Policy, entry: EntryRef<'_>, now: Now, decay_minutes: u32) -> u64 {
     match policy {
-        Policy::AllKeysLru | Policy::VolatileLru => u64::from(idle_seconds(entry.access(), now_ms)),
+        Policy::AllKeysLru | Policy::VolatileLru => u64::from(idle_seconds(entry.access(), now.steady_ms())),
         Policy::AllKeysLfu | Policy::VolatileLfu => {
-            u64::from(255 - lfu_counter(entry.access(), now_ms, decay_minutes).min(255))
+            u64::from(255 - lfu_counter(entry.access(), now.steady_ms(), decay_minutes).min(255))
         }
         Policy::VolatileTtl => u64::MAX - entry.expire_at_ms().unwrap_or(0) as u64,
-        Policy::AllKeysRandom | Policy::VolatileRandom | Policy::NoEviction => random.next_u64(),
+        Policy::AllKeysRandom | Policy::VolatileRandom | Policy::NoEviction => 0,
     }
-}
-
-/// Evicts one entry, the best of about `samples`, from a random shard that has a candidate. It is given to `evicted` with its
-/// database while the shard is locked. Says whether there was one.
-pub fn evict_one(
-    keyspace: &Keyspace,
-    policy: Policy,
-    samples: usize,
-    decay_minutes: u32,
-    now: Now,
-    random: &mut Random,
-    mut evicted: impl FnMut(usize, Removed<'_>),
-) -> bool {
-    if policy == Policy::NoEviction {
-        return false;
-    }
-    let first = random.below(SHARDS as u64) as usize;
-    for step in 0..SHARDS {
-        let shard = (first + step) % SHARDS;
-        let mut guard = keyspace.lock_shard(shard);
-        let mut best = None;
-        for database in 0..keyspace.databases() {
-            let partition = guard.partition(database);
-            if partition.is_empty() || policy.only_volatile() && partition.volatile() == 0 {
-                continue;
-            }
-            let from = random.below(partition.table().slots() as u64) as usize;
-            let wanted = |entry: &EntryRef<'_>| !policy.only_volatile() || entry.expire_at_ms().is_some();
-            let positions = partition.table().sample(from, usize::MAX, SAMPLE_SLOTS_MAX);
-            let candidates = positions.filter(|position| wanted(&partition.entry(*position))).take(samples);
-            for position in candidates {
-                let score = score(policy, partition.entry(position), now.steady_ms(), decay_minutes, random);
-                if best.is_none_or(|(highest, _, _)| score > highest) {
-                    best = Some((score, database, position));
-                }
-            }
-        }
-        if let Some((_, database, position)) = best {
-            let (partition, watched) = guard.split(database);
-            let site = Site { keyspace, database, shard, now_ms: now.wall_ms() };
-            let entry = partition.remove(site, position);
-            watched.touch(database, entry.view().key());
-            evicted(database, entry);
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

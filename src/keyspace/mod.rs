@@ -25,10 +25,14 @@ mod split;
 mod table;
 mod tags;
 mod time;
+mod victims;
+#[cfg(test)]
+mod victims_tests;
 mod visit;
 #[cfg(test)]
 mod visit_tests;
 mod watch;
+mod weights;
 mod wheel;
 mod words;
 
@@ -36,7 +40,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 pub use capture::Removed;
 pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
-pub use eviction::{AccessRules, Policy, evict_one, idle_seconds, lfu_counter};
+pub use eviction::{AccessRules, Policy, idle_seconds, lfu_counter};
 pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use line::prefetch as prefetch_line;
@@ -46,8 +50,10 @@ pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
 pub use segment::GRANULE_BITS;
 pub use table::{Position, Table};
+pub use victims::{EvictionRules, Victims};
 pub use visit::{AtCut, ShardVisit};
 pub use watch::{WatchTable, WatchedVersion};
+pub use weights::ShardWeights;
 pub use wheel::TICK_MS;
 
 pub use crate::storage::Mark;

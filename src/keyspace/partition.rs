@@ -263,6 +263,15 @@ impl Partition {
         Due::Handled
     }
 
+    /// Keys that have a deadline, in the order of the wheel from some slot on, behind so many records; `None` for stale records.
+    pub fn filed(&self, from: usize, passed: usize) -> impl Iterator<Item = Option<Position>> {
+        self.wheel.iter().flat_map(move |wheel| {
+            wheel.records(from).skip(passed % wheel.len().max(1)).map(|record| {
+                self.table.find_by_prefix(record.prefix, |entry| entry.filed_tick() == record.tick)
+            })
+        })
+    }
+
     /// The next tick at which the wheel has something to do.
     pub fn next_tick(&self) -> Option<u64> {
         self.wheel.as_ref().and_then(|wheel| wheel.next_tick())

@@ -228,6 +228,22 @@ impl Wheel {
         due
     }
 
+    /// All records, from one of the slots on, stale ones included.
+    pub fn records(&self, from: usize) -> impl Iterator<Item = Record> {
+        let steps = (0..Self::SWEEP_STEPS).map(move |step| from.wrapping_add(step) % Self::SWEEP_STEPS);
+        let in_use = steps.filter(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1);
+        let chains = in_use.flat_map(|step| {
+            let kept = (self.sweep.step == step).then_some(&self.sweep.kept);
+            [Some(&self.slots[step / SLOTS][step % SLOTS]), kept].into_iter().flatten()
+        });
+        // Of a wheel before a jump the first slots will do: it is about to be emptied.
+        let overtaken = self.overtaken.iter().flat_map(|old| old.slots.iter().flatten());
+        chains.chain(overtaken).flat_map(|head| {
+            let chunks = std::iter::successors(head.as_deref(), |chunk| chunk.next.as_deref());
+            chunks.flat_map(|chunk| chunk.records[..chunk.len].iter().copied())
+        })
+    }
+
     /// Drops records that `keep` does not want. Each unit of `budget` pays for a look at one record; the next call goes on behind it. A turn
     /// ends at the last slot in use, or when the budget is used up.
     pub fn sweep(&mut self, budget: &mut usize, keep: impl Fn(Record) -> bool) {

@@ -4,11 +4,11 @@
 //! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk; KEYS walks a large shard in
 //! several bites. Keys whose time has passed are skipped; reclaiming them is the wheel's work.
 
-use super::super::cx::{Cx, Failure, Outcome};
+use super::super::cx::{Cx, Failure, LoopState, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
 use crate::base::glob;
 use crate::base::random::Random;
-use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Partition, SHARDS, Table};
+use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Locked, Partition, SHARDS, ShardWeights, Table};
 use crate::resp::Reply;
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
@@ -61,8 +61,9 @@ const COUNT_DEFAULT: usize = 10;
 const HOMES_PER_KEY: usize = 10;
 /// Keys that KEYS looks at before it lets go of a shard.
 const BITE_KEYS: usize = 512;
-/// Random shards that RANDOMKEY tries before it goes through all of them.
+/// Random shards that RANDOMKEY tries before it goes through all of them, random slots that it tries in each, and slots that it then goes through.
 const RANDOM_TRIES: usize = 16;
+const RANDOM_SLOTS: usize = 256;
 
 /// Replies that are collected before their number is known.
 struct Found {
@@ -235,35 +236,41 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// A random shard that has keys is almost as good as a random key when there are many keys; when there are few, all shards
-/// are gone through and each counts by what it holds.
+/// A random shard, in proportion to what it holds, and a random key in it; where that finds none that lives, because nearly all have
+/// expired, some live key.
 fn randomkey(cx: &mut Cx<'_, '_>) -> Outcome {
     let (database, now_ms) = (cx.client.database, cx.now_ms());
-    let random = &mut cx.state.random;
+    let LoopState { random, key_counts: (counted, counts), .. } = &mut *cx.state;
+    let locked = &mut *cx.locked;
+    if *counted != database {
+        (*counted, *counts) = (database, ShardWeights::default());
+    }
+    let mut keys_of = |shard| {
+        let mut keys = 0;
+        locked.each_shard(shard, |_, held| {
+            keys = held.partition(database).len();
+            false
+        });
+        keys
+    };
+    counts.look(&mut keys_of);
+    if counts.is_zero() {
+        counts.look_at_all(&mut keys_of);
+    }
     let mut chosen = None;
     for _ in 0..RANDOM_TRIES {
-        let shard = random.below(SHARDS as u64) as usize;
-        cx.locked.each_shard(shard, |_, shard| {
-            chosen = random_live_key(shard.partition(database), now_ms, random);
+        let Some(shard) = counts.draw(random) else { break };
+        locked.each_shard(shard, |_, held| {
+            let partition = held.partition(database);
+            counts.note(shard, partition.len());
+            chosen = random_live_key(partition, now_ms, random);
             false
         });
         if chosen.is_some() {
             break;
         }
     }
-    if chosen.is_none() {
-        let mut keys = 0;
-        cx.locked.each_shard(0, |_, shard| {
-            let partition = shard.partition(database);
-            let here = partition.len() as u64;
-            keys += here;
-            if here > 0 && random.below(keys) < here {
-                chosen = random_live_key(partition, now_ms, random).or(chosen.take());
-            }
-            true
-        });
-    }
-    match chosen {
+    match chosen.or_else(|| some_live_key(locked, database, now_ms, random)) {
         Some(key) => cx.reply.bulk(&key),
         None => cx.reply.null(),
     }
@@ -275,9 +282,46 @@ fn random_live_key(partition: &Partition, now_ms: i64, random: &mut Random) -> O
         return None;
     }
     let table = partition.table();
-    let from = random.below(table.slots() as u64) as usize;
-    let mut entries = table.sample(from, usize::MAX, usize::MAX).map(|position| table.entry(position));
-    entries.find(|entry| !entry.is_expired(now_ms)).map(|entry| entry.key().into())
+    let mut live_from = |slots| {
+        let from = random.below(table.slots() as u64) as usize;
+        let mut entries = table.sample(from, usize::MAX, slots).map(|position| table.entry(position));
+        entries.find(|entry| !entry.is_expired(now_ms))
+    };
+    // A key behind many empty slots would be found too often, so at first only the very slot counts.
+    let found = (0..RANDOM_TRIES).find_map(|_| live_from(1)).or_else(|| live_from(RANDOM_SLOTS));
+    found.map(|entry| entry.key().into())
+}
+
+/// The first live key from a random shard on. A shard is locked for a bite at a time.
+fn some_live_key(
+    locked: &mut Locked<'_>,
+    database: usize,
+    now_ms: i64,
+    random: &mut Random,
+) -> Option<Box<[u8]>> {
+    let first = random.below(SHARDS as u64) as usize;
+    let mut found = Vec::new();
+    for shard in (first..SHARDS).chain(0..first) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let mut chosen = None;
+            locked.each_shard(shard, |_, held| {
+                let table = held.partition(database).table();
+                found.clear();
+                next = table.gather(from, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, &mut found);
+                found.retain(|position| !table.entry(*position).is_expired(now_ms));
+                if !found.is_empty() {
+                    let position = found[random.below(found.len() as u64) as usize];
+                    chosen = Some(table.entry(position).key().into());
+                }
+                false
+            });
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
