@@ -121,10 +121,8 @@ fn usage(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn statistics(cx: &mut Cx<'_, '_>) -> Outcome {
     let facts = memory_facts(cx);
-    let counts = key_counts(cx);
-    let filled: Vec<(usize, (usize, usize))> =
-        counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0).collect();
-    let keys: usize = filled.iter().map(|(_, (keys, _))| keys).sum();
+    let filled = key_counts(cx);
+    let keys: usize = filled.values().map(|(keys, _)| keys).sum();
     cx.reply.map(27 + filled.len());
     let mut integer = |name: &str, value: i64| {
         cx.reply.bulk(name.as_bytes());

@@ -23,6 +23,7 @@ mod server;
 mod spec;
 mod string;
 mod transactions;
+mod walk;
 
 pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules};

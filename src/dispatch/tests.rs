@@ -23,6 +23,7 @@ mod every_command;
 mod exec_waits;
 mod muted;
 mod random_key;
+mod walks;
 
 struct NoControl;
 

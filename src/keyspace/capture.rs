@@ -22,7 +22,7 @@ pub(super) enum Captured {
     /// An entry and the number that its database had at the cut.
     Entry(usize, Entry),
     /// What FLUSHALL or FLUSHDB took out, and the number that its database had at the cut.
-    Partition(usize, Partition),
+    Partition(usize, Box<Partition>),
 }
 
 /// The captured queue of one shard. Its lock is only ever taken under the shard's, or with no other.
@@ -189,7 +189,7 @@ fn capture_entry(site: Site<'_>, entry: Entry) {
 }
 
 /// Hands a partition that was taken out of the keyspace to the running snapshot. Called while all shards are locked.
-pub(super) fn capture_partition(site: Site<'_>, partition: Partition) {
+pub(super) fn capture_partition(site: Site<'_>, partition: Box<Partition>) {
     let keyspace = site.keyspace;
     let captured = Captured::Partition(keyspace.database_at_cut(site.database), partition);
     let mut waiting = keyspace.captured_queue(site.shard).0.lock();

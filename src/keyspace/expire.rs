@@ -40,7 +40,9 @@ fn expire_some(
     let mut guard = keyspace.lock_shard(shard);
     keyspace.clear_due(shard);
     let mut to_sweep = SWEPT_RECORDS;
-    for database in 0..keyspace.databases() {
+    let mut next = guard.used_from(0);
+    while let Some(database) = next {
+        next = guard.used_from(database + 1);
         let site = Site { keyspace, database, shard, now_ms };
         let (partition, watched) = guard.split(database);
         if partition.records() == 0 {
@@ -71,12 +73,18 @@ pub struct ExpiryTurn {
     pub sweep: usize,
 }
 
-/// Drops some stale records of the wheels of a shard that have too many. A round does that, too, but only where something is due.
-pub fn sweep_shard(keyspace: &Keyspace, shard: usize) {
+/// Drops some stale records of the wheels of a shard that have too many, and gives the memory of databases back that have nothing there
+/// any more. A round does the former, too, but only where something is due.
+pub fn sweep_shard(keyspace: &Keyspace, shard: usize, now_ms: i64) {
     let (mut guard, mut to_sweep) = (keyspace.lock_shard(shard), SWEPT_RECORDS);
-    for database in 0..keyspace.databases() {
-        guard.partition_mut(database).sweep_stale_records(&mut to_sweep);
+    let mut next = guard.used_from(0);
+    while let Some(database) = next {
+        let partition = guard.partition_mut(database);
+        partition.sweep_stale_records(&mut to_sweep);
+        partition.give_back_if_empty(Site { keyspace, database, shard, now_ms });
+        next = guard.used_from(database + 1);
     }
+    guard.forget_unused();
 }
 
 #[cfg(test)]

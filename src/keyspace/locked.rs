@@ -93,7 +93,7 @@ impl<'k> Locked<'k> {
         &mut self,
         databases: std::ops::Range<usize>,
         now_ms: i64,
-    ) -> Vec<(Site<'k>, Partition)> {
+    ) -> Vec<(Site<'k>, Box<Partition>)> {
         let keyspace = self.keyspace;
         let mut removed = Vec::new();
         for shard in 0..SHARDS {
@@ -104,16 +104,12 @@ impl<'k> Locked<'k> {
                 databases.contains(&database) && held.partition(database).find(hash, key).is_some()
             });
             held.watched = watched;
-            for database in databases.clone() {
-                let partition = held.partition_mut(database);
-                if partition.table().is_unused() {
-                    continue;
-                }
-                let site = Site { keyspace, database, shard, now_ms };
-                removed.push((site, partition.take(site)));
-            }
+            held.take(&databases, &mut |database, partition| {
+                keyspace.prefetcher().withdraw(database, shard);
+                removed.push((Site { keyspace, database, shard, now_ms }, partition));
+            });
         }
-        let words = |(_, partition): &(Site<'_>, Partition)| partition.table().shared_words();
+        let words = |(_, partition): &(Site<'_>, Box<Partition>)| partition.table().shared_words();
         keyspace.prefetcher().retire_all(removed.iter().flat_map(words));
         removed
     }

@@ -9,6 +9,7 @@
 //! through [`Locked`], which holds the locks of the shards it may touch; [`Partition`] has the operations.
 
 mod capture;
+mod cursor;
 mod entry;
 mod eviction;
 mod expire;
@@ -20,6 +21,7 @@ mod partition;
 mod prefetch;
 mod reclaim;
 mod segment;
+mod shard;
 mod spill;
 mod split;
 mod table;
@@ -48,7 +50,7 @@ pub use locked::{Locked, ShardSet};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
-pub use segment::GRANULE_BITS;
+pub use shard::Shard;
 pub use table::{Position, Table};
 pub use victims::{EvictionRules, Victims};
 pub use visit::{AtCut, ShardVisit};
@@ -68,34 +70,6 @@ use crate::base::waiting::NoWaiting;
 /// Shards of the keyspace: 16 cluster slots each.
 pub const SHARDS: usize = 1024;
 const SLOTS_A_SHARD: usize = 16_384 / SHARDS;
-
-/// What one lock guards: a shard's partitions, by database, and the keys in it that somebody watches.
-pub struct Shard {
-    partitions: Box<[Partition]>,
-    pub watched: WatchTable,
-}
-
-impl Shard {
-    #[inline]
-    pub fn partition(&self, database: usize) -> &Partition {
-        &self.partitions[database]
-    }
-
-    #[inline]
-    pub fn partition_mut(&mut self, database: usize) -> &mut Partition {
-        &mut self.partitions[database]
-    }
-
-    /// A partition together with the shard's watched keys.
-    pub fn split(&mut self, database: usize) -> (&mut Partition, &mut WatchTable) {
-        (&mut self.partitions[database], &mut self.watched)
-    }
-
-    /// Exchanges two databases' partitions (SWAPDB). The caller publishes both to the prefetcher.
-    pub fn swap(&mut self, first: usize, second: usize) {
-        self.partitions.swap(first, second);
-    }
-}
 
 /// Holds a shard until it is dropped. Its thread does not wait for anything meanwhile.
 pub struct ShardGuard<'k> {
@@ -119,7 +93,14 @@ impl std::ops::DerefMut for ShardGuard<'_> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has locked a shard.
+    pub static LOCKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A lock on cache lines of its own, so that neighbours do not disturb each other.
+#[derive(Default)]
 #[repr(align(128))]
 struct Cell {
     shard: Mutex<Shard>,
@@ -130,8 +111,6 @@ struct Cell {
 pub struct Keyspace {
     cells: Box<[Cell]>,
     prefetcher: Prefetcher,
-    /// Where each shard's partitions lie, for prefetching without the lock; they never move.
-    partition_addresses: Box<[usize]>,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
     databases: usize,
@@ -145,8 +124,9 @@ pub struct Keyspace {
     visiting: AtomicBool,
     /// For each database, the number that it had at the last cut.
     databases_at_cut: Box<[AtomicU16]>,
-    /// Exchanges of databases (SWAPDB) so far.
+    /// Exchanges of databases (SWAPDB) so far, and whether there was one since the last cut.
     swaps: AtomicU32,
+    swapped: AtomicBool,
     captured_bytes: CapturedBytes,
 }
 
@@ -201,19 +181,8 @@ impl Keyspace {
         reclaimer: Reclaimer,
         now_ms: i64,
     ) -> Keyspace {
-        let shard = || Shard {
-            partitions: (0..databases).map(|_| Partition::default()).collect(),
-            watched: WatchTable::default(),
-        };
-        let cells: Box<[Cell]> = (0..SHARDS)
-            .map(|_| Cell { shard: Mutex::new(shard()), captured: CapturedQueue::default() })
-            .collect();
         Keyspace {
-            partition_addresses: cells
-                .iter()
-                .map(|cell| cell.shard.lock().partitions.as_ptr().addr())
-                .collect(),
-            cells,
+            cells: (0..SHARDS).map(|_| Cell::default()).collect(),
             prefetcher: Prefetcher::new(databases, SHARDS, readers),
             hasher,
             reclaimer,
@@ -224,6 +193,7 @@ impl Keyspace {
             visiting: AtomicBool::new(false),
             databases_at_cut: (0..databases).map(|database| AtomicU16::new(database as u16)).collect(),
             swaps: AtomicU32::new(0),
+            swapped: AtomicBool::new(false),
             captured_bytes: CapturedBytes::default(),
         }
     }
@@ -290,9 +260,21 @@ impl Keyspace {
         Key { bytes, hash: self.hasher.hash(bytes), shard: usize::from(key_slot(bytes)) / SLOTS_A_SHARD }
     }
 
+    /// The cursor with which SCAN goes on from a place in a shard's tables.
+    pub fn cursor_of(&self, shard: usize, granule: u64) -> u64 {
+        cursor::cursor_of(&self.hasher, shard, granule)
+    }
+
+    /// The shard and the place that a cursor goes on from.
+    pub fn place_of(&self, cursor: u64) -> (usize, u64) {
+        cursor::place_of(&self.hasher, cursor)
+    }
+
     /// Locks one shard.
     #[inline]
     pub fn lock_shard(&self, shard: usize) -> ShardGuard<'_> {
+        #[cfg(test)]
+        LOCKED.set(LOCKED.get() + 1);
         ShardGuard { shard: self.cells[shard].shard.lock(), _no_waiting: NoWaiting::begin() }
     }
 
@@ -301,7 +283,14 @@ impl Keyspace {
     pub fn prefetch_shard(&self, database: usize, shard: usize) {
         // The lock is written, and was perhaps last written by another loop.
         line::prefetch_to_write(std::ptr::from_ref(&self.cells[shard]).addr());
-        line::prefetch(self.partition_addresses[shard] + database * size_of::<Partition>());
+        self.prefetcher.partition_ahead(database, shard);
+    }
+
+    /// Keys of all databases, counted shard by shard.
+    pub fn keys(&self) -> usize {
+        let of_shard =
+            |shard| self.lock_shard(shard).used().map(|(_, partition)| partition.len()).sum::<usize>();
+        (0..SHARDS).map(of_shard).sum()
     }
 
     /// Keys and volatile keys of a database, counted shard by shard.

@@ -4,6 +4,7 @@
 //! Moving a deadline further away only stores it; when the record comes due, the entry is filed again. Only a nearer
 //! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
 
+use super::Garbage;
 use super::Site;
 use super::capture::{self, Removed};
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
@@ -35,6 +36,16 @@ pub enum Due {
 }
 
 impl Partition {
+    /// A partition that has nothing, not even memory.
+    pub const fn new() -> Partition {
+        Partition { table: Table::new(), wheel: None, volatile: 0 }
+    }
+
+    /// Whether it is as [`Partition::new`] made it.
+    pub fn is_unused(&self) -> bool {
+        self.table.is_unused() && self.wheel.is_none()
+    }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -295,16 +306,20 @@ impl Partition {
         });
     }
 
-    /// Takes everything out, leaving an empty partition. The caller retires the arrays (`Prefetcher::retire_all`).
-    pub fn take(&mut self, site: Site<'_>) -> Partition {
-        let old = std::mem::take(self);
-        self.published(site);
-        old
+    /// Gives the memory of a partition back in which nothing is left but stale records.
+    pub(super) fn give_back_if_empty(&mut self, site: Site<'_>) {
+        if self.is_empty() && !self.is_unused() {
+            let old = std::mem::take(self);
+            self.published(site);
+            site.keyspace.prefetcher().retire_all(old.table.shared_words());
+            site.keyspace.reclaimer().free(Garbage::Partitions(vec![Box::new(old)]));
+        }
     }
 
     /// Makes the prefetch hint agree with the table; needed whenever a table moves to another site.
     pub fn published(&self, site: Site<'_>) {
-        site.keyspace.prefetcher().publish(site.database, site.shard, self.table.hint());
+        let address = std::ptr::from_ref(self).addr();
+        site.keyspace.prefetcher().publish(site.database, site.shard, self.table.hint(), address);
     }
 
     /// Lets `change` replace arrays of the table, and tells the prefetcher.

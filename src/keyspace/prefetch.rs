@@ -29,9 +29,13 @@ const KEPT_PLACES: usize = 64;
 /// Arrays that a reader frees at a quiet point: some hundred microseconds' work.
 const FREED_WHEN_QUIET: usize = 1024;
 
-/// All hints, indexed by database, then shard, and the arrays that wait for release.
+/// Databases with hints; requests to others are served without looking ahead, so that databases that nobody uses cost nothing.
+const DATABASES_MAX: usize = 16;
+
+/// All hints, and the arrays that wait for release.
 pub struct Prefetcher {
-    hints: Box<[AtomicU64]>,
+    /// By database, then shard.
+    places: Box<[Place]>,
     shards: usize,
     epoch: AtomicU64,
     readers: Box<[Reader]>,
@@ -41,6 +45,14 @@ pub struct Prefetcher {
     waiting: AtomicUsize,
     #[cfg(test)]
     looked_at: AtomicUsize,
+}
+
+/// What is known of a shard's part of a database.
+#[derive(Default)]
+struct Place {
+    hint: AtomicU64,
+    /// Where the partition is; 0 if there is none.
+    partition: AtomicUsize,
 }
 
 /// What a reader announces: the epoch at which it entered, or [`QUIET`]. It is written twice in each sweep of an event loop, so readers
@@ -59,9 +71,8 @@ pub struct Ahead {
 impl Prefetcher {
     /// `readers` is the number of event loops.
     pub fn new(databases: usize, shards: usize, readers: usize) -> Prefetcher {
-        let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Box<[AtomicU64]>>();
         Prefetcher {
-            hints: zeros(databases * shards),
+            places: (0..databases.min(DATABASES_MAX) * shards).map(|_| Place::default()).collect(),
             shards,
             epoch: AtomicU64::new(0),
             readers: (0..readers).map(|_| Reader(AtomicU64::new(QUIET))).collect(),
@@ -72,9 +83,25 @@ impl Prefetcher {
         }
     }
 
-    /// Sets the hint of a table; called under its shard's lock.
-    pub fn publish(&self, database: usize, shard: usize, hint: u64) {
-        self.hints[database * self.shards + shard].store(hint, Ordering::SeqCst);
+    /// Says where a partition is, and the hint of its table; called under its shard's lock.
+    pub fn publish(&self, database: usize, shard: usize, hint: u64, partition: usize) {
+        if let Some(place) = self.places.get(database * self.shards + shard) {
+            place.hint.store(hint, Ordering::SeqCst);
+            place.partition.store(partition, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note that a partition is gone; called under its shard's lock.
+    pub fn withdraw(&self, database: usize, shard: usize) {
+        self.publish(database, shard, 0, 0);
+    }
+
+    /// Brings a partition closer.
+    #[inline]
+    pub fn partition_ahead(&self, database: usize, shard: usize) {
+        if let Some(place) = self.places.get(database * self.shards + shard) {
+            prefetch(place.partition.load(Ordering::Relaxed));
+        }
     }
 
     /// Keeps a replaced array until all readers have passed a quiet point.
@@ -139,7 +166,7 @@ impl Prefetcher {
     #[inline]
     pub fn slot_ahead(&self, database: usize, shard: usize, hash: u64) -> Option<Ahead> {
         // Not before the announcement of `enter`.
-        let hint = self.hints[database * self.shards + shard].load(Ordering::SeqCst);
+        let hint = self.places.get(database * self.shards + shard)?.hint.load(Ordering::SeqCst);
         let (hint, hash) = if hint::is_directory(hint) { in_directory(hint, hash) } else { (hint, hash) };
         if hint == 0 {
             return None;
@@ -208,7 +235,7 @@ mod tests {
             let (name, mut replaced) = (key(number), Replaced::new());
             let hash = hasher.hash(&name);
             if table.is_full() && table.make_room(hash, |key| hasher.hash(key), &mut replaced) {
-                prefetcher.publish(0, 0, table.hint());
+                prefetcher.publish(0, 0, table.hint(), 0);
             }
             prefetcher.retire_all(replaced);
             table.insert(hash, Entry::new(&name, b""));

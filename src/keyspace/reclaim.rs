@@ -14,14 +14,14 @@ const LARGE_BLOCK_BYTES: usize = 64 * 1024;
 /// Something that is no longer reachable and only waits to be freed.
 pub enum Garbage {
     Entry(Entry),
-    Partitions(Vec<Partition>),
+    Partitions(Vec<Box<Partition>>),
 }
 
 impl Garbage {
     fn objects(&self) -> usize {
         match self {
             Garbage::Entry(_) => 1,
-            Garbage::Partitions(partitions) => partitions.iter().map(Partition::len).sum(),
+            Garbage::Partitions(partitions) => partitions.iter().map(|partition| partition.len()).sum(),
         }
     }
 

@@ -143,6 +143,11 @@ impl Moved {
 }
 
 impl Segment {
+    /// A segment without slots.
+    pub const fn none() -> Segment {
+        Segment { words: None, len: 0, tag_shift: 0, depth: 0 }
+    }
+
     /// An empty segment of at least `slots` slots.
     pub fn new(slots: usize, depth: u32) -> Segment {
         let slots = rounded_slots(slots);

@@ -28,6 +28,10 @@ impl<const SLOTS_MAX: usize> Table<SLOTS_MAX> {
     /// How large the only segment may become. When it is split, the halves fit half of the largest size, and keep their tags.
     const ONE_SLOTS_MAX: usize = (SLOTS_MAX + 1) / 8 * 7 - 1;
 
+    pub const fn new() -> Self {
+        Table { one: Segment::none(), many: None }
+    }
+
     pub fn len(&self) -> usize {
         self.one.len() + self.many.as_ref().map_or(0, |many| many.len())
     }
@@ -70,10 +74,16 @@ impl<const SLOTS_MAX: usize> Table<SLOTS_MAX> {
     /// Finds the entry of `key`.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        match self.one.find(hash, key) {
-            Some(slot) => Some(Position::new(0, slot)),
-            None => self.many.as_ref().and_then(|many| many.find(hash, key)),
+        if self.one.words().is_empty() {
+            return self.find_in_many(hash, key);
         }
+        self.one.find(hash, key).map(|slot| Position::new(0, slot))
+    }
+
+    /// Apart from [`Table::find`], which is to be short enough to be a part of its callers.
+    #[inline(never)]
+    fn find_in_many(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        self.many.as_ref()?.find(hash, key)
     }
 
     /// Finds an entry near the home of a truncated hash (its upper 32 bits) that `accept` takes. The wheel's records keep
@@ -88,8 +98,15 @@ impl<const SLOTS_MAX: usize> Table<SLOTS_MAX> {
 
     #[inline]
     fn word(&self, position: Position) -> &AtomicU64 {
-        let word = self.one.words().get(position.slot_of_first());
-        let word = word.or_else(|| self.many.as_ref().and_then(|many| many.word(position)));
+        match self.one.words().get(position.slot_of_first()) {
+            Some(word) => word,
+            None => self.word_in_many(position),
+        }
+    }
+
+    #[inline(never)]
+    fn word_in_many(&self, position: Position) -> &AtomicU64 {
+        let word = self.many.as_ref().and_then(|many| many.word(position));
         word.expect("a position names a slot of the table, until that changes")
     }
 
@@ -225,10 +242,15 @@ impl<const SLOTS_MAX: usize> Table<SLOTS_MAX> {
     /// Removes the entry at `position`.
     #[inline]
     pub fn remove(&mut self, position: Position) -> Entry {
-        match &mut self.many {
+        match self.many {
             None => self.one.remove(position.slot_of_first()),
-            Some(many) => many.remove(position),
+            Some(_) => self.remove_from_many(position),
         }
+    }
+
+    #[inline(never)]
+    fn remove_from_many(&mut self, position: Position) -> Entry {
+        self.in_many().remove(position)
     }
 
     /// Visits the entries of one home after another in hash order, from `granule` on, until `visit` has seen at least `count` entries or

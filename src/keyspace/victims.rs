@@ -118,9 +118,10 @@ impl Victims {
     /// Evicts some key, whichever: samples have found none, which happens where nearly all were deleted or lost their deadlines just now.
     fn evict_any(&self, search: &mut Search<'_>, evicted: &mut impl FnMut(usize, Removed<'_>)) -> bool {
         let Some(first) = self.weights.draw(search.random) else { return false };
-        let shards = (first..SHARDS).chain(0..first);
-        shards.flat_map(|shard| (0..search.keyspace.databases()).map(move |database| (shard, database))).any(
-            |(shard, database)| {
+        for shard in (first..SHARDS).chain(0..first) {
+            let used =
+                search.keyspace.lock_shard(shard).used().map(|(database, _)| database).collect::<Vec<_>>();
+            for database in used {
                 let mut next = Some(0);
                 while let Some(from) = next {
                     let candidate;
@@ -129,9 +130,9 @@ impl Victims {
                         return true;
                     }
                 }
-                false
-            },
-        )
+            }
+        }
+        false
     }
 }
 
@@ -146,7 +147,7 @@ impl Search<'_> {
     }
 
     fn weigh(&self, shard: &Shard) -> usize {
-        (0..self.keyspace.databases()).map(|database| self.weigh_partition(shard.partition(database))).sum()
+        shard.used().map(|(_, partition)| self.weigh_partition(partition)).sum()
     }
 
     fn weigh_shard(&self, shard: usize) -> usize {
@@ -184,8 +185,7 @@ impl Search<'_> {
         found: &mut impl FnMut(Candidate),
     ) {
         let mut place = self.random.below(weight as u64) as usize;
-        for database in 0..self.keyspace.databases() {
-            let partition = held.partition(database);
+        for (database, partition) in held.used() {
             let here = self.weigh_partition(partition);
             if place >= here {
                 place -= here;

@@ -95,8 +95,10 @@ impl Keyspace {
         }
         let epoch = (self.epoch.load(Ordering::Relaxed) + 1) & ((1 << EPOCH_BITS) - 1);
         self.epoch.store(epoch, Ordering::Relaxed);
-        for (database, at_cut) in self.databases_at_cut.iter().enumerate() {
-            at_cut.store(database as u16, Ordering::Relaxed);
+        if self.swapped.swap(false, Ordering::Relaxed) {
+            for (database, at_cut) in self.databases_at_cut.iter().enumerate() {
+                at_cut.store(database as u16, Ordering::Relaxed);
+            }
         }
         at_cut();
         true
@@ -137,7 +139,10 @@ impl Keyspace {
         }
         let epoch = self.epoch();
         let mut passed = 0;
-        while visit.database < self.databases {
+        while let Some(used) = shard.used_from(visit.database) {
+            if used != visit.database {
+                (visit.database, visit.granule) = (used, 0);
+            }
             let site = Site { keyspace: self, database: visit.database, shard: visit.shard, now_ms: 0 };
             let partition = shard.partition_mut(visit.database);
             let database = self.database_at_cut(visit.database);
@@ -233,7 +238,8 @@ impl Keyspace {
     /// Shows the keys of a shard whose deadlines the write log knows only roughly, with their exact deadlines. The shard is locked for a bite at a time.
     pub fn each_coarse(&self, shard: usize, mut see: impl FnMut(usize, &[u8], i64)) {
         let mut found = Vec::new();
-        for database in 0..self.databases {
+        let databases: Vec<usize> = self.lock_shard(shard).used().map(|(database, _)| database).collect();
+        for database in databases {
             let mut next = Some(0);
             while let Some(granule) = next {
                 let held = self.lock_shard(shard);
@@ -250,7 +256,7 @@ impl Keyspace {
     }
 
     /// Gives partitions up that were taken out while all shards were locked, and still are.
-    pub fn discard(&self, removed: Vec<(Site<'_>, Partition)>) {
+    pub fn discard(&self, removed: Vec<(Site<'_>, Box<Partition>)>) {
         if self.is_visited() {
             for (site, partition) in removed {
                 super::capture::capture_partition(site, partition);
@@ -277,6 +283,7 @@ impl Keyspace {
         a.store(b.load(Ordering::Relaxed), Ordering::Relaxed);
         b.store(before, Ordering::Relaxed);
         self.swaps.fetch_add(1, Ordering::Relaxed);
+        self.swapped.store(true, Ordering::Relaxed);
     }
 }
 

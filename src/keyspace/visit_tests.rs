@@ -118,12 +118,7 @@ impl World {
 
     fn flush(&mut self, database: usize) {
         let mut locked = self.locked();
-        let removed = (0..SHARDS)
-            .map(|shard| {
-                let site = Site { keyspace: &self.keyspace, database, shard, now_ms: NOW_MS };
-                (site, locked.shard(shard).partition_mut(database).take(site))
-            })
-            .collect();
+        let removed = locked.take_databases(database..database + 1, NOW_MS);
         self.keyspace.discard(removed);
         drop(locked);
         self.contents.retain(|(each, _), _| *each != database);

@@ -187,9 +187,7 @@ impl SaveTask {
         self.begun = Some(now);
         let services = &*self.services;
         services.snapshots.raw_bytes_written.store(0, Ordering::Relaxed);
-        let keys: usize =
-            (0..services.keyspace.databases()).map(|database| services.keyspace.count(database).0).sum();
-        services.snapshots.keys_total.store(keys as u64, Ordering::Relaxed);
+        services.snapshots.keys_total.store(services.keyspace.keys() as u64, Ordering::Relaxed);
         let number = self.store.next_number();
         let cut = services.keyspace.cut(|| {
             self.changes = services.changes();

@@ -4,9 +4,12 @@
 //! combines it with the SHA-1 of some bytes by exclusive or, so that order does not matter; *chain* adds and then replaces the
 //! sum by its own SHA-1, so that it does. Checked against redis-server 7.0.15 in the tests below.
 
+use std::collections::BTreeMap;
+
 use sha1::{Digest, Sha1};
 
 use crate::command::cx::{Cx, Outcome};
+use crate::command::walk::each_entry;
 use crate::keyspace::EntryRef;
 
 /// How Redis numbers the type of strings.
@@ -54,22 +57,17 @@ fn of_entry(entry: EntryRef<'_>) -> Sum {
 }
 
 pub fn of_everything(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (mut all, now_ms) = (Sum::default(), cx.now_ms());
-    for database in 0..cx.services().keyspace.databases() {
-        let (mut keys, mut any) = (Sum::default(), false);
-        cx.locked.each_shard(0, |_, shard| {
-            shard.partition(database).table().each(|entry| {
-                if !entry.is_expired(now_ms) {
-                    any = true;
-                    keys.add(&of_entry(entry).0);
-                }
-            });
-            true
-        });
-        if any {
-            all.chain(&(database as u32).to_be_bytes());
-            all.combine(keys);
+    let (mut sums, now_ms) = (BTreeMap::<usize, Sum>::new(), cx.now_ms());
+    let databases = 0..cx.services().keyspace.databases();
+    each_entry(cx, databases, |database, entry| {
+        if !entry.is_expired(now_ms) {
+            sums.entry(database).or_default().add(&of_entry(entry).0);
         }
+    });
+    let mut all = Sum::default();
+    for (database, keys) in sums {
+        all.chain(&(database as u32).to_be_bytes());
+        all.combine(keys);
     }
     cx.reply.simple(&all.text());
     Ok(())

@@ -1,14 +1,15 @@
 //! Commands that look for keys: SCAN, KEYS, RANDOMKEY.
 //!
-//! A SCAN cursor is a shard and a place in its table, `shard << 43 | granule`; see `keyspace/table.rs` for why a granule means the
-//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk; KEYS walks a large shard in
-//! several bites. Keys whose time has passed are skipped; reclaiming them is the wheel's work.
+//! A SCAN cursor stands for a shard and a place in its table (`keyspace/cursor.rs`); see `keyspace/segment.rs` for why a place means the
+//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk, whatever COUNT says (`walk.rs`).
+//! Keys whose time has passed are skipped; reclaiming them is the wheel's work.
 
 use super::super::cx::{Cx, Failure, LoopState, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
+use super::super::walk::{BITE_HOMES, BITE_KEYS, each_entry};
 use crate::base::glob;
 use crate::base::random::Random;
-use crate::keyspace::{EntryRef, GRANULE_BITS, Keyspace, Locked, Partition, SHARDS, ShardWeights, Table};
+use crate::keyspace::{Locked, Partition, SHARDS, ShardWeights};
 use crate::resp::Reply;
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
@@ -59,8 +60,6 @@ pub const ROWS: &[CommandSpec] = &[
 const COUNT_DEFAULT: usize = 10;
 /// Homes of a table that SCAN walks for each key that it looks for, so that a sparse table does not hold it up.
 const HOMES_PER_KEY: usize = 10;
-/// Keys that KEYS looks at before it lets go of a shard.
-const BITE_KEYS: usize = 512;
 /// Random shards that RANDOMKEY tries before it goes through all of them, random slots that it tries in each, and slots that it then goes through.
 const RANDOM_TRIES: usize = 16;
 const RANDOM_SLOTS: usize = 256;
@@ -98,7 +97,7 @@ fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let mut found = Found { body: Vec::new(), count: 0 };
     if pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
-        each_key(cx, |entry| {
+        each_entry(cx, database..database + 1, |_, entry| {
             if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
                 found.push(entry.key(), protocol);
             }
@@ -116,38 +115,6 @@ fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     found.reply(&mut cx.reply);
     Ok(())
-}
-
-/// Visits the entries of the client's database, each once. Outside EXEC a shard is locked for a bite at a time, and what others
-/// change between two bites may be seen or not.
-fn each_key(cx: &mut Cx<'_, '_>, mut visit: impl FnMut(EntryRef<'_>)) {
-    let (keyspace, database) = (&cx.services().keyspace, cx.client.database);
-    for shard in 0..SHARDS {
-        let mut bites = Bites::default();
-        let mut more = true;
-        while more {
-            cx.locked.each_shard(shard, |_, held| {
-                more = bites.next(keyspace, held.partition(database).table(), &mut visit);
-                false
-            });
-        }
-    }
-}
-
-/// A walk through one table in several steps, between which the table may change.
-#[derive(Default)]
-struct Bites {
-    granule: u64,
-}
-
-impl Bites {
-    /// Visits the next entries; says whether there are more.
-    fn next(&mut self, keyspace: &Keyspace, table: &Table, visit: &mut impl FnMut(EntryRef<'_>)) -> bool {
-        let rehash = |key: &[u8]| keyspace.key(key).hash;
-        let rest = table.walk(self.granule, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, rehash, visit);
-        self.granule = rest.unwrap_or_default();
-        rest.is_some()
-    }
 }
 
 struct ScanOptions<'a> {
@@ -201,37 +168,36 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let keyspace = &cx.services().keyspace;
     let mut found = Found { body: Vec::new(), count: 0 };
-    let mut granule = cursor & ((1 << GRANULE_BITS) - 1);
+    let (mut shard, mut granule) = keyspace.place_of(cursor);
     let mut keys_left = options.count;
     let mut homes_left = options.count.saturating_mul(HOMES_PER_KEY);
-    let mut next_cursor = 0;
-    let first_shard = (cursor >> GRANULE_BITS) as usize;
-    cx.locked.each_shard(first_shard, |index, shard| {
-        if keys_left == 0 || homes_left == 0 {
-            next_cursor = (index as u64) << GRANULE_BITS;
-            return false;
-        }
-        let table = shard.partition(database).table();
-        let mut seen = 0;
-        let rehash = |key: &[u8]| keyspace.key(key).hash;
-        let rest = table.walk(granule, keys_left, homes_left, rehash, |entry| {
-            seen += 1;
-            let wanted = !options.nothing && !entry.is_expired(now_ms);
-            if wanted && matches(options.pattern, entry.key()) {
-                found.push(entry.key(), protocol);
-            }
+    while shard < SHARDS && keys_left > 0 && homes_left > 0 {
+        cx.locked.each_shard(shard, |_, held| {
+            let table = held.partition(database).table();
+            let (keys, homes) = (keys_left.min(BITE_KEYS), homes_left.min(BITE_HOMES));
+            let mut seen = 0;
+            let rest = table.walk(
+                granule,
+                keys,
+                homes,
+                |key| keyspace.key(key).hash,
+                |entry| {
+                    seen += 1;
+                    let wanted = !options.nothing && !entry.is_expired(now_ms);
+                    if wanted && matches(options.pattern, entry.key()) {
+                        found.push(entry.key(), protocol);
+                    }
+                },
+            );
+            keys_left = keys_left.saturating_sub(seen);
+            homes_left = homes_left.saturating_sub(homes.min(table.slots()));
+            (shard, granule) = rest.map_or((shard + 1, 0), |rest| (shard, rest));
+            false
         });
-        if let Some(rest) = rest {
-            next_cursor = (index as u64) << GRANULE_BITS | rest;
-            return false;
-        }
-        keys_left = keys_left.saturating_sub(seen);
-        homes_left = homes_left.saturating_sub(if table.is_empty() { 0 } else { table.slots() });
-        granule = 0;
-        true
-    });
+    }
+    let next = if shard < SHARDS { keyspace.cursor_of(shard, granule) } else { 0 };
     cx.reply.array(2);
-    cx.reply.bulk_text(next_cursor);
+    cx.reply.bulk_text(next);
     found.reply(&mut cx.reply);
     Ok(())
 }
@@ -308,7 +274,7 @@ fn some_live_key(
             locked.each_shard(shard, |_, held| {
                 let table = held.partition(database).table();
                 found.clear();
-                next = table.gather(from, BITE_KEYS, BITE_KEYS * HOMES_PER_KEY, &mut found);
+                next = table.gather(from, BITE_KEYS, BITE_HOMES, &mut found);
                 found.retain(|position| !table.entry(*position).is_expired(now_ms));
                 if !found.is_empty() {
                     let position = found[random.below(found.len() as u64) as usize];
@@ -327,7 +293,6 @@ fn some_live_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{Entry, KeyHasher, Reclaimer, Site};
 
     #[test]
     fn cursors_are_read_like_strtoul() {
@@ -345,50 +310,5 @@ mod tests {
         ] {
             assert_eq!(cursor_argument(text).ok(), want, "{text:?}");
         }
-    }
-
-    /// For each number of entries that come between two bites, and go between the next two: how often was each key seen that
-    /// was there all the time?
-    #[test]
-    fn a_key_is_seen_once_though_its_table_grows_and_shrinks_between_bites() {
-        const LASTING: usize = 6 * BITE_KEYS;
-        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(7), Reclaimer::inline(), 0);
-        let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: 0 };
-        let mut shard = keyspace.lock_shard(0);
-        let partition = shard.partition_mut(0);
-        let add = |partition: &mut Partition, name: &str| {
-            let key = keyspace.key(name.as_bytes());
-            partition.insert(site, key.hash, Entry::new(key.bytes, b"v"));
-        };
-        (0..LASTING).for_each(|number| add(partition, &format!("lasting:{number}")));
-        let (mut seen, mut sizes) = (Vec::new(), Vec::new());
-        let mut bites = Bites::default();
-        let mut passing = 0..0;
-        loop {
-            sizes.push(partition.table().slots());
-            let more = bites.next(&keyspace, partition.table(), &mut |entry| {
-                if entry.key().starts_with(b"lasting") {
-                    seen.push(entry.key().to_vec());
-                }
-            });
-            if !more {
-                break;
-            }
-            if passing.is_empty() {
-                passing = 0..LASTING * (4 + sizes.len() % 3 * 3);
-                passing.clone().for_each(|number| add(partition, &format!("passing:{number}")));
-            } else {
-                for number in std::mem::take(&mut passing) {
-                    let name = format!("passing:{number}");
-                    let key = keyspace.key(name.as_bytes());
-                    let position = partition.find(key.hash, key.bytes).expect("it was added");
-                    drop(partition.remove(site, position));
-                }
-            }
-        }
-        let distinct: std::collections::HashSet<_> = seen.iter().collect();
-        assert_eq!((seen.len(), distinct.len()), (LASTING, LASTING));
-        sizes.dedup();
-        assert!(sizes.len() > 4, "{sizes:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The sections of INFO that describe a state: server, clients, memory, persistence, replication, processor, keyspace, and
 //! Cloakroom's own. Names, order and units are those of Redis 7.2.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{human, line, process};
@@ -233,12 +234,12 @@ pub fn cpu(_: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     }
 }
 
-/// Keys and volatile keys of each database.
-pub fn key_counts(cx: &mut Cx<'_, '_>) -> Vec<(usize, usize)> {
-    let mut counts = vec![(0, 0); cx.services().keyspace.databases()];
+/// Keys and volatile keys of each database that has any.
+pub fn key_counts(cx: &mut Cx<'_, '_>) -> BTreeMap<usize, (usize, usize)> {
+    let mut counts = BTreeMap::<usize, (usize, usize)>::new();
     cx.locked.each_shard(0, |_, shard| {
-        for (database, (keys, volatile)) in counts.iter_mut().enumerate() {
-            let partition = shard.partition(database);
+        for (database, partition) in shard.used().filter(|(_, partition)| !partition.is_empty()) {
+            let (keys, volatile) = counts.entry(database).or_default();
             *keys += partition.len();
             *volatile += partition.volatile();
         }
@@ -290,26 +291,24 @@ impl TtlEstimate {
 pub fn keyspace(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let now_ms = cx.now_ms();
     let from = cx.state.random.next_u64() as usize;
-    let mut estimates = vec![TtlEstimate::default(); cx.services().keyspace.databases()];
+    let mut estimates = BTreeMap::<usize, TtlEstimate>::new();
     let mut entries_left = ESTIMATE_ENTRIES_MAX;
     cx.locked.each_shard(0, |_, shard| {
-        for (database, estimate) in estimates.iter_mut().enumerate() {
-            let partition = shard.partition(database);
+        for (database, partition) in shard.used() {
             if partition.volatile() > 0 {
+                let estimate = estimates.entry(database).or_default();
                 entries_left = entries_left.saturating_sub(estimate.add(partition, from, now_ms));
             }
         }
         entries_left > 0
     });
-    for (database, (keys, volatile)) in key_counts(cx).into_iter().enumerate() {
-        if keys > 0 {
-            let avg_ttl = estimates[database].mean_ms();
-            line(
-                text,
-                &format!("db{database}"),
-                format_args!("keys={keys},expires={volatile},avg_ttl={avg_ttl}"),
-            );
-        }
+    for (database, (keys, volatile)) in key_counts(cx) {
+        let avg_ttl = estimates.get(&database).copied().unwrap_or_default().mean_ms();
+        line(
+            text,
+            &format!("db{database}"),
+            format_args!("keys={keys},expires={volatile},avg_ttl={avg_ttl}"),
+        );
     }
 }
 
@@ -319,9 +318,8 @@ pub fn cloakroom(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let keyspace = &services.keyspace;
     let (mut records, mut resident, mut lag_ms) = (0, 0, 0);
     cx.locked.each_shard(0, |index, shard| {
-        for database in 0..keyspace.databases() {
+        for (database, partition) in shard.used() {
             let site = Site { keyspace, database, shard: index, now_ms };
-            let partition = shard.partition(database);
             records += partition.records();
             let due = partition.due_records(site);
             resident += due;
