@@ -224,11 +224,11 @@ fn help_and_version_say_what_this_is() {
 #[test]
 fn check_config_names_the_bad_line() {
     let folder = Folder::new();
-    let good = folder.write("good.conf", "port 7000\ndaemonize yes\n");
+    let good = folder.write("good.conf", "port 7000\nactivedefrag yes\n");
     let output = ends(&folder, &["check-config", &good, "--hz", "20"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("good.conf, line 2: 'daemonize' has no effect"), "{text}");
+    assert!(text.contains("good.conf, line 2: 'activedefrag' has no effect"), "{text}");
     let bad = folder.write("bad.conf", "port 7000\nnosuch 3\n");
     let text = complaint(&folder, &["check-config", &bad]);
     assert!(text.contains("bad.conf, line 2: 'nosuch 3'"), "{text}");
@@ -381,33 +381,27 @@ fn one_client_too_many_is_told_so() {
 }
 
 #[test]
-fn sighup_moves_the_server_and_names_what_needs_a_restart() {
+fn config_set_moves_the_server_or_leaves_it_where_it_was() {
     let folder = Folder::new();
     let (old, new) = (free_port(), free_port());
-    let text = |port: u16, rest: &str| format!("bind 127.0.0.1\nport {port}\n{rest}");
-    let file = folder.write("a.conf", &text(old, ""));
-    let mut server = Server::spawn(command(&folder, &[&file]), old);
+    let server = Server::spawn(command(&folder, &["--bind", "127.0.0.1", "--port", &old.to_string()]), old);
     let mut client = server.connect();
     assert_eq!(client.ask(&["SET", "a", "b"]), "+OK");
-    folder.write("a.conf", &text(new, "databases 3\n"));
-    server.signal(Signal::HUP);
-    server.wait_for("directive=\"databases\"");
-    server.wait_for("configuration read again");
+    assert_eq!(client.ask(&["CONFIG", "SET", "port", &new.to_string()]), "+OK");
     assert_eq!(connect(new).ask(&["GET", "a"]), "b");
     assert!(TcpStream::connect(("127.0.0.1", old)).is_err(), "the old address is closed");
     assert_eq!(client.ask(&["GET", "a"]), "b", "a connection outlives the address that it came through");
-    // An address that cannot be had leaves the present one alone; the rest is taken over.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken_port = taken.local_addr().expect("an address").port();
-    folder.write("a.conf", &text(taken_port, "requirepass secret\n"));
-    server.signal(Signal::HUP);
-    server.wait_for("the addresses stay as they were");
-    server.wait_for("configuration read again");
-    assert_eq!(connect(new).ask(&["GET", "a"]), "-NOAUTH Authentication required.");
-    folder.write("a.conf", "nosuch\n");
-    server.signal(Signal::HUP);
-    server.wait_for("the configuration stays as it is");
-    assert_eq!(connect(new).ask(&["GET", "a"]), "-NOAUTH Authentication required.");
+    let taken_port = taken.local_addr().expect("an address").port().to_string();
+    let refused = client.ask(&["CONFIG", "SET", "port", &taken_port]);
+    assert!(refused.contains("Unable to listen on this port"), "{refused}");
+    let refused = client.ask(&["CONFIG", "SET", "bind", "no-such-host.invalid"]);
+    assert!(refused.contains("Failed to bind to specified addresses"), "{refused}");
+    assert_eq!(connect(new).ask(&["GET", "a"]), "b");
+    for bind in ["localhost", "*", "127.0.0.1"] {
+        assert_eq!(client.ask(&["CONFIG", "SET", "bind", bind]), "+OK", "bind {bind}");
+        assert_eq!(connect(new).ask(&["PING"]), "+PONG", "bind {bind}");
+    }
 }
 
 /// Whoever changes the configuration holds the turn to do so while the control thread works, which may need all shards; EXEC may hold some.
@@ -435,29 +429,81 @@ fn exec_and_the_control_thread_do_not_wait_for_each_other() {
         assert_eq!(client.ask(&["EXEC"]), "*5");
         let replies: Vec<String> = requests.iter().map(|_| client.reply()).collect();
         assert_eq!(replies[..4], ["+OK", "+OK", wanted, "+OK"]);
-        server.wait_for("configuration read again");
+        server.wait_for("SIGHUP received");
     }
     server.signal(Signal::TERM);
     assert_eq!(server.exit().0, Some(0));
 }
 
 #[test]
-fn from_one_address_to_all_and_back() {
+fn sighup_undoes_nothing_that_config_set_has_changed() {
     let folder = Folder::new();
     let port = free_port();
-    let text = |bind: &str| format!("bind {bind}\nport {port}\n");
-    let file = folder.write("a.conf", &text("127.0.0.1"));
+    let file = folder.write("a.conf", &format!("bind 127.0.0.1\nport {port}\n"));
     let mut server = Server::spawn(command(&folder, &[&file]), port);
-    for bind in ["*", "127.0.0.1"] {
-        folder.write("a.conf", &text(bind));
-        server.signal(Signal::HUP);
-        server.wait_for("configuration read again");
-        assert_eq!(server.connect().ask(&["PING"]), "+PONG", "bind {bind}");
-    }
+    let mut client = server.connect();
+    assert_eq!(
+        client.ask(&["CONFIG", "SET", "requirepass", "secret", "notify-keyspace-events", "KEA"]),
+        "+OK"
+    );
+    server.signal(Signal::HUP);
+    server.wait_for("SIGHUP received");
+    let mut stranger = server.connect();
+    assert_eq!(stranger.ask(&["GET", "a"]), "-NOAUTH Authentication required.");
+    assert_eq!(stranger.ask(&["AUTH", "secret"]), "+OK");
+    assert!(!stranger.ask(&["INFO", "stats"]).is_empty());
+}
+
+/// What a service manager hears on its socket.
+#[test]
+fn systemd_hears_when_the_server_is_ready_and_when_it_ends() {
+    let folder = Folder::new();
+    let (port, path) = (free_port(), folder.path("notify"));
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(HANGS)).expect("a limit");
+    let arguments =
+        ["--bind", "127.0.0.1", "--port", &port.to_string(), "--supervised", "systemd", "--daemonize", "yes"];
+    let mut command = command(&folder, &arguments);
+    command.env("NOTIFY_SOCKET", &path);
+    let server = Server::spawn(command, port);
+    let hear = || {
+        let mut bytes = [0; 256];
+        let length = socket.recv(&mut bytes).expect("a message");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    assert!(hear().lines().any(|line| line == "READY=1"));
+    assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+    server.signal(Signal::TERM);
+    assert!(hear().lines().any(|line| line == "STOPPING=1"));
+    assert_eq!(server.exit().0, Some(0));
 }
 
 #[test]
-fn the_log_file_is_opened_again_on_sighup() {
+fn a_daemon_outlives_the_command_that_starts_it() {
+    let folder = Folder::new();
+    let port = free_port();
+    let text = format!("bind 127.0.0.1\nport {port}\ndaemonize yes\npidfile {}\n", folder.path("pid"));
+    let mut command = command(&folder, &["-", "--logfile", &folder.path("log")]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("runs");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("the configuration");
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    let mut client = loop {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+            break Client(BufReader::new(stream));
+        }
+        let log = std::fs::read_to_string(folder.path("log")).unwrap_or_default();
+        assert!(!log.contains("stopped"), "{log}");
+        std::thread::yield_now();
+    };
+    client.ask_until(&["PING"], |reply| reply == "+PONG");
+    let pid = std::fs::read_to_string(folder.path("pid")).expect("a pidfile");
+    assert_ne!(pid.trim(), child.id().to_string());
+    client.0.get_mut().write_all(b"SHUTDOWN NOSAVE\r\n").expect("a request");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn the_log_file_goes_on_after_it_was_moved_away() {
     let folder = Folder::new();
     let (port, log) = (free_port(), folder.path("log"));
     let socket = folder.path("socket");
@@ -474,7 +520,7 @@ fn the_log_file_is_opened_again_on_sighup() {
     std::fs::rename(&log, folder.path("log.1")).expect("a log file");
     kill_process(Pid::from_child(&child), Signal::HUP).expect("the server runs");
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
-    client.ask_until(&["PING"], |_| text().contains("configuration read again"));
+    client.ask_until(&["PING"], |_| text().contains("SIGHUP received"));
     kill_process(Pid::from_child(&child), Signal::TERM).expect("the server runs");
     assert_eq!(child.wait().expect("a child").code(), Some(0));
     for line in text().lines() {
@@ -488,9 +534,8 @@ fn the_log_file_is_opened_again_on_sighup() {
 fn writes_are_refused_above_maxmemory_and_go_on_when_there_is_room() {
     let folder = Folder::new();
     let port = free_port();
-    let text = |limit: &str| format!("bind 127.0.0.1\nport {port}\nmaxmemory {limit}\n");
-    let file = folder.write("a.conf", &text("24mb"));
-    let mut server = Server::spawn(command(&folder, &[&file]), port);
+    let arguments = ["--bind", "127.0.0.1", "--port", &port.to_string(), "--maxmemory", "24mb"];
+    let server = Server::spawn(command(&folder, &arguments), port);
     let mut client = server.connect();
     let value = "v".repeat(10_000);
     let mut stored = 0;
@@ -504,9 +549,7 @@ fn writes_are_refused_above_maxmemory_and_go_on_when_there_is_room() {
     assert_eq!(refusal, "-OOM command not allowed when used memory > 'maxmemory'.");
     assert!(stored > 500, "only {stored} values fit");
     assert_eq!(client.ask(&["GET", "key:0"]), value, "reads go on");
-    folder.write("a.conf", &text("48mb"));
-    server.signal(Signal::HUP);
-    server.wait_for("configuration read again");
+    assert_eq!(client.ask(&["CONFIG", "SET", "maxmemory", "48mb"]), "+OK");
     assert_eq!(client.ask(&["SET", "key:0", &value]), "+OK");
 }
 
@@ -514,11 +557,14 @@ fn writes_are_refused_above_maxmemory_and_go_on_when_there_is_room() {
 fn eviction_keeps_memory_below_its_limit() {
     let folder = Folder::new();
     let port = free_port();
-    let text = |limit: &str| {
-        format!("bind 127.0.0.1\nport {port}\nmaxmemory-policy allkeys-lru\nmaxmemory {limit}\n")
-    };
-    let file = folder.write("a.conf", &text("32mb"));
-    let mut server = Server::spawn(command(&folder, &[&file]), port);
+    let port_text = port.to_string();
+    let arguments = [
+        ["--bind", "127.0.0.1"],
+        ["--port", &port_text],
+        ["--maxmemory-policy", "allkeys-lru"],
+        ["--maxmemory", "32mb"],
+    ];
+    let server = Server::spawn(command(&folder, arguments.as_flattened()), port);
     let mut client = server.connect();
     const KEYS: usize = 100_000;
     const VALUE: usize = 2000;
@@ -549,9 +595,7 @@ fn eviction_keeps_memory_below_its_limit() {
     let resident = server.resident_bytes();
     assert!(resident < 96 << 20, "{resident} bytes resident after 200 MB were written");
     // A lower limit is reached without any request.
-    folder.write("a.conf", &text("16mb"));
-    server.signal(Signal::HUP);
-    server.wait_for("configuration read again");
+    assert_eq!(client.ask(&["CONFIG", "SET", "maxmemory", "16mb"]), "+OK");
     let fewer = |client: &mut Client<TcpStream>| held(client) * VALUE < 16 << 20;
     assert!((0..100).any(|_| fewer(&mut client)), "keys are evicted in the background");
 }

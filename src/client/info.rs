@@ -76,6 +76,8 @@ pub struct ClientInfo {
     pub output_peak: AtomicUsize,
     /// The client waits in a command that CLIENT UNBLOCK may end.
     pub unblockable: AtomicBool,
+    /// It is blocked, but not for ever (`clients_in_timeout_table`).
+    pub has_timeout: AtomicBool,
     killed: AtomicBool,
 }
 
@@ -128,6 +130,7 @@ impl ClientInfo {
             output_capacity: AtomicUsize::new(0),
             output_peak: AtomicUsize::new(0),
             unblockable: AtomicBool::new(false),
+            has_timeout: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         }
     }

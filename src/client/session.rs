@@ -187,6 +187,15 @@ impl Blocked {
                 | Blocked::Loading
         )
     }
+
+    /// When a client that waits for others is to be answered at the latest (0: never); `None` for one that waits for the
+    /// server itself.
+    pub fn waits_until_ms(&self) -> Option<i64> {
+        match self {
+            Blocked::Waiting { until_ms, .. } | Blocked::Durable { until_ms, .. } => Some(*until_ms),
+            _ => None,
+        }
+    }
 }
 
 /// A reply that is written and waits for other event loops. In the meantime the client is [`Blocked::Withheld`].

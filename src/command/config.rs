@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::cx::{Cx, Failure, Outcome};
@@ -17,6 +18,8 @@ use crate::config::{Rejection, SetError, UNKNOWN_OPTION, rewrite};
 
 const FLAGS: Flags =
     Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONTROL);
+/// The mode of a configuration file that did not exist before.
+const OWNER_ONLY: u32 = 0o600;
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -181,7 +184,8 @@ fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
 
 fn write_durably(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     may_wait();
-    let mut file = File::create(temporary)?;
+    // The text may hold passwords, so nobody else reads it, not even before it has the old file's permissions.
+    let mut file = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(temporary)?;
     file.write_all(text)?;
     if let Ok(old) = std::fs::metadata(path) {
         file.set_permissions(old.permissions())?;
@@ -208,11 +212,13 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("cloakroom-rewrite-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the test");
         let path = folder.join("cloakroom.conf");
-        replace_file(&path, b"port 1\n").expect("a new file");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+        replace_file(&path, b"requirepass secret\n").expect("a new file");
+        let mode = |path: &Path| std::fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), OWNER_ONLY, "whatever the umask is");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("permissions");
         replace_file(&path, b"port 2\n").expect("a replaced file");
         assert_eq!(read_or_empty(&path).expect("the file is there"), b"port 2\n");
-        assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(&path), 0o640);
         assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 1);
         std::fs::remove_dir_all(&folder).expect("the folder goes");
         assert!(read_or_empty(&path).expect("a missing file reads as empty").is_empty());

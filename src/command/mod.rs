@@ -1,5 +1,6 @@
 //! Commands: one file for each group, with a table of rows and a function for each row. To add a command, add both.
 
+mod acl;
 mod client;
 mod cluster;
 mod config;
@@ -14,6 +15,7 @@ mod info;
 mod introspection;
 mod markdown;
 mod memory;
+mod module;
 mod monitor;
 mod persistence;
 mod pubsub;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    client, cluster, config, connection, debug, generic, info, introspection, memory, monitor, persistence,
-    pubsub, records, server, string, transactions,
+    acl, client, cluster, config, connection, debug, generic, info, introspection, memory, module, monitor,
+    persistence, pubsub, records, server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -113,6 +113,7 @@ struct Slot {
 /// The table. Built once, at the first use.
 pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
     let groups = [
+        acl::ROWS,
         client::ROWS,
         cluster::ROWS,
         config::ROWS,
@@ -129,6 +130,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         info::ROWS,
         introspection::ROWS,
         memory::ROWS,
+        module::ROWS,
         monitor::ROWS,
         pubsub::ROWS,
         records::ROWS,

@@ -62,6 +62,10 @@ choices! {
         Text = "text",
         /// One JSON object a line.
         Json = "json",
+        /// Valkey's word for its own lines: here the same as `text`.
+        Legacy = "legacy",
+        /// Valkey's word for `name=value` lines, which those of `text` are.
+        Logfmt = "logfmt",
     }
 }
 
@@ -125,6 +129,20 @@ impl Permission {
             Permission::Yes => true,
             Permission::Local => local,
         }
+    }
+}
+
+choices! {
+    /// Which service manager hears when the server is ready.
+    Supervision {
+        /// upstart.
+        Upstart = "upstart",
+        /// systemd.
+        Systemd = "systemd",
+        /// Whichever the environment names.
+        Auto = "auto",
+        /// None.
+        No = "no",
     }
 }
 

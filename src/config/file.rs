@@ -17,10 +17,12 @@ use crate::base::glob;
 
 /// How deep files may include files; a file that includes itself reaches it.
 const INCLUDE_DEPTH_MAX: usize = 16;
+/// What editors of other systems put in front of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Directives of Redis that would be unsafe to ignore.
+/// Lines of Redis that would be unsafe to ignore and are no directives with a value; `Effect::Refused` has those that are.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("user", "ACL users do not exist yet, remove the line and use 'requirepass'"),
     ("rename-command", "commands cannot be renamed"),
@@ -53,18 +55,18 @@ pub struct ConfigFile {
 pub struct Loaded {
     /// the configuration
     pub config: Config,
-    /// directives that were set to something but have no effect
+    /// directives that were set to something but have no effect, each once
     pub warnings: Vec<Warning>,
 }
 
-/// A directive without effect was set to something else than its default. `Display` writes one line for the
+/// A directive without effect was set to something else than its default, or is one of another server. `Display` writes one line for the
 /// log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warning {
     /// where
     pub place: Place,
-    /// the directive
-    pub name: &'static str,
+    /// the directive, in lower case
+    pub name: String,
     /// why it has no effect
     pub reason: &'static str,
 }
@@ -187,7 +189,8 @@ impl Loader<'_> {
     }
 
     fn text(&mut self, file: &ConfigFile, depth: usize) -> Result<(), LoadError> {
-        for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
+        let text = file.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.text);
+        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
@@ -258,6 +261,11 @@ impl Loader<'_> {
 
     fn directive(&mut self, name: &[u8], values: &[&[u8]], place: &Place) -> Result<(), LineError> {
         let Some((directive, spelled)) = directives::find(name) else {
+            if let Some(reason) = directives::foreign::reason(name) {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                self.warn(place, name, reason);
+                return Ok(());
+            }
             let name = String::from_utf8_lossy(name).into_owned();
             let unsupported = UNSUPPORTED.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
             return Err(match unsupported {
@@ -278,9 +286,16 @@ impl Loader<'_> {
         if let Effect::None { reason } = directive.effect
             && directive.value(&self.config) != directive.default_value()
         {
-            self.warnings.push(Warning { place: place.clone(), name: spelled, reason });
+            self.warn(place, spelled.to_owned(), reason);
         }
         Ok(())
+    }
+
+    /// Notes a directive without effect, the first time that it comes.
+    fn warn(&mut self, place: &Place, name: String, reason: &'static str) {
+        if self.warnings.iter().all(|warning| warning.name != name) {
+            self.warnings.push(Warning { place: place.clone(), name, reason });
+        }
     }
 
     /// Save points add up over lines, but the first line replaces the default, and an empty one those before
@@ -512,13 +527,46 @@ mod tests {
 
     #[test]
     fn directives_without_effect_warn_when_they_are_not_the_default() {
-        let text = "daemonize no\ndaemonize yes\nslave-read-only no\nport 5\n";
+        let text =
+            "activedefrag no\nactivedefrag yes\nslave-read-only no\nLua-Replicate-Commands yes\nport 5\n";
         let loaded = load(&[file(text)], &mut |_| Ok(Vec::new())).expect("known directives");
         let shown: Vec<String> = loaded.warnings.iter().map(Warning::to_string).collect();
-        assert_eq!(shown.len(), 2);
-        assert!(shown[0].starts_with("a.conf, line 2: 'daemonize' has no effect: "), "{}", shown[0]);
+        assert_eq!(shown.len(), 3);
+        assert!(shown[0].starts_with("a.conf, line 2: 'activedefrag' has no effect: "), "{}", shown[0]);
         assert!(shown[1].starts_with("a.conf, line 3: 'slave-read-only' has no effect: "), "{}", shown[1]);
-        assert_eq!(loaded.config.get(&[b"daemonize"]), [("daemonize".to_owned(), b"yes".to_vec())]);
+        assert!(
+            shown[2].starts_with("a.conf, line 4: 'lua-replicate-commands' has no effect: "),
+            "{}",
+            shown[2]
+        );
+        assert_eq!(loaded.config.get(&[b"activedefrag"]), [("activedefrag".to_owned(), b"yes".to_vec())]);
+    }
+
+    #[test]
+    fn each_directive_without_effect_warns_once() {
+        let text = "rename-nothing";
+        assert!(error(file(text)).contains("there is no directive"));
+        let text = "ts-encoding a\nts-encoding b\nactivedefrag yes\nactivedefrag yes\n";
+        assert_eq!(load(&[file(text)], &mut |_| Ok(Vec::new())).expect("known directives").warnings.len(), 2);
+    }
+
+    #[test]
+    fn what_restricts_access_and_is_not_there_stops_the_start() {
+        for (text, expected) in [
+            ("aclfile /etc/redis/users.acl", "ACL users do not exist yet"),
+            ("user default off", "ACL users do not exist yet"),
+            ("tls-port 6380", "There is no TLS yet"),
+            ("rename-command FLUSHALL \"\"", "commands cannot be renamed"),
+        ] {
+            let error = error(file(text));
+            assert!(error.contains(expected), "{error}");
+        }
+        loaded(&[file("aclfile \"\"\ntls-port 0\n")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_of_a_file_is_passed_over() {
+        assert_eq!(loaded(&[file("\u{feff}port 7000\n")]).port, 7000);
     }
 
     #[test]

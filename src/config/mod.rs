@@ -25,7 +25,7 @@ use std::fmt;
 
 use crate::base::glob;
 
-pub use choices::{AppendFsync, EvictionPolicy, HashFunction, LogFormat, LogLevel, Permission};
+pub use choices::{AppendFsync, EvictionPolicy, HashFunction, LogFormat, LogLevel, Permission, Supervision};
 pub use directives::{Change, Directive, Effect, GROUPS, Group, directives, find};
 pub use file::{ConfigFile, LineError, LoadError, Loaded, Place, Source, Warning, load, read_files};
 pub use kind::{Kind, ValueError};
@@ -87,8 +87,6 @@ config! {
     enable_debug_command: Permission,
     /// of the key tables
     hash_function: HashFunction,
-    /// entries
-    acllog_max_len: i64,
     /// bytes
     proto_max_bulk_len: u64,
     /// arguments
@@ -111,10 +109,6 @@ config! {
     delivery_buffer_limit: u64,
     /// of all connections
     maxmemory_clients: MemoryOrPercent,
-    /// keys, 0 for no limit
-    tracking_table_max_keys: i64,
-    /// milliseconds, 0 for off
-    busy_reply_threshold: i64,
     /// bytes, 0 for no limit
     maxmemory: u64,
     /// what goes when memory is full
@@ -127,16 +121,6 @@ config! {
     lfu_log_factor: u32,
     /// minutes, 0 for never
     lfu_decay_time: u32,
-    /// free in the background
-    lazyfree_lazy_eviction: bool,
-    /// free in the background
-    lazyfree_lazy_expire: bool,
-    /// free in the background
-    lazyfree_lazy_server_del: bool,
-    /// DEL as UNLINK
-    lazyfree_lazy_user_del: bool,
-    /// FLUSHALL as FLUSHALL ASYNC
-    lazyfree_lazy_user_flush: bool,
     /// 1 to 10
     active_expire_effort: u32,
     /// path
@@ -195,6 +179,10 @@ config! {
     hz: u32,
     /// path, empty for none
     pidfile: String,
+    /// run in the background
+    daemonize: bool,
+    /// who hears when the server is ready
+    supervised: Supervision,
     /// seconds
     shutdown_timeout: u32,
     /// what SIGTERM does
@@ -278,21 +266,6 @@ impl Config {
     /// The directives whose values differ in `other`.
     pub fn changes(&self, other: &Config) -> Vec<&'static Directive> {
         directives().filter(|directive| directive.value(self) != directive.value(other)).collect()
-    }
-
-    /// What a running server takes over from a configuration that was loaded again: everything that may
-    /// change at run time. Also returns the directives that differ and need a restart.
-    pub fn reloaded(&self, loaded: &Config) -> (Config, Vec<&'static Directive>) {
-        let mut config = self.clone();
-        let mut need_restart = Vec::new();
-        for directive in self.changes(loaded) {
-            let stored = !matches!(directive.change, Change::Immutable | Change::Fixed)
-                && directive.store(&mut config, directive.value(loaded)).is_ok();
-            if !stored {
-                need_restart.push(directive);
-            }
-        }
-        (config, need_restart)
     }
 }
 

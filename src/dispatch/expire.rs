@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::record;
+use crate::base::clock::Stopwatch;
 use crate::client::Gates;
 use crate::command::{Event, LoopState, publish_events};
 use crate::keyspace::{SHARDS, expire_shard, sweep_shard};
 use crate::observe::counters::Count;
 
-/// Wheel records that one round handles; about a millisecond's work. What is left waits for the next round, between two sweeps
+/// Wheel records that one round handles with `active-expire-effort 1`; about a millisecond's work. What is left waits for the next round, between two sweeps
 /// over the sockets.
 const ROUND_BUDGET: usize = 2000;
 /// Shards that a round without backlog sweeps for stale records. Rounds come every 16 ms, so one loop visits all shards in eight seconds.
@@ -27,8 +28,9 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     if paused || !services.active_expire.load(Relaxed) {
         return false;
     }
+    let start = Stopwatch::ticks();
     let (keyspace, now_ms) = (&services.keyspace, state.now_ms);
-    let (mut budget, mut expired) = (ROUND_BUDGET, 0);
+    let (mut budget, mut expired) = (ROUND_BUDGET * state.config.active_expire_effort as usize, 0);
     let (first, loops) = (state.loop_index, services.identity.loops);
     let own_shards = (SHARDS - first.min(SHARDS)).div_ceil(loops);
     let begin = state.expiry_turn.round;
@@ -67,5 +69,6 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
             state.expiry_turn.sweep = turn + 1;
         }
     }
+    state.count(Count::ExpireCycleUs, state.stopwatch.microseconds(start, Stopwatch::ticks()));
     backlog
 }

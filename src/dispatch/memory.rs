@@ -47,10 +47,15 @@ pub fn is_refused(state: &mut LoopState<'_>, client: &Client, command: &Command)
 /// Evicts between two sweeps, so that a limit that was lowered is reached without any request; says whether there is more to do.
 pub fn relieve(state: &mut LoopState<'_>) -> bool {
     // One loop is enough for what no request asks for; several would evict for the same excess.
-    state.loop_index == 0
-        && state.services.gates().has(Gates::MEMORY_LIMIT)
-        && !state.must_wait_with_events()
-        && make_room(state) == Room::Later
+    if state.loop_index != 0 {
+        return false;
+    }
+    if !state.services.gates().has(Gates::MEMORY_LIMIT) {
+        // Without a limit nothing is above it any more.
+        note_room(state, true);
+        return false;
+    }
+    !state.must_wait_with_events() && make_room(state) == Room::Later
 }
 
 /// Whether the request can make the server larger. Between MULTI and EXEC everything can, because it is queued; EXEC itself is judged by

@@ -117,12 +117,10 @@ pub enum Gauge {
     PubsubClients,
     /// `tracking_clients`
     TrackingClients,
-    /// `clients_in_timeout_table`
-    ClientsInTimeoutTable,
 }
 
 /// How many variants `Gauge` has.
-const GAUGES: usize = Gauge::ClientsInTimeoutTable as usize + 1;
+const GAUGES: usize = Gauge::TrackingClients as usize + 1;
 
 /// The counters and gauges of one event loop. Aligned to two cache lines (the unit that the adjacent-line
 /// prefetcher fetches), so that loops do not slow each other down.

@@ -24,7 +24,7 @@ pub struct SlowLogEntry {
     pub arguments: Box<[Box<[u8]>]>,
     /// Address and port of the client, or path of its socket.
     pub client_address: Box<str>,
-    /// Name of the client (CLIENT SETNAME), empty if it has none.
+    /// Name of the client (CLIENT SETNAME), cut as an argument is; empty if it has none.
     pub client_name: Box<[u8]>,
 }
 
@@ -67,7 +67,7 @@ impl SlowLog {
             duration_us,
             arguments: shown_arguments(arguments),
             client_address: client_address.into(),
-            client_name: client_name.into(),
+            client_name: shown_argument(client_name),
         });
     }
 

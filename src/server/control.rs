@@ -1,24 +1,26 @@
-//! Changes of a running server: what CONFIG SET and SIGHUP need done, and the request to end.
+//! Changes of a running server: what CONFIG SET needs done, and the request to end.
 //!
 //! An event loop that runs CONFIG SET waits for the control thread, which opens and closes listeners, and may lock all shards. The loop
-//! holds none meanwhile, also in EXEC (`base/waiting.rs` checks it), and the control thread never waits for an event loop, so this cannot deadlock; SIGHUP, which takes the lock of changes, is worked off on a
-//! thread of its own. When the control thread leaves, waiting requests fail.
+//! holds none meanwhile, also in EXEC (`base/waiting.rs` checks it), and the control thread never waits for an event loop, so this cannot
+//! deadlock. When the control thread leaves, waiting requests fail.
 
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::listen::Listeners;
+use super::listen::{ListenError, Listeners, Resolved, resolve_addresses};
 use super::logging::Logging;
 use crate::base::allocator;
-use crate::base::clock::Clock;
 use crate::base::system;
 use crate::base::waiting::may_wait;
 use crate::client::{Gates, MigrationOrder, ReloadOrder};
-use crate::config::{Config, Source, load, read_files};
+use crate::config::Config;
 use crate::services::{Control, Services, Shutdown};
 use crate::snapshot::SaveKind;
+
+/// What the hosts of a new configuration stand for; `None` if it listens where the old one does.
+type NewAddresses = Option<Result<Vec<Resolved>, ListenError>>;
 
 /// A change that waits for the control thread.
 pub struct ChangeRequest {
@@ -45,6 +47,19 @@ pub struct Orders {
     pub saves: UnboundedReceiver<SaveKind>,
     pub migrations: UnboundedReceiver<MigrationOrder>,
     pub reloads: UnboundedReceiver<ReloadOrder>,
+}
+
+impl ChangeRequest {
+    /// Finds out where the new configuration listens, on another thread: name servers may take their time, and the control thread has
+    /// connections to accept and signals to hear.
+    pub async fn resolve(self) -> (ChangeRequest, NewAddresses) {
+        if self.new.port == self.old.port && self.new.bind == self.old.bind {
+            return (self, None);
+        }
+        let new = self.new.clone();
+        let addresses = tokio::task::spawn_blocking(move || resolve_addresses(&new)).await.ok();
+        (self, addresses)
+    }
 }
 
 impl ServerControl {
@@ -109,14 +124,19 @@ pub struct Controller {
 
 impl Controller {
     /// Works one request off.
-    pub async fn answer(&mut self, request: ChangeRequest) {
-        let result = self.apply(&request.old, &request.new).await;
+    pub async fn answer(&mut self, (request, addresses): (ChangeRequest, NewAddresses)) {
+        let result = self.apply(&request.old, &request.new, addresses).await;
         // The one who asked may be gone together with its client.
         let _ = request.answer.send(result);
     }
 
     /// Does what the difference of two configurations needs done, all or nothing: what can fail comes first.
-    async fn apply(&mut self, old: &Config, new: &Config) -> Result<(), (String, String)> {
+    async fn apply(
+        &mut self,
+        old: &Config,
+        new: &Config,
+        addresses: NewAddresses,
+    ) -> Result<(), (String, String)> {
         let refuse = |name: &str, text: String| Err((name.to_owned(), text));
         if new.maxclients > old.maxclients {
             let allowed = system::allow_clients(new.maxclients, self.services.identity.loops);
@@ -129,9 +149,12 @@ impl Controller {
         } else {
             ("bind", "Failed to bind to specified addresses.")
         };
-        if (new.port != old.port || new.bind != old.bind)
-            && let Err(error) = self.listeners.change(new).await
-        {
+        let changed = match addresses {
+            None => Ok(()),
+            Some(Ok(addresses)) => self.listeners.change(&addresses, new.tcp_backlog).await,
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = changed {
             tracing::warn!(%error, "the addresses stay as they were");
             return refuse(name, text.to_owned());
         }
@@ -159,42 +182,4 @@ impl Controller {
 /// The text of Redis for a limit of descriptors that allows fewer clients.
 fn too_many_clients(allowed: u32) -> String {
     format!("The operating system is not able to handle the specified number of clients, try with {allowed}")
-}
-
-/// Reads the configuration again (SIGHUP) and takes over what can change; the rest is logged. Blocks, and so must not run on the control
-/// thread.
-pub fn reload(services: &Services, sources: &[Source]) {
-    // Held to the end: CONFIG SET and CONFIG REWRITE wait for it.
-    let _one_change_at_a_time = services.settings.begin_change();
-    let mut loaded = match load(sources, &mut |path| read_files(path)) {
-        Ok(loaded) => loaded,
-        Err(error) => return tracing::error!(%error, "the configuration stays as it is"),
-    };
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    match system::data_directory(&loaded.config.dir) {
-        Ok(path) => loaded.config.dir = path,
-        Err(error) => tracing::warn!(%error, dir = loaded.config.dir, "the data directory cannot be used"),
-    }
-    let old = services.settings.load();
-    let (mut new, need_restart) = old.reloaded(&loaded.config);
-    for directive in need_restart {
-        tracing::warn!(directive = directive.name, "takes effect at the next start");
-    }
-    while let Err((name, reason)) = services.control.apply(&old, &new) {
-        tracing::warn!(directive = name, reason, "stays as it is");
-        match name.as_str() {
-            "dir" => new.dir.clone_from(&old.dir),
-            "maxclients" => new.maxclients = old.maxclients,
-            "port" | "bind" => {
-                new.port = old.port;
-                new.bind.clone_from(&old.bind);
-            }
-            _ => return,
-        }
-    }
-    let changed: Vec<_> = old.changes(&new).iter().map(|directive| directive.name).collect();
-    services.put_in_force(new, Clock::System.steady_ms());
-    tracing::info!(changed = changed.join(" "), "configuration read again");
 }

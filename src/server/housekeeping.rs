@@ -19,9 +19,9 @@ impl EventLoop<'_> {
         if let Some(connection) = self.connections[place].as_deref_mut() {
             let info = &connection.client.info;
             info.set_flag(ClientFlags::BLOCKED, true);
-            let waiting =
-                matches!(connection.client.blocked, Some(Blocked::Waiting { .. } | Blocked::Durable { .. }));
-            info.unblockable.store(waiting, Relaxed);
+            let until_ms = connection.client.blocked.as_ref().and_then(Blocked::waits_until_ms);
+            info.unblockable.store(until_ms.is_some(), Relaxed);
+            info.has_timeout.store(until_ms.is_some_and(|at| at != 0), Relaxed);
         }
     }
 
@@ -41,6 +41,7 @@ impl EventLoop<'_> {
             let info = &connection.client.info;
             info.set_flag(ClientFlags::BLOCKED, false);
             info.unblockable.store(false, Relaxed);
+            info.has_timeout.store(false, Relaxed);
             self.state.statistics.counters.fall(Gauge::BlockedClients);
             self.poll_input(place, true);
             self.send_output(place);

@@ -38,6 +38,8 @@ impl std::fmt::Display for Endpoint {
 /// A socket that accepts connections.
 pub struct Listener {
     endpoint: Endpoint,
+    /// `None` for a Unix socket.
+    address: Option<SocketAddr>,
     socket: Socket,
 }
 
@@ -61,12 +63,12 @@ impl std::error::Error for ListenError {}
 /// # Errors
 /// The first address that cannot be bound.
 pub fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = open_all(tcp_endpoints(config), config.tcp_backlog)?;
+    let mut listeners = open_all(resolve(tcp_endpoints(config))?, config.tcp_backlog)?;
     if !config.unixsocket.is_empty() {
         let path = config.unixsocket.clone();
         let socket = open_unix(&path, config.unixsocketperm.0, config.tcp_backlog)
             .map_err(|error| ListenError { address: path.clone(), error })?;
-        listeners.push(Listener { endpoint: Endpoint::Unix { path }, socket });
+        listeners.push(Listener { endpoint: Endpoint::Unix { path }, address: None, socket });
     }
     Ok(listeners)
 }
@@ -82,12 +84,54 @@ fn tcp_endpoints(config: &Config) -> Vec<(Endpoint, bool)> {
     hosts.map(endpoint).collect()
 }
 
-fn open_all(endpoints: Vec<(Endpoint, bool)>, backlog: u32) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
+/// A TCP address that the configuration names, and what its host stands for; `None` where an optional one stands for nothing.
+#[derive(Clone)]
+pub struct Resolved {
+    endpoint: Endpoint,
+    address: Option<SocketAddr>,
+    optional: bool,
+}
+
+/// Asks the system what the hosts of a configuration stand for. That may take as long as its name servers do.
+///
+/// # Errors
+/// The first host that cannot be resolved and is not optional.
+pub fn resolve_addresses(config: &Config) -> Result<Vec<Resolved>, ListenError> {
+    resolve(tcp_endpoints(config))
+}
+
+fn resolve(endpoints: Vec<(Endpoint, bool)>) -> Result<Vec<Resolved>, ListenError> {
+    let mut resolved = Vec::new();
     for (endpoint, optional) in endpoints {
         let Endpoint::Tcp { host, port } = &endpoint else { continue };
-        match open_tcp(host, *port, backlog) {
-            Ok(socket) => listeners.push(Listener { endpoint, socket }),
+        let address = match address_of(host, *port) {
+            Ok(address) => Some(address),
+            Err(error) if optional && is_missing_address(&error) => None,
+            Err(error) => return Err(ListenError { address: endpoint.to_string(), error }),
+        };
+        resolved.push(Resolved { endpoint, address, optional });
+    }
+    Ok(resolved)
+}
+
+fn address_of(host: &str, port: u16) -> std::io::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    match host {
+        "*" => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
+        "::*" => Ok(SocketAddr::from(([0u16; 8], port))),
+        _ => {
+            let found = (host, port).to_socket_addrs()?.next();
+            found.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "no such host"))
+        }
+    }
+}
+
+fn open_all(resolved: Vec<Resolved>, backlog: u32) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for Resolved { endpoint, address, optional } in resolved {
+        let Some(address) = address else { continue };
+        match open_tcp(address, backlog) {
+            Ok(socket) => listeners.push(Listener { endpoint, address: Some(address), socket }),
             Err(error) if optional && is_missing_address(&error) => {}
             Err(error) => return Err(ListenError { address: endpoint.to_string(), error }),
         }
@@ -101,16 +145,7 @@ fn is_missing_address(error: &std::io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn open_tcp(host: &str, port: u16, backlog: u32) -> std::io::Result<Socket> {
-    let address: SocketAddr = match host {
-        "*" => SocketAddr::from(([0, 0, 0, 0], port)),
-        "::*" => SocketAddr::from(([0u16; 8], port)),
-        _ => {
-            use std::net::ToSocketAddrs;
-            let found = (host, port).to_socket_addrs()?.next();
-            found.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "no such host"))?
-        }
-    };
+fn open_tcp(address: SocketAddr, backlog: u32) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -151,6 +186,8 @@ fn open_unix(path: &str, mode: u32, backlog: u32) -> std::io::Result<Socket> {
 /// A listener that a task serves.
 struct Open {
     endpoint: Endpoint,
+    /// `None` for a Unix socket.
+    address: Option<SocketAddr>,
     task: JoinHandle<()>,
 }
 
@@ -171,33 +208,33 @@ impl Listeners {
 
     fn add(&mut self, listeners: Vec<Listener>) {
         for listener in listeners {
-            tracing::info!(address = listener.address(), "ready to accept connections");
+            tracing::info!(address = listener.shown_address(), "ready to accept connections");
             let (services, doors) = (Arc::clone(&self.services), Arc::clone(&self.doors));
-            let endpoint = listener.endpoint.clone();
+            let (endpoint, address) = (listener.endpoint.clone(), listener.address);
             let task = tokio::task::spawn_local(async move {
                 if let Err(error) = listener.accept_all(services, doors).await {
                     tracing::error!(%error, "a listening socket failed");
                 }
             });
-            self.open.push(Open { endpoint, task });
+            self.open.push(Open { endpoint, address, task });
         }
     }
 
-    /// Listens on the TCP addresses of `new` instead of those that are open now. Addresses that stay are left alone.
+    /// Listens on the TCP addresses `wanted` instead of those that are open now. Addresses that stay are left alone.
     ///
     /// # Errors
     /// The first address that cannot be bound; the server then listens where it did before.
-    pub async fn change(&mut self, new: &Config) -> Result<(), ListenError> {
-        let wanted = tcp_endpoints(new);
+    pub async fn change(&mut self, wanted: &[Resolved], backlog: u32) -> Result<(), ListenError> {
+        let is_same =
+            |open: &Open, each: &Resolved| open.endpoint == each.endpoint && open.address == each.address;
         let stays = |open: &Open| {
-            matches!(open.endpoint, Endpoint::Unix { .. })
-                || wanted.iter().any(|(endpoint, _)| *endpoint == open.endpoint)
+            matches!(open.endpoint, Endpoint::Unix { .. }) || wanted.iter().any(|each| is_same(open, each))
         };
         let (kept, given_up): (Vec<Open>, Vec<Open>) = self.open.drain(..).partition(stays);
-        let is_new = |endpoint: &Endpoint| !kept.iter().any(|open| open.endpoint == *endpoint);
-        let added: Vec<_> = wanted.iter().filter(|(endpoint, _)| is_new(endpoint)).cloned().collect();
+        let is_new = |each: &&Resolved| !kept.iter().any(|open| is_same(open, each));
+        let added: Vec<_> = wanted.iter().filter(is_new).cloned().collect();
         self.open = kept;
-        match open_all(added.clone(), new.tcp_backlog) {
+        match open_all(added.clone(), backlog) {
             Ok(listeners) => {
                 close(given_up).await;
                 self.add(listeners);
@@ -211,15 +248,20 @@ impl Listeners {
                 return Err(refused);
             }
         }
-        let before = given_up.iter().map(|open| (open.endpoint.clone(), false)).collect();
+        let as_before = |open: &Open| Resolved {
+            endpoint: open.endpoint.clone(),
+            address: open.address,
+            optional: false,
+        };
+        let before = given_up.iter().map(as_before).collect();
         close(given_up).await;
-        match open_all(added, new.tcp_backlog) {
+        match open_all(added, backlog) {
             Ok(listeners) => {
                 self.add(listeners);
                 Ok(())
             }
             Err(refused) => {
-                self.add(open_all(before, new.tcp_backlog)?);
+                self.add(open_all(before, backlog)?);
                 Err(refused)
             }
         }
@@ -256,7 +298,7 @@ async fn close(listeners: Vec<Open>) {
 
 impl Listener {
     /// The address; its port is the one that the operating system chose if none was asked for.
-    fn address(&self) -> String {
+    fn shown_address(&self) -> String {
         let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
         address.map_or_else(|| self.endpoint.to_string(), |address| address.to_string())
     }

@@ -14,6 +14,7 @@ mod messages;
 mod migrate;
 mod run;
 mod sending;
+mod supervision;
 mod turn;
 
 pub(crate) use connection::limits;

@@ -13,11 +13,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use super::control::{Controller, Orders, ServerControl, reload};
+use super::control::{Controller, Orders, ServerControl};
 use super::event_loop::{Door, EventLoop};
 use super::listen::{self, ListenError, Listener, Listeners, remove_file};
 use super::logging::{LogError, Logging};
 use super::migrate::migrate;
+use super::supervision::{self, Manager};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::base::slabs;
 use crate::base::{scheduling, system};
@@ -38,9 +39,12 @@ const EXIT_INTERRUPTED: i32 = 1;
 /// How often the control thread looks whether a save is due.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How often lines of the log are counted anew.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a server starts from.
 pub struct Launch {
-    /// Where the configuration comes from, in order; SIGHUP reads them again.
+    /// Where the configuration comes from, in order.
     pub sources: Vec<Source>,
     /// The absolute path of the configuration file, if there is one: CONFIG REWRITE writes it.
     pub file: Option<PathBuf>,
@@ -119,6 +123,9 @@ impl From<std::io::Error> for StartError {
 pub fn run(launch: Launch) -> Result<(), StartError> {
     let loaded = config::load(&launch.sources, &mut |path| read_files(path)).map_err(StartError::Load)?;
     let mut config = loaded.config;
+    if config.daemonize && !supervision::is_daemon() && !Manager::find(&config).is_there() {
+        return Ok(supervision::start_daemon(&launch.sources)?);
+    }
     let logging = Arc::new(Logging::start(&config).map_err(StartError::Log)?);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
     for warning in &loaded.warnings {
@@ -201,6 +208,7 @@ fn serve(
     let (services, reclaim_work) = services(config, launch.file.clone(), &doors, control);
     std::thread::Builder::new().name("reclaim".into()).spawn(move || reclaim_work.run())?;
     let _memory = MemoryThread::start()?;
+    let manager = Manager::find(&services.settings.load());
     let mut persistence = Persistence::new(&services, store, Clock::System);
     let threads = start_loops(&services, &doors, processors)?;
     let mut loaded = persistence.load(random_seed())?;
@@ -210,15 +218,26 @@ fn serve(
         // Who connects meanwhile waits in the sockets' backlog, and hears LOADING only if there is much to load.
         let early = tokio::time::timeout(LOADED_SOON, &mut loaded).await.ok();
         let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
+        logging.limit_lines();
         let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
         let is_loading = early.is_none();
         let result = match early.map_or(Ok(()), load_result) {
             Ok(()) => {
-                let ending = Ending { persistence: &persistence, orders, loaded, lost: unbounded_channel() };
-                ending.wait(&mut controller, &mut signals, &launch.sources, is_loading).await
+                if !is_loading {
+                    manager.ready();
+                }
+                let ending = Ending {
+                    persistence: &persistence,
+                    orders,
+                    loaded,
+                    lost: unbounded_channel(),
+                    manager: &manager,
+                };
+                ending.wait(&mut controller, &mut signals, is_loading).await
             }
             Err(error) => Err(error),
         };
+        manager.stopping();
         controller.listeners.close().await;
         for mailbox in services.clients.mailboxes() {
             mailbox.send(Message::Stop);
@@ -238,6 +257,8 @@ fn serve(
         }
         result
     });
+    // A name server that does not answer must not keep the process.
+    runtime.shutdown_background();
     persistence.end();
     if services.failed.load(Ordering::Relaxed) { Err(StartError::Failed) } else { result }
 }
@@ -368,6 +389,7 @@ struct Ending<'p> {
     loaded: oneshot::Receiver<Result<(), DataError>>,
     /// What has kept the data from being loaded again when the memory was emptied already.
     lost: (UnboundedSender<DataError>, UnboundedReceiver<DataError>),
+    manager: &'p Manager,
 }
 
 impl Ending<'_> {
@@ -377,11 +399,13 @@ impl Ending<'_> {
         mut self,
         controller: &mut Controller,
         signals: &mut Signals,
-        sources: &[Source],
         mut is_loading: bool,
     ) -> Result<(), StartError> {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seconds = tokio::time::interval(SECOND);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (resolved, mut ready) = unbounded_channel();
         loop {
             let how = tokio::select! {
                 _ = signals.terminate.recv() => {
@@ -399,13 +423,20 @@ impl Ending<'_> {
                     how
                 }
                 _ = signals.hangup.recv() => {
-                    tracing::info!("SIGHUP received");
+                    // Nothing else: what CONFIG SET has changed since the start, such as a password, stays.
                     controller.logging.reopen();
-                    let (services, sources) = (Arc::clone(&controller.services), sources.to_vec());
-                    tokio::task::spawn_blocking(move || reload(&services, &sources));
+                    tracing::info!("SIGHUP received: the log file is opened again");
                     continue;
                 }
                 Some(change) = self.orders.changes.recv() => {
+                    let resolved = resolved.clone();
+                    tokio::task::spawn_local(async move {
+                        // Nobody listens any more when the server ends meanwhile; whoever waits hears that by the drop.
+                        let _ = resolved.send(change.resolve().await);
+                    });
+                    continue;
+                }
+                Some(change) = ready.recv() => {
                     controller.answer(change).await;
                     continue;
                 }
@@ -425,6 +456,11 @@ impl Ending<'_> {
                 loaded = &mut self.loaded, if is_loading => {
                     is_loading = false;
                     load_result(loaded)?;
+                    self.manager.ready();
+                    continue;
+                }
+                _ = seconds.tick() => {
+                    controller.logging.next_second();
                     continue;
                 }
                 _ = looks.tick() => {

@@ -17,7 +17,7 @@ use crate::client::{
 };
 use crate::command::{COMMANDS, LoopState, write_parcel};
 use crate::config::Config;
-use crate::dispatch::{evict_clients, execute, expire_round, forget_client, prepare, refuse, wake};
+use crate::dispatch::{evict_clients, execute, expire_round, forget_client, prepare, refuse, relieve, wake};
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
@@ -199,6 +199,7 @@ impl<'s> InProcess<'s> {
             self.settle();
             if self.state.steady_ms >= self.next_expire_ms {
                 while expire_round(&mut self.state) {}
+                relieve(&mut self.state);
                 self.next_expire_ms = self.state.steady_ms + TICK_MS;
                 self.deliver_local();
             }

@@ -76,7 +76,8 @@ pub fn clients(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "client_recent_max_output_buffer", largest(|info| info.output_bytes.load(Relaxed)));
     line(text, "blocked_clients", counters.gauge(Gauge::BlockedClients));
     line(text, "tracking_clients", counters.gauge(Gauge::TrackingClients));
-    line(text, "clients_in_timeout_table", counters.gauge(Gauge::ClientsInTimeoutTable));
+    let timed = all.iter().filter(|info| info.has_timeout.load(Relaxed)).count();
+    line(text, "clients_in_timeout_table", timed);
     line(text, "total_blocking_keys", 0);
     line(text, "total_blocking_keys_on_nokey", 0);
 }

@@ -1,5 +1,7 @@
 //! The sections of INFO that count: stats, and statistics by command and by error.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::line;
 use crate::command::cx::Cx;
 use crate::command::registry::{COMMANDS, Command};
@@ -13,7 +15,7 @@ pub fn stats(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     let counters = services.statistics.counters();
     let rates = services.rates.lock();
     traffic(text, &counters, &rates);
-    keys(text, &counters);
+    keys(text, &counters, exceeded_us(cx));
     line(text, "pubsub_channels", services.pubsub.channel_count(Space::Channels));
     line(text, "pubsub_patterns", services.pubsub.pattern_count());
     line(text, "pubsubshard_channels", services.pubsub.channel_count(Space::ShardChannels));
@@ -53,6 +55,14 @@ pub fn stats(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     }
 }
 
+/// Microseconds for which memory has been above `maxmemory` until now.
+fn exceeded_us(cx: &Cx<'_, '_>) -> u64 {
+    match cx.services().memory_exceeded_since_us.load(Relaxed) {
+        0 => 0,
+        since_us => (cx.state.steady_us - since_us).max(0) as u64,
+    }
+}
+
 fn traffic(text: &mut Vec<u8>, counters: &CounterTotals, rates: &Rates) {
     line(text, "total_connections_received", counters.count(Count::ConnectionsReceived));
     line(text, "total_commands_processed", counters.count(Count::CommandsProcessed));
@@ -71,15 +81,19 @@ fn traffic(text: &mut Vec<u8>, counters: &CounterTotals, rates: &Rates) {
     }
 }
 
-fn keys(text: &mut Vec<u8>, counters: &CounterTotals) {
+fn keys(text: &mut Vec<u8>, counters: &CounterTotals, exceeded_us: u64) {
     line(text, "expired_keys", counters.count(Count::ExpiredKeys));
     line(text, "expired_stale_perc", "0.00");
     line(text, "expired_time_cap_reached_count", counters.count(Count::ExpiredTimeCapReached));
     line(text, "expire_cycle_cpu_milliseconds", counters.count(Count::ExpireCycleUs) / 1000);
     line(text, "evicted_keys", counters.count(Count::EvictedKeys));
     line(text, "evicted_clients", counters.count(Count::EvictedClients));
-    line(text, "total_eviction_exceeded_time", counters.count(Count::EvictionExceededUs) / 1000);
-    line(text, "current_eviction_exceeded_time", 0);
+    line(
+        text,
+        "total_eviction_exceeded_time",
+        (counters.count(Count::EvictionExceededUs) + exceeded_us) / 1000,
+    );
+    line(text, "current_eviction_exceeded_time", exceeded_us / 1000);
     line(text, "keyspace_hits", counters.count(Count::KeyspaceHits));
     line(text, "keyspace_misses", counters.count(Count::KeyspaceMisses));
 }

@@ -27,6 +27,31 @@ const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::MOVABLE_KEYS, "movablekeys"),
 ];
 
+/// All ACL categories, in the order in which ACL CAT names them.
+pub const CATEGORIES: &[&str] = &[
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
 /// The ACL categories of a command, without the `@`.
 pub fn categories(command: &Command) -> impl Iterator<Item = &'static str> + use<> {
     let (has, group) = (|flag| command.has(flag), command.spec.group);

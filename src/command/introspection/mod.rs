@@ -6,6 +6,8 @@
 pub mod docs;
 mod facts;
 
+pub use facts::{CATEGORIES, categories};
+
 use super::cx::{Cx, Failure, Outcome};
 use super::help;
 use super::registry::{COMMANDS, Command};

@@ -84,21 +84,14 @@ const ROWS: &[Directive] = &[
         "Memory of all connections together, beyond which the largest ones are closed; 0 is no limit.",
         field!(maxmemory_clients),
     ),
-    Directive::new(
+    Directive::accepted(
         "tracking-table-max-keys",
         LONG_COUNT,
         "1000000",
-        "Keys that the table of client-side caching remembers; 0 is no limit.",
-        field!(tracking_table_max_keys),
+        "There is no client-side caching yet.",
     ),
-    Directive::new(
-        "busy-reply-threshold",
-        LONG_COUNT,
-        "5000",
-        "Milliseconds a script may run before other clients are answered BUSY; 0 never does.",
-        field!(busy_reply_threshold),
-    )
-    .alias("lua-time-limit"),
+    Directive::accepted("busy-reply-threshold", LONG_COUNT, "5000", "There are no scripts yet.")
+        .alias("lua-time-limit"),
     Directive::accepted("lua-enable-deprecated-api", Kind::Bool, "no", "There are no scripts.")
         .immutable()
         .hidden(),

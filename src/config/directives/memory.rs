@@ -6,6 +6,7 @@ use crate::config::choices::EvictionPolicy;
 /// The group.
 pub const GROUP: Group = Group { title: "Memory", rows: ROWS };
 
+const ALWAYS_LAZY: &str = "What is large is always freed by a thread of its own.";
 const NO_DEFRAGMENTATION: &str = "The allocator is not asked to move entries.";
 
 const ROWS: &[Directive] = &[
@@ -51,46 +52,16 @@ const ROWS: &[Directive] = &[
         "Minutes after which the access counter of the LFU policies is decremented; 0 never.",
         field!(lfu_decay_time),
     ),
-    Directive::new(
-        "lazyfree-lazy-eviction",
-        Kind::Bool,
-        "no",
-        "Free evicted values in the background.",
-        field!(lazyfree_lazy_eviction),
-    ),
-    Directive::new(
-        "lazyfree-lazy-expire",
-        Kind::Bool,
-        "no",
-        "Free expired values in the background.",
-        field!(lazyfree_lazy_expire),
-    ),
-    Directive::new(
-        "lazyfree-lazy-server-del",
-        Kind::Bool,
-        "no",
-        "Free values that a command such as RENAME replaces in the background.",
-        field!(lazyfree_lazy_server_del),
-    ),
-    Directive::new(
-        "lazyfree-lazy-user-del",
-        Kind::Bool,
-        "no",
-        "Let DEL free values as UNLINK does.",
-        field!(lazyfree_lazy_user_del),
-    ),
-    Directive::new(
-        "lazyfree-lazy-user-flush",
-        Kind::Bool,
-        "no",
-        "Let FLUSHDB and FLUSHALL without ASYNC or SYNC free in the background.",
-        field!(lazyfree_lazy_user_flush),
-    ),
+    Directive::accepted("lazyfree-lazy-eviction", Kind::Bool, "no", ALWAYS_LAZY),
+    Directive::accepted("lazyfree-lazy-expire", Kind::Bool, "no", ALWAYS_LAZY),
+    Directive::accepted("lazyfree-lazy-server-del", Kind::Bool, "no", ALWAYS_LAZY),
+    Directive::accepted("lazyfree-lazy-user-del", Kind::Bool, "no", ALWAYS_LAZY),
+    Directive::accepted("lazyfree-lazy-user-flush", Kind::Bool, "no", ALWAYS_LAZY),
     Directive::new(
         "active-expire-effort",
         Kind::Integer { min: 1, max: 10 },
         "1",
-        "How much work one tick of the expiry wheel may do when it is behind.",
+        "How much expiry may do at a time when it is behind: 2,000 records of the wheel, times this, between two looks at the sockets.",
         field!(active_expire_effort),
     ),
     Directive::accepted("activerehashing", Kind::Bool, "yes", "Tables are small enough to grow in one step."),

@@ -6,6 +6,7 @@
 //! GET answers what was set.
 
 mod cluster;
+pub(super) mod foreign;
 mod limits;
 mod logging;
 mod memory;
@@ -97,6 +98,11 @@ pub enum Effect {
         /// why Redis's directive does nothing here
         reason: &'static str,
     },
+    /// nowhere, and only the default is accepted: it restricts who may do what, and would not
+    Refused {
+        /// what to do instead
+        reason: &'static str,
+    },
 }
 
 /// Every row of every group.
@@ -122,7 +128,7 @@ impl Directive {
     pub fn value(&self, config: &Config) -> Value {
         match self.effect {
             Effect::Field { read, .. } => read(config),
-            Effect::None { .. } => {
+            Effect::None { .. } | Effect::Refused { .. } => {
                 config.without_effect.get(self.name).cloned().unwrap_or_else(|| self.default_value())
             }
         }
@@ -136,9 +142,14 @@ impl Directive {
     /// Parses `words` as CONFIG SET and files do and stores the value in `config`.
     ///
     /// # Errors
-    /// When the words are not of the directive's kind; `config` is unchanged then.
+    /// When the words are not of the directive's kind, or say what must not be ignored; `config` is unchanged then.
     pub fn assign(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), ValueError> {
         let value = self.kind.parse(words, &self.value(config))?;
+        if let Effect::Refused { reason } = self.effect
+            && value != self.default_value()
+        {
+            return Err(ValueError::Other(reason));
+        }
         self.store(config, value)
     }
 
@@ -150,7 +161,7 @@ impl Directive {
         match self.effect {
             Effect::Field { write, .. } if write(config, value.clone()) => Ok(()),
             Effect::Field { .. } => Err(ValueError::Other("value of another kind")),
-            Effect::None { .. } => {
+            Effect::None { .. } | Effect::Refused { .. } => {
                 config.without_effect.insert(self.name, value);
                 Ok(())
             }
@@ -189,6 +200,16 @@ impl Directive {
         reason: &'static str,
     ) -> Directive {
         Directive::new(name, kind, default, reason, Effect::None { reason })
+    }
+
+    /// A directive of Redis that would leave a door open if it were ignored: any value but the default stops the start.
+    const fn refused(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        reason: &'static str,
+    ) -> Directive {
+        Directive::new(name, kind, default, reason, Effect::Refused { reason })
     }
 
     const fn alias(self, alias: &'static str) -> Directive {

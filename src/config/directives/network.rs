@@ -89,7 +89,12 @@ const ROWS: &[Directive] = &[
         "Sockets are not marked for packet filters.",
     )
     .immutable(),
-    Directive::accepted("bind-source-addr", Kind::Text, "", "The server opens no connections of its own."),
+    Directive::accepted(
+        "bind-source-addr",
+        Kind::Text,
+        "",
+        "MIGRATE, the only command that opens connections, lets the system choose the address.",
+    ),
     Directive::accepted(
         "max-new-connections-per-cycle",
         Kind::Integer { min: 1, max: 1000 },

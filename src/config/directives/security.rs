@@ -56,15 +56,14 @@ const ROWS: &[Directive] = &[
     Directive::accepted("hash-seed", Kind::Bytes, "", "The key of the hash is drawn at each start.")
         .fixed()
         .secret(),
-    Directive::new(
-        "acllog-max-len",
-        LONG_COUNT,
-        "128",
-        "Entries that ACL LOG keeps.",
-        field!(acllog_max_len),
-    ),
-    Directive::accepted("aclfile", Kind::Text, "", "The only user is `default`, see `requirepass`.")
-        .immutable(),
+    Directive::accepted("acllog-max-len", LONG_COUNT, "128", "There is no ACL LOG yet."),
+    Directive::refused(
+        "aclfile",
+        Kind::Text,
+        "",
+        "ACL users do not exist yet: remove the line and use 'requirepass', or the server would be open to everybody.",
+    )
+    .immutable(),
     Directive::accepted(
         "acl-pubsub-default",
         Kind::Choice(&["allchannels", "resetchannels"]),

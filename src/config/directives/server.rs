@@ -1,6 +1,7 @@
 //! Rows: the process itself.
 
 use super::{COUNT, Directive, Effect, Group, Kind, field};
+use crate::config::choices::Supervision;
 
 /// The group.
 pub const GROUP: Group = Group { title: "Server", rows: ROWS };
@@ -53,18 +54,20 @@ const ROWS: &[Directive] = &[
         "How SIGINT shuts down.",
         field!(shutdown_on_sigint),
     ),
-    Directive::accepted(
+    Directive::new(
         "daemonize",
         Kind::Bool,
         "no",
-        "The server stays in the foreground; use a service manager.",
+        "Run in the background, unless a service manager supervises the server: the command returns at once, and the log needs a `logfile`.",
+        field!(daemonize),
     )
     .immutable(),
-    Directive::accepted(
+    Directive::new(
         "supervised",
-        Kind::Choice(&["upstart", "systemd", "auto", "no"]),
+        Kind::Choice(Supervision::WORDS),
         "no",
-        "The service manager is not told when the server is ready.",
+        "Which service manager is told that the server is ready: systemd by NOTIFY_SOCKET, upstart by SIGSTOP, or whichever the environment names.",
+        field!(supervised),
     )
     .immutable(),
     Directive::accepted("set-proc-title", Kind::Bool, "yes", "The process title is left alone.").immutable(),

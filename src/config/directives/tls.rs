@@ -8,7 +8,12 @@ pub const GROUP: Group = Group { title: "TLS", rows: ROWS };
 const NO_TLS: &str = "There is no TLS yet: put a TLS proxy in front.";
 
 const ROWS: &[Directive] = &[
-    Directive::accepted("tls-port", PORT, "0", NO_TLS),
+    Directive::refused(
+        "tls-port",
+        PORT,
+        "0",
+        "There is no TLS yet: remove the line and put a TLS proxy in front.",
+    ),
     Directive::accepted("tls-cluster", Kind::Bool, "no", NO_TLS),
     Directive::accepted("tls-replication", Kind::Bool, "no", NO_TLS),
     Directive::accepted("tls-auth-clients", Kind::Choice(&["no", "yes", "optional"]), "yes", NO_TLS),
