@@ -17,7 +17,7 @@ use cloakroom::config::Config;
 use cloakroom::dispatch::{Prepared, execute, prepare};
 use cloakroom::keyspace::{Ahead, KeyHasher, Keyspace, Reclaimer};
 use cloakroom::observe::statistics::Statistics;
-use cloakroom::resp::{ArgRange, Args, Limits, Parser, Step};
+use cloakroom::resp::{ArgRange, Args, Limits, Output, Parser, Step};
 use cloakroom::services::{Control, Identity, Services, Settings, Shutdown};
 use cloakroom::snapshot::SaveKind;
 use common::{KEYS, START_MS, VALUE, encode, session_key, shuffled};
@@ -112,7 +112,7 @@ struct Server<'s> {
     client: Client,
     ranges: Vec<ArgRange>,
     parsed: Vec<Parsed>,
-    out: Vec<u8>,
+    out: Output,
 }
 
 impl<'s> Server<'s> {
@@ -126,7 +126,7 @@ impl<'s> Server<'s> {
             client: Client::new(Arc::new(info), false),
             ranges: Vec::new(),
             parsed: Vec::new(),
-            out: Vec::with_capacity(PIPELINE * 1024),
+            out: Output::default(),
         }
     }
 
@@ -199,8 +199,8 @@ fn serve(kind: &str, requests: usize) -> Result<f64, String> {
     }
     let elapsed_us = server.state.stopwatch.microseconds(start, Stopwatch::ticks());
     let nanoseconds = elapsed_us as f64 * 1000.0 / requests as f64;
-    if server.out.first() == Some(&b'-') {
-        return Err(String::from_utf8_lossy(&server.out).lines().next().unwrap_or_default().to_owned());
+    if server.out.tail().first() == Some(&b'-') {
+        return Err(String::from_utf8_lossy(server.out.tail()).lines().next().unwrap_or_default().to_owned());
     }
     Ok(nanoseconds)
 }

@@ -3,7 +3,7 @@
 
 use cloakroom::base::number::format_f64;
 use cloakroom::base::random::Random;
-use cloakroom::resp::{Args, Limits, Parser, Protocol, Reply, Step};
+use cloakroom::resp::{Args, Limits, Output, Parser, Protocol, Reply, Step};
 use redis_protocol::resp2::types::{OwnedFrame as Resp2, Resp2Frame};
 use redis_protocol::resp3::types::{OwnedFrame as Resp3, VerbatimStringFormat};
 use redis_protocol::{resp2, resp3};
@@ -159,9 +159,9 @@ fn replies_decode_to_what_was_written() {
     for round in 0..ROUNDS {
         let value = value(&mut random, 0);
         let written = |protocol| {
-            let mut out = Vec::new();
+            let mut out = Output::default();
             write(&value, &mut Reply::new(&mut out, protocol));
-            out
+            out.into_bytes()
         };
         let out = written(Protocol::Resp2);
         let decoded = resp2::decode::decode(&out).expect("RESP2");

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 
 use super::info::ClientInfo;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{Output, Protocol, Reply};
 
 /// What a parcel counts as besides its bytes, for each receiver: more than its place in a mailbox and the heads of its blocks take.
 pub const PARCEL_BYTES: usize = 256;
@@ -32,7 +32,7 @@ impl Parcel {
 
     /// A push of `words`, and behind them of a text that is encoded already ([`Parcel::text`]).
     pub fn push(words: &[&[u8]], text: Bytes) -> Parcel {
-        let mut heads = Vec::new();
+        let mut heads = Output::default();
         let mut add = |protocol| {
             let mut reply = Reply::new(&mut heads, protocol);
             reply.push(words.len() + 1);
@@ -41,24 +41,24 @@ impl Parcel {
         };
         let resp3_at = add(Protocol::Resp2);
         add(Protocol::Resp3);
-        Parcel { heads: heads.into(), resp3_at, tail: text }
+        Parcel { heads: heads.into_bytes(), resp3_at, tail: text }
     }
 
     /// The text of a message, as each of its parcels ends with it.
     pub fn text(message: &[u8]) -> Bytes {
-        let mut text = Vec::new();
+        let mut text = Output::default();
         // A bulk string looks the same in both versions.
         Reply::new(&mut text, Protocol::Resp2).bulk(message);
-        text.into()
+        text.into_bytes()
     }
 
-    /// The bytes in this version, in two parts.
-    pub fn parts(&self, protocol: Protocol) -> [&[u8]; 2] {
+    /// The bytes in this version: the head, and the text that all share.
+    pub fn parts(&self, protocol: Protocol) -> (&[u8], &Bytes) {
         let head = match protocol {
             Protocol::Resp2 => &self.heads[..self.resp3_at],
             Protocol::Resp3 => &self.heads[self.resp3_at..],
         };
-        [head, &self.tail]
+        (head, &self.tail)
     }
 
     /// What the parcel counts as for each of its receivers.
@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn a_push_is_the_same_as_a_reply_writer_makes_it_in_either_version() {
         let parcel = Parcel::push(&[b"message", b"c"], Parcel::text(b"hello"));
-        let shown = |protocol| String::from_utf8(parcel.parts(protocol).concat()).expect("text");
+        let shown = |protocol| {
+            let (head, text) = parcel.parts(protocol);
+            String::from_utf8([head, text].concat()).expect("text")
+        };
         assert_eq!(shown(Protocol::Resp2), "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
         assert_eq!(shown(Protocol::Resp3), ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
         assert_eq!(parcel.counted_bytes(), shown(Protocol::Resp2).len() + PARCEL_BYTES);

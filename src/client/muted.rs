@@ -2,6 +2,7 @@
 //! Messages and pushes do not come through here: they are delivered, and always arrive.
 
 use super::session::{Client, Gates};
+use crate::resp::Output;
 
 impl Gates {
     /// What is written now is dropped.
@@ -18,9 +19,9 @@ impl Client {
 
     /// Drops what was written from `mark` on, if nobody is to hear it. Called behind each reply, and inside EXEC behind each part of it,
     /// because a request of the queue may change what is heard.
-    pub fn settle_reply(&self, out: &mut Vec<u8>, mark: usize) {
+    pub fn settle_reply(&self, out: &mut Output, mark: usize) {
         if self.is_silent() {
-            out.truncate(mark);
+            out.rewind(mark);
         }
     }
 

@@ -9,7 +9,7 @@ use super::info::ClientInfo;
 use super::kill::Acknowledgements;
 use super::migration::MigrationResult;
 use super::reload::ReloadResult;
-use crate::resp::{ArgRange, Args, Protocol};
+use crate::resp::{ArgRange, Args, Output, Protocol};
 
 /// Reasons why a request may need a closer look before it runs. A client's and the server's gates together are compared with
 /// the gates that concern a command; usually nothing is left and admission is over.
@@ -125,7 +125,7 @@ pub struct Transaction {
 }
 
 /// What an EXEC has yet to answer since it released its shards: its requests in order, each with its reply if it has run already.
-pub type Unfinished = VecDeque<(QueuedRequest, Option<Vec<u8>>)>;
+pub type Unfinished = VecDeque<(QueuedRequest, Option<Output>)>;
 
 /// A key that EXEC must find unchanged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -201,7 +201,7 @@ impl Blocked {
 /// A reply that is written and waits for other event loops. In the meantime the client is [`Blocked::Withheld`].
 #[derive(Debug, Default)]
 pub struct Withheld {
-    pub reply: Vec<u8>,
+    pub reply: Output,
     pub awaited: Acknowledgements,
 }
 

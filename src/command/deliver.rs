@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::cx::{Cx, LoopState};
 use crate::client::{Client, ClientInfo, Delivery, Gates, Message, Parcel, Taken, Withheld};
 use crate::pubsub::Audience;
-use crate::resp::Protocol;
+use crate::resp::{Output, Protocol};
 
 impl LoopState<'_> {
     /// Hands a parcel to everybody in an audience. Whoever calls holds the lock that gives the parcels of this audience their order.
@@ -99,7 +99,7 @@ impl Cx<'_, '_> {
             // The reply is dropped, and what confirms the end comes behind like the rest.
             return;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = self.reply.aside();
         for message in &mut self.state.effects.local {
             if let Message::Deliver(delivery) = message
                 && let Some(parcel) = delivery.take_for(self.client.info.id)
@@ -108,16 +108,18 @@ impl Cx<'_, '_> {
             }
         }
         if self.in_exec {
-            self.state.effects.before_exec.append(&mut bytes);
+            self.state.effects.before_exec.append_all(bytes);
         } else {
-            self.reply.raw(&bytes);
+            self.reply.append(bytes);
         }
     }
 }
 
 /// Writes a parcel as the client hears it.
-pub fn write(parcel: &Parcel, protocol: Protocol, out: &mut Vec<u8>) {
-    parcel.parts(protocol).iter().for_each(|part| out.extend_from_slice(part));
+pub fn write(parcel: &Parcel, protocol: Protocol, out: &mut Output) {
+    let (head, text) = parcel.parts(protocol);
+    out.extend(head);
+    out.append(text.clone());
 }
 
 #[cfg(test)]

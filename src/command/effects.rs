@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::client::{ClientInfo, Delivery, Message, Parcel};
 use crate::config::NotifyFlags;
 use crate::pubsub::Noted;
+use crate::resp::Output;
 use crate::write_log::encode_request;
 
 /// Room for records that is kept from request to request.
@@ -122,7 +123,7 @@ pub struct Effects {
     /// Messages for clients of this loop, in order.
     pub local: Vec<Message>,
     /// What the client hears in front of the reply to the EXEC that runs: messages cannot come inside of it.
-    pub before_exec: Vec<u8>,
+    pub before_exec: Output,
 }
 
 impl Effects {

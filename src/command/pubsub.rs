@@ -14,7 +14,7 @@ use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::client::{Client, ClientFlags, Gates};
 use crate::observe::counters::Gauge;
 use crate::pubsub::Space;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{Output, Protocol, Reply};
 
 const ANYTIME: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
 const SUBSCRIBING: Flags = ANYTIME.and(Flags::NOSCRIPT).and(Flags::WHILE_SUBSCRIBED);
@@ -301,9 +301,9 @@ fn confirm(cx: &mut Cx<'_, '_>, kind: &str, name: Option<&[u8]>, count: usize) {
         return;
     }
     // The reply of this request will be dropped, but this is a push.
-    let mut bytes = Vec::new();
-    write(&mut Reply::new(&mut bytes, cx.client.protocol));
-    cx.state.effects.deliver_local(&cx.client.info, bytes.into());
+    let mut message = Output::default();
+    write(&mut Reply::new(&mut message, cx.client.protocol));
+    cx.state.effects.deliver_local(&cx.client.info, message.into_bytes());
 }
 
 /// Makes what depends on a client's subscriptions and its protocol version agree with them.

@@ -10,7 +10,7 @@ use crate::command::{
 use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
-use crate::resp::{Args, ParseError, Reply};
+use crate::resp::{Args, Output, ParseError, Reply};
 
 use super::admit::{self, Admission};
 use super::{record, transaction};
@@ -52,7 +52,7 @@ pub fn execute(
     client: &mut Client,
     prepared: Prepared,
     args: Args<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) -> bool {
     state.refresh();
     let mark = out.len();
@@ -77,10 +77,10 @@ pub fn execute(
 /// Takes what was written since `mark` back until other event loops have done what it tells of, whatever the request was (EXEC, too). If the request
 /// waits for something else now, what it writes behind that comes to it.
 #[cold]
-pub fn withhold(client: &mut Client, out: &mut Vec<u8>, mark: usize) {
+pub fn withhold(client: &mut Client, out: &mut Output, mark: usize) {
     client.set_gate(Gates::WITHHELD, false);
     if let Some(withheld) = &mut client.withheld {
-        withheld.reply.extend(out.drain(mark..));
+        withheld.reply.append_all(out.split_off(mark));
         client.blocked.get_or_insert(Blocked::Withheld);
     }
 }
@@ -103,7 +103,7 @@ fn serve(
     client: &mut Client,
     prepared: Prepared,
     args: Args<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) -> Served {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
@@ -148,7 +148,7 @@ fn run(
     command: &'static Command,
     prepared: Prepared,
     args: Args<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) {
     let keyspace = &state.services.keyspace;
     let first_key = prepared.key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
@@ -174,7 +174,7 @@ pub fn call_unlocked(
     client: &mut Client,
     command: &'static Command,
     args: Args<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) {
     let mut locked = Locked::none(&state.services.keyspace);
     call(state, client, command, None, args, &mut locked, out, true);
@@ -213,7 +213,7 @@ pub fn call<'s>(
     first_key: Option<(usize, Key<'_>)>,
     args: Args<'_>,
     locked: &mut Locked<'s>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
     in_exec: bool,
 ) {
     let mark = out.len();
@@ -253,7 +253,7 @@ pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u6
 }
 
 /// Answers input that does not keep to the protocol; the connection ends.
-pub fn refuse(client: &mut Client, error: ParseError, out: &mut Vec<u8>) {
+pub fn refuse(client: &mut Client, error: ParseError, out: &mut Output) {
     let mark = out.len();
     Reply::new(out, client.protocol).error(format!("ERR {error}"));
     client.settle_reply(out, mark);

@@ -7,7 +7,7 @@ use crate::base::number::parse_i64;
 use crate::client::Client;
 use crate::command::{Cx, Failure, Flags, KeyPlan, LoopState};
 use crate::keyspace::{Key, Locked, ShardSet};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Output, Reply};
 
 use super::execute::{Prepared, add_shards, prepare};
 
@@ -19,7 +19,7 @@ pub fn replay(
     state: &mut LoopState<'_>,
     client: &mut Client,
     args: Args<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) -> Result<(), String> {
     let name = || String::from_utf8_lossy(args.at(0)).into_owned();
     if is(args, b"MULTI") || is(args, b"EXEC") {

@@ -10,7 +10,7 @@ use crate::command::{COMMANDS, LoopState};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
-use crate::resp::{ArgRange, Args, Protocol};
+use crate::resp::{ArgRange, Args, Output, Protocol};
 use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
 
@@ -96,8 +96,9 @@ impl<'s> Loop<'s> {
         let (bytes, ranges) = words(line);
         let args = Args::new(&bytes, &ranges);
         let prepared = prepare(&self.state.services.keyspace, args);
-        let mut out = Vec::new();
-        execute(&mut self.state, &mut self.clients[place], prepared, args, &mut out).then(|| show(&out))
+        let mut out = Output::default();
+        let ran = execute(&mut self.state, &mut self.clients[place], prepared, args, &mut out);
+        ran.then(|| show(&out.into_bytes()))
     }
 
     #[track_caller]
@@ -108,7 +109,7 @@ impl<'s> Loop<'s> {
     /// Does a record of the write log again.
     fn replay(&mut self, line: &str) -> Result<(), String> {
         let (bytes, ranges) = words(line);
-        replay(&mut self.state, &mut self.clients[0], Args::new(&bytes, &ranges), &mut Vec::new())
+        replay(&mut self.state, &mut self.clients[0], Args::new(&bytes, &ranges), &mut Output::default())
     }
 
     /// Messages for clients of this loop since the last call, each with its client's place.
@@ -118,7 +119,8 @@ impl<'s> Loop<'s> {
             let Message::Deliver(delivery) = message else { continue };
             for client in delivery.missing() {
                 let protocol = self.clients[client.place].protocol;
-                pushes.push((client.place, show(&delivery.parcel.parts(protocol).concat())));
+                let (head, text) = delivery.parcel.parts(protocol);
+                pushes.push((client.place, show(&[head, text].concat())));
             }
         }
         pushes
@@ -263,11 +265,11 @@ fn a_key_that_had_expired_is_not_there_twice_when_a_pause_begins_during_the_writ
     let mut locked = Locked::one(keyspace, keyspace.key(b"a").shard);
     let (args, ranges) = words("SET a 2");
     let command = COMMANDS.find(b"set").expect("a command");
-    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    let (client, mut out) = (&mut it.clients[0], Output::default());
     call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
     drop(locked);
     services.set_gate(Gates::PAUSED, false);
-    assert_eq!(show(&out), "+OK");
+    assert_eq!(show(&out.into_bytes()), "+OK");
     it.check(0, "GET a", "$1 2");
     it.check(0, "DBSIZE", ":1");
 }
@@ -565,9 +567,9 @@ fn call_lcs<'s>(services: &'s Services, it: &mut Loop<'s>) -> (String, Locked<'s
     let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
     let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
     let command = COMMANDS.find(b"lcs").expect("a command");
-    let (client, mut out) = (&mut it.clients[0], Vec::new());
+    let (client, mut out) = (&mut it.clients[0], Output::default());
     call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
-    (show(&out), locked)
+    (show(&out.into_bytes()), locked)
 }
 
 #[test]

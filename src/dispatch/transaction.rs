@@ -16,7 +16,7 @@ use crate::command::{
 };
 use crate::keyspace::{Keyspace, Locked, ShardSet};
 use crate::observe::counters::Count;
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Output, Reply};
 
 use super::execute::{add_shards, call, call_unlocked, record_call};
 use super::record;
@@ -25,7 +25,7 @@ use super::record;
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
 /// Answers EXEC of a client between MULTI and EXEC.
-pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static Command, out: &mut Vec<u8>) {
+pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static Command, out: &mut Output) {
     let start = Stopwatch::ticks();
     let Some(transaction) = client.transaction.take() else { return };
     let mark = out.len();
@@ -46,8 +46,12 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
 }
 
 /// Puts what the client hears in front of the reply to EXEC to where that begins.
-pub fn write_before(state: &mut LoopState<'_>, out: &mut Vec<u8>, mark: usize) {
-    out.splice(mark..mark, state.effects.before_exec.drain(..));
+pub fn write_before(state: &mut LoopState<'_>, out: &mut Output, mark: usize) {
+    if !state.effects.before_exec.is_empty() {
+        let reply = out.split_off(mark);
+        out.append_all(std::mem::take(&mut state.effects.before_exec));
+        out.append_all(reply);
+    }
 }
 
 /// The command of a queued request.
@@ -73,7 +77,7 @@ fn locked_requests(queue: &[QueuedRequest]) -> usize {
 
 /// Runs requests under all their locks, if the watched keys are as they were. Leaves the others, and the replies that come behind theirs, to
 /// [`run_unlocked`].
-fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedRequest>, out: &mut Vec<u8>) {
+fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedRequest>, out: &mut Output) {
     let mark = out.len();
     let mut locked = lock_queue(&state.services.keyspace, client, &queue);
     if !watched_unchanged(state, client, &mut locked) {
@@ -84,14 +88,17 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedR
     Reply::new(out, client.protocol).array(queue.len());
     client.settle_reply(out, mark);
     let last = locked_requests(&queue);
+    // Of the replies that are kept until those in front of them are there.
+    let mut allowed = out.allowed();
     for (index, request) in queue.into_iter().enumerate() {
         if index >= last || command_of(&request).has(Flags::CONTROL) {
             client.unfinished.push_back((request, None));
         } else if client.unfinished.is_empty() {
             call_locked(state, client, &request, &mut locked, out);
         } else {
-            let mut reply = Vec::new();
+            let mut reply = Output::limited(allowed);
             call_locked(state, client, &request, &mut locked, &mut reply);
+            allowed = if reply.is_over() { 0 } else { allowed.saturating_sub(reply.len()) };
             client.unfinished.push_back((request, Some(reply)));
         }
     }
@@ -118,7 +125,7 @@ fn call_locked<'s>(
     client: &mut Client,
     request: &QueuedRequest,
     locked: &mut Locked<'s>,
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) {
     let (command, args) = (command_of(request), request.args());
     if command.has(Flags::PUBSUB) && !state.effects.events.is_empty() {
@@ -138,10 +145,10 @@ fn call_locked<'s>(
 }
 
 /// Runs what is left of an EXEC, holding nothing, until a request has to wait or all is done.
-pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) {
+pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) {
     while let Some((request, reply)) = client.unfinished.pop_front() {
         match reply {
-            Some(reply) => out.extend_from_slice(&reply),
+            Some(reply) => out.append_all(reply),
             None => {
                 // A queued CONFIG SET is in force for what runs behind it.
                 state.refresh();

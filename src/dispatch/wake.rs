@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::client::{Blocked, Client, Gates, NO_LOG};
 use crate::command::LoopState;
 use crate::observe::counters::Count;
-use crate::resp::Reply;
+use crate::resp::{Output, Reply};
 
 use super::execute::withhold;
 use super::transaction;
@@ -18,7 +18,7 @@ const NO_SHUTDOWN: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 
 /// Lets a blocked client go on if what it waits for has come, and answers the request that it waited in. Gives whether it goes on;
 /// a request that was held back by a pause is then run from its beginning. An EXEC goes on here, and may have to wait once more.
-pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -> bool {
+pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) -> bool {
     let done = match client.blocked {
         None | Some(Blocked::Unblocked) => true,
         Some(Blocked::Paused) => state.services.pause_at(state.steady_ms).is_none(),
@@ -53,7 +53,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Vec<u8>) -
     let mark = out.len();
     if blocked == Blocked::Withheld {
         // Whether it is sent was decided when it was written.
-        out.append(&mut client.withheld.take().unwrap_or_default().reply);
+        out.append_all(client.withheld.take().unwrap_or_default().reply);
     } else {
         answer(state, blocked, &mut Reply::new(out, client.protocol));
         client.settle_reply(out, mark);

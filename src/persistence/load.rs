@@ -21,7 +21,7 @@ use crate::command::{LoopState, access_rules};
 use crate::dispatch::{append_removal, replay};
 use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::rdb;
-use crate::resp::{ArgRange, Args, Parser, Step};
+use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
 use crate::storage::{
     Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, cut_tail,
@@ -387,7 +387,7 @@ struct Replayer<'s> {
     state: LoopState<'s>,
     client: Client,
     ranges: Vec<ArgRange>,
-    reply: Vec<u8>,
+    reply: Output,
     records: u64,
 }
 
@@ -402,7 +402,7 @@ impl<'s> Replayer<'s> {
         let flags = ClientFlags::default();
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now.steady_ms(), flags);
         let client = Client::new(Arc::new(info), false);
-        Replayer { state, client, ranges: Vec::new(), reply: Vec::new(), records: 0 }
+        Replayer { state, client, ranges: Vec::new(), reply: Output::default(), records: 0 }
     }
 
     /// Does the records of one block again.

@@ -1,7 +1,6 @@
 //! The reply writer: RESP3's nouns, written straight into the connection's output. It alone knows what each becomes in RESP2.
 
-use std::io::Write;
-
+use super::output::Output;
 use crate::base::number::format_f64;
 
 /// The protocol version that a client asked for with HELLO.
@@ -14,13 +13,13 @@ pub enum Protocol {
 
 /// Writes replies of one client.
 pub struct Reply<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Output,
     protocol: Protocol,
 }
 
 impl<'a> Reply<'a> {
     #[inline]
-    pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Reply<'a> {
+    pub fn new(out: &'a mut Output, protocol: Protocol) -> Reply<'a> {
         Reply { out, protocol }
     }
 
@@ -41,22 +40,32 @@ impl<'a> Reply<'a> {
 
     /// Takes back everything that was written since `mark`.
     pub fn rewind(&mut self, mark: usize) {
-        self.out.truncate(mark);
+        self.out.rewind(mark);
     }
 
-    /// What was written since `mark`.
-    pub fn since(&self, mark: usize) -> &[u8] {
-        &self.out[mark..]
+    /// Bytes that may still be written; what goes beyond ends the connection, so there is no use in making more.
+    pub fn allowed(&self) -> usize {
+        self.out.allowed()
+    }
+
+    /// For replies that are made before it is known what comes in front of them. The same limit is in force.
+    pub fn aside(&self) -> Output {
+        Output::limited(self.out.allowed())
+    }
+
+    /// Replies that were made aside.
+    pub fn append(&mut self, made: Output) {
+        self.out.append_all(made);
     }
 
     /// Bytes that are already in the form of this client's protocol.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+        self.out.extend(bytes);
     }
 
     #[inline]
     pub fn ok(&mut self) {
-        self.out.extend_from_slice(b"+OK\r\n");
+        self.out.extend(b"+OK\r\n");
     }
 
     /// A simple string; `text` has no line break.
@@ -74,9 +83,9 @@ impl<'a> Reply<'a> {
 
     /// An error of which line breaks at the end become spaces, too.
     pub fn error_bytes(&mut self, text: &[u8]) {
-        self.out.push(b'-');
-        self.out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
-        self.out.extend_from_slice(b"\r\n");
+        let as_line = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+        let text: Vec<u8> = text.iter().map(as_line).collect();
+        self.line(b'-', &text);
     }
 
     #[inline]
@@ -86,10 +95,23 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + 2 * LINE_BYTES);
+        match self.out.tail_with_room(bytes.len() + 2 * LINE_BYTES) {
+            Some(tail) => {
+                number_line(tail, b'$', bytes.len() as i64);
+                tail.extend_from_slice(bytes);
+                tail.extend_from_slice(b"\r\n");
+            }
+            None => self.bulk_apart(bytes),
+        }
+    }
+
+    /// [`Reply::bulk`] where the buffer has no room.
+    #[cold]
+    #[inline(never)]
+    fn bulk_apart(&mut self, bytes: &[u8]) {
         self.number_line(b'$', bytes.len() as i64);
-        self.out.extend_from_slice(bytes);
-        self.out.extend_from_slice(b"\r\n");
+        self.out.extend(bytes);
+        self.out.extend(b"\r\n");
     }
 
     pub fn bulk_text(&mut self, text: impl std::fmt::Display) {
@@ -105,16 +127,16 @@ impl<'a> Reply<'a> {
     /// No value.
     #[inline]
     pub fn null(&mut self) {
-        self.out.extend_from_slice(match self.protocol {
-            Protocol::Resp2 => b"$-1\r\n",
+        self.out.extend(match self.protocol {
+            Protocol::Resp2 => &b"$-1\r\n"[..],
             Protocol::Resp3 => b"_\r\n",
         });
     }
 
     /// No value where an array would be (EXEC of an aborted transaction).
     pub fn null_array(&mut self) {
-        self.out.extend_from_slice(match self.protocol {
-            Protocol::Resp2 => b"*-1\r\n",
+        self.out.extend(match self.protocol {
+            Protocol::Resp2 => &b"*-1\r\n"[..],
             Protocol::Resp3 => b"_\r\n",
         });
     }
@@ -143,7 +165,7 @@ impl<'a> Reply<'a> {
     }
 
     pub fn boolean(&mut self, value: bool) {
-        self.out.extend_from_slice(match (self.protocol, value) {
+        self.out.extend(match (self.protocol, value) {
             (Protocol::Resp2, false) => b":0\r\n",
             (Protocol::Resp2, true) => b":1\r\n",
             (Protocol::Resp3, false) => b"#f\r\n",
@@ -167,8 +189,9 @@ impl<'a> Reply<'a> {
             Protocol::Resp2 => self.bulk(text.as_bytes()),
             Protocol::Resp3 => {
                 self.number_line(b'=', text.len() as i64 + 4);
-                // Writing into a Vec cannot fail.
-                let _ = write!(self.out, "{format}:{text}\r\n");
+                for part in [format, ":", text, "\r\n"] {
+                    self.out.extend(part.as_bytes());
+                }
             }
         }
     }
@@ -182,28 +205,37 @@ impl<'a> Reply<'a> {
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.out.push(kind);
-        self.out.extend_from_slice(text);
-        self.out.extend_from_slice(b"\r\n");
+        self.out.extend(&[kind]);
+        self.out.extend(text);
+        self.out.extend(b"\r\n");
     }
 
     #[inline]
     fn number_line(&mut self, kind: u8, value: i64) {
-        let Ok(short @ 0..=9999) = usize::try_from(value) else { return self.long_number_line(kind, value) };
-        // A copy of fixed size and a cut are two stores; a copy of as many bytes as there are would be a call.
-        let (line, len) = short_line(kind, short);
-        let end = self.out.len() + len;
-        self.out.extend_from_slice(&line);
-        self.out.truncate(end);
-    }
-
-    #[inline(never)]
-    fn long_number_line(&mut self, kind: u8, value: i64) {
-        let mut digits = itoa::Buffer::new();
-        self.line(kind, digits.format(value).as_bytes());
+        number_line(self.out.room(LONG_LINE_BYTES), kind, value);
     }
 }
 
+#[inline]
+fn number_line(tail: &mut Vec<u8>, kind: u8, value: i64) {
+    let Ok(short @ 0..=9999) = usize::try_from(value) else { return long_number_line(tail, kind, value) };
+    // A copy of fixed size and a cut are two stores; a copy of as many bytes as there are would be a call.
+    let (line, len) = short_line(kind, short);
+    let end = tail.len() + len;
+    tail.extend_from_slice(&line);
+    tail.truncate(end);
+}
+
+#[inline(never)]
+fn long_number_line(tail: &mut Vec<u8>, kind: u8, value: i64) {
+    let mut digits = itoa::Buffer::new();
+    tail.push(kind);
+    tail.extend_from_slice(digits.format(value).as_bytes());
+    tail.extend_from_slice(b"\r\n");
+}
+
+/// Room for the line of any number: a sign and 19 digits.
+const LONG_LINE_BYTES: usize = 1 + 20 + 2;
 /// Room for a [`short_line`].
 const LINE_BYTES: usize = 8;
 
@@ -235,9 +267,9 @@ mod tests {
 
     fn both(write: impl Fn(&mut Reply<'_>)) -> (String, String) {
         let text = |protocol| {
-            let mut out = Vec::new();
+            let mut out = Output::default();
             write(&mut Reply::new(&mut out, protocol));
-            String::from_utf8(out).expect("replies in this test are text")
+            String::from_utf8(out.into_bytes().into()).expect("replies in this test are text")
         };
         (text(Protocol::Resp2), text(Protocol::Resp3))
     }
@@ -263,9 +295,10 @@ mod tests {
     #[test]
     fn lengths_are_written_as_decimal_numbers() {
         for value in (0..10_100).chain([99_999, 100_000, 1 << 40]) {
-            let mut out = b"before".to_vec();
+            let mut out = Output::default();
+            out.extend(b"before");
             Reply::new(&mut out, Protocol::Resp2).integer(value);
-            assert_eq!(String::from_utf8_lossy(&out), format!("before:{value}\r\n"));
+            assert_eq!(String::from_utf8_lossy(&out.into_bytes()), format!("before:{value}\r\n"));
         }
         assert_eq!(both(|r| r.integer(-1)), pair(":-1\r\n", ":-1\r\n"));
     }

@@ -5,17 +5,22 @@
 
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 
+use super::intake::Intake;
+use super::unsent::{Sent, Unsent};
 use crate::client::{Client, Gates};
 use crate::config::Config;
 use crate::keyspace::LENGTH_MAX;
-use crate::resp::Limits;
+use crate::resp::{Limits, Output};
 
-use super::intake::Intake;
-
-/// Buffers above this size are not kept for the next time.
-const KEEP_BYTES: usize = 64 * 1024;
+/// What a socket gets in one turn of its connection, so that who reads much shares the loop with the others.
+pub const TURN_SEND_BYTES: usize = 64 * 1024;
+/// Room for a read that goes on with what is kept, unless less is wanted.
+const READ_BYTES: usize = 16 * 1024;
+/// How far the buffer of an argument that has only begun to come may be ahead of it. From there on as much again as has come.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 pub struct Connection {
     pub socket: OwnedFd,
@@ -24,11 +29,12 @@ pub struct Connection {
     pub pending: Vec<u8>,
     /// Where the connection stands in its input.
     pub intake: Intake,
-    /// Output that the socket has not taken; the first `sent` bytes are gone.
-    output: Vec<u8>,
-    sent: usize,
+    /// Output that the socket has not taken.
+    unsent: Unsent,
     /// The poller tells when the socket takes output again.
     pub polls_output: bool,
+    /// Output waits only because the last turn has sent its share.
+    pub sends_on: bool,
     /// The poller tells when there is input.
     pub polls_input: bool,
     /// The output waits for the write log.
@@ -39,16 +45,6 @@ pub struct Connection {
     pub soft_limit_since_ms: Option<i64>,
 }
 
-/// How a write ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sent {
-    All,
-    /// The socket takes no more now.
-    Some,
-    /// The peer is gone.
-    Broken,
-}
-
 impl Connection {
     pub fn new(socket: OwnedFd, client: Client) -> Connection {
         Connection {
@@ -56,9 +52,9 @@ impl Connection {
             client,
             pending: Vec::new(),
             intake: Intake::default(),
-            output: Vec::new(),
-            sent: 0,
+            unsent: Unsent::default(),
             polls_output: false,
+            sends_on: false,
             polls_input: true,
             held: false,
             unfinished: false,
@@ -68,7 +64,7 @@ impl Connection {
 
     /// Bytes that wait for the socket.
     pub fn output_bytes(&self) -> usize {
-        self.output.len() - self.sent
+        self.unsent.len()
     }
 
     /// Nothing more is to be sent: no output waits, and no reply for other event loops.
@@ -78,7 +74,7 @@ impl Connection {
 
     /// Memory of the buffer for output that the socket has not taken.
     pub fn output_capacity(&self) -> usize {
-        self.output.capacity()
+        self.unsent.capacity()
     }
 
     /// Memory of the input that is kept, and of what is known of its unfinished request.
@@ -92,62 +88,53 @@ impl Connection {
         self.intake = Intake::default();
     }
 
-    /// Sends `bytes` behind what waits already; what the socket does not take is kept.
+    /// Sends what a turn has written, behind what waits already; what does not go now is kept. Gives how that ended and how many bytes went.
     #[inline]
-    pub fn send(&mut self, bytes: &[u8]) -> (Sent, usize) {
-        if self.output_bytes() > 0 {
-            self.output.extend_from_slice(bytes);
-            return self.flush();
+    pub fn send(&mut self, output: &mut Output) -> (Sent, usize) {
+        if output.is_chunked() || !self.unsent.is_empty() {
+            self.queue_all(output);
+            // The poller says when the socket takes more.
+            return match self.polls_output {
+                true => (if self.sends_on { Sent::Share } else { Sent::Full }, 0),
+                false => self.flush(),
+            };
         }
-        let mut done = 0;
-        while done < bytes.len() {
-            match rustix::io::write(&self.socket, &bytes[done..]) {
-                Ok(count) => done += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    self.output.extend_from_slice(&bytes[done..]);
-                    return (Sent::Some, done);
-                }
-                Err(_) => return (Sent::Broken, done),
-            }
+        let sent = match rustix::io::write(&self.socket, output.tail()) {
+            Ok(count) if count == output.len() => (Sent::All, count),
+            Ok(count) => (Sent::Full, count),
+            Err(Errno::AGAIN | Errno::INTR) => (Sent::Full, 0),
+            Err(_) => (Sent::Broken, 0),
+        };
+        if sent.0 == Sent::Full {
+            self.unsent.extend(&output.tail()[sent.1..]);
         }
-        (Sent::All, done)
+        output.clear();
+        sent
     }
 
-    /// Keeps bytes for the next flush.
-    pub fn queue(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+    /// Keeps all of `output` for the next flush.
+    pub fn queue_all(&mut self, output: &mut Output) {
+        self.unsent.take(output);
     }
 
-    /// Sends what waits.
+    /// Keeps a message for the next flush: its head, and its text, which is shared if it is large.
+    pub fn queue(&mut self, head: &[u8], text: &Bytes) {
+        self.unsent.extend(head);
+        self.unsent.share(text);
+    }
+
+    /// Sends what waits, but not more than a turn's share.
     pub fn flush(&mut self) -> (Sent, usize) {
-        let before = self.sent;
-        while self.sent < self.output.len() {
-            match rustix::io::write(&self.socket, &self.output[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    let done = self.sent - before;
-                    self.compact();
-                    return (Sent::Some, done);
-                }
-                Err(_) => return (Sent::Broken, self.sent - before),
-            }
-        }
-        let done = self.sent - before;
-        self.sent = 0;
-        self.output.clear();
-        if self.output.capacity() > KEEP_BYTES || done > 0 {
-            self.output = Vec::new();
-        }
-        (Sent::All, done)
+        self.unsent.write_to(&self.socket, TURN_SEND_BYTES)
     }
 
-    /// Moves what is left to the front once most of the buffer has been sent.
-    fn compact(&mut self) {
-        if self.sent > self.output.len() / 2 {
-            self.output.drain(..self.sent);
-            self.sent = 0;
+    /// Makes room for the next read of what belongs to the kept input: as much as the argument at hand wants, but not more than has come
+    /// already, so that a length that was only announced takes no memory.
+    pub fn make_room(&mut self, wanted: usize) {
+        let least = if wanted == 0 { READ_BYTES } else { wanted.min(READ_BYTES) };
+        if self.pending.capacity() - self.pending.len() < least {
+            let ahead = self.pending.len().max(READ_AHEAD_BYTES);
+            self.pending.reserve_exact(wanted.clamp(least, ahead));
         }
     }
 

@@ -4,7 +4,8 @@
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Timespec;
 
-use super::connection::{Connection, Sent};
+use super::connection::Connection;
+use super::unsent::Sent;
 use crate::base::clock::Clock;
 
 /// Unread input of one connection that is thrown away at the end.
@@ -16,7 +17,7 @@ pub fn drain(connections: &mut [Option<Box<Connection>>], clock: &Clock, timeout
     loop {
         let mut waiting = Vec::new();
         for connection in connections.iter_mut().flatten() {
-            if connection.output_bytes() > 0 && connection.flush().0 == Sent::Some {
+            if connection.output_bytes() > 0 && matches!(connection.flush().0, Sent::Share | Sent::Full) {
                 waiting.push(&connection.socket);
             }
         }

@@ -25,6 +25,7 @@ use crate::command::LoopState;
 use crate::dispatch::forget_client;
 use crate::keyspace::TICK_MS;
 use crate::observe::counters::{Count, Gauge};
+use crate::resp::Output;
 use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
@@ -90,7 +91,7 @@ pub struct EventLoop<'s> {
     pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) vacant: Vec<usize>,
     pub(super) input: Box<[u8]>,
-    pub(super) output: Vec<u8>,
+    pub(super) output: Output,
     /// Places whose output waits for the write log.
     pub(super) held: Vec<usize>,
     pub(super) batch: Batch,
@@ -138,7 +139,7 @@ impl<'s> EventLoop<'s> {
             connections: Vec::new(),
             vacant: Vec::new(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
-            output: Vec::new(),
+            output: Output::default(),
             held: Vec::new(),
             batch: Batch::default(),
             turns: Vec::new(),
@@ -264,9 +265,7 @@ impl<'s> EventLoop<'s> {
         } else {
             let limits = limits(&self.state.config, &connection.client);
             let wanted = connection.intake.bytes_wanted(&connection.pending, &limits);
-            // A large argument's buffer doubles as its bytes really come, whatever length its head claims.
-            let room = wanted.clamp(READ_BYTES / 4, connection.pending.len().max(READ_BYTES));
-            connection.pending.reserve(room);
+            connection.make_room(wanted);
             match rustix::io::read(
                 &connection.socket,
                 rustix::buffer::spare_capacity(&mut connection.pending),

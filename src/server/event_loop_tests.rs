@@ -1,6 +1,6 @@
 //! An event loop on its own, without the process around it: what it does when the operating system lets it down.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
+use super::super::connection::TURN_SEND_BYTES;
 use super::{Accepted, Door, EventLoop, WAKE_TOKEN};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Clients, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder};
@@ -216,4 +217,117 @@ fn a_subscriber_that_does_not_read_is_closed_at_its_limit() {
         let counters = event_loop.state.services.statistics.counters();
         assert_eq!(counters.count(Count::OutputBufferLimitDisconnections), 1);
     });
+}
+
+/// Makes `key` a value of so many bytes, by a client that leaves again.
+fn store(event_loop: &mut EventLoop<'_>, key: &str, bytes: usize) {
+    let mut client = connect(event_loop);
+    client.write_all(format!("SETRANGE {key} {} v\r\n", bytes - 1).as_bytes()).expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    assert_eq!(received(&mut client), format!(":{bytes}\r\n").as_bytes());
+    drop(client);
+    event_loop.step(0).expect("a poller");
+}
+
+#[test]
+fn a_reader_of_a_large_value_gets_a_share_of_each_turn() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    store(&mut event_loop, "k", 1_000_000);
+    let (mut reader, mut other) = (connect(&mut event_loop), connect(&mut event_loop));
+    reader.write_all(b"GET k\r\nGET k\r\nPING\r\n").expect("an open socket");
+    let whole = 2 * (1_000_000 + b"$1000000\r\n\r\n".len()) + b"+PONG\r\n".len();
+    let (mut bytes, mut steps) = (Vec::new(), 0);
+    while bytes.len() < whole {
+        other.write_all(b"PING\r\n").expect("an open socket");
+        event_loop.step(0).expect("a poller");
+        let share = received(&mut reader);
+        assert!(share.len() <= TURN_SEND_BYTES, "{} bytes in one step", share.len());
+        bytes.extend_from_slice(&share);
+        assert_eq!(received(&mut other), b"+PONG\r\n", "each step serves the other client");
+        // The second reply is not made before the first has gone.
+        assert!(event_loop.connections.iter().flatten().all(|c| c.output_bytes() <= 1_100_000));
+        steps += 1;
+        assert!(steps < 100, "it gets on: {} bytes", bytes.len());
+    }
+    assert_eq!(bytes.len(), whole);
+    assert!(bytes.ends_with(b"+PONG\r\n"));
+}
+
+#[test]
+fn a_client_that_asks_for_more_than_its_output_limit_is_closed_while_the_reply_is_made() {
+    let services = services(&Arc::default());
+    let mut config = Config::default();
+    config.client_output_buffer_limit.normal.hard_bytes = 1 << 20;
+    services.put_in_force(config, 0);
+    let mut event_loop = event_loop(&services);
+    store(&mut event_loop, "k", 300_000);
+    let mut client = connect(&mut event_loop);
+    client.write_all(format!("MGET{}\r\n", " k".repeat(1000)).as_bytes()).expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    assert_eq!(client.read(&mut [0]).expect("a closed socket"), 0, "nothing of the reply was sent");
+    assert!(event_loop.connections.iter().all(Option::is_none));
+    assert_eq!(services.statistics.counters().count(Count::OutputBufferLimitDisconnections), 1);
+}
+
+#[test]
+fn a_pipeline_whose_replies_nobody_reads_goes_on_to_its_output_limit() {
+    let services = services(&Arc::default());
+    let mut config = Config::default();
+    config.client_output_buffer_limit.normal.hard_bytes = 1 << 20;
+    services.put_in_force(config, 0);
+    let mut event_loop = event_loop(&services);
+    store(&mut event_loop, "k", 100_000);
+    let mut client = connect(&mut event_loop);
+    client.write_all(&b"GET k\r\n".repeat(100)).expect("an open socket");
+    for _ in 0..100 {
+        event_loop.step(0).expect("a poller");
+    }
+    assert!(event_loop.connections.iter().all(Option::is_none), "it is closed");
+}
+
+#[test]
+fn a_stranger_that_reads_nothing_is_closed_long_before_its_output_takes_memory() {
+    let services = services(&Arc::default());
+    let mut config = Config::default();
+    config.requirepass = b"secret".to_vec();
+    services.put_in_force(config, 0);
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    let mut most = 0;
+    for _ in 0..100_000 {
+        // It never reads; its own writes end when it is closed.
+        if client.write(&b"PING\r\n".repeat(1000)).is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+            break;
+        }
+        event_loop.step(0).expect("a poller");
+        let kept = event_loop.connections.iter().flatten().map(|c| c.output_bytes() + c.input_capacity());
+        most = most.max(kept.sum());
+    }
+    assert!(event_loop.connections.iter().all(Option::is_none), "it is closed");
+    assert!(most <= 256 * 1024, "{most} bytes kept for a stranger");
+}
+
+#[test]
+fn an_argument_that_comes_in_pieces_takes_at_most_twice_what_has_come() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    let value = vec![b'v'; 3_000_000];
+    client.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n").expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    let mut sent = 0;
+    while sent < value.len() {
+        let room = event_loop.connections[0].as_deref().expect("open").input_capacity();
+        assert!(room <= 2 * sent + 128 * 1024, "{room} bytes for {sent}");
+        assert!(room <= value.len() + 1024, "{room} bytes, more than the argument needs");
+        sent += client.write(&value[sent..]).unwrap_or(0);
+        event_loop.step(0).expect("a poller");
+    }
+    client.write_all(b"\r\nSTRLEN k\r\n").expect("an open socket");
+    for _ in 0..100 {
+        event_loop.step(0).expect("a poller");
+    }
+    assert_eq!(received(&mut client), b"+OK\r\n:3000000\r\n");
+    assert_eq!(event_loop.connections[0].as_deref().expect("open").input_capacity(), 0);
 }

@@ -25,8 +25,7 @@ impl EventLoop<'_> {
     #[cold]
     pub(super) fn hold_output(&mut self, place: usize) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        connection.queue(&self.output);
-        self.output.clear();
+        connection.queue_all(&mut self.output);
         let polls_output = connection.polls_output;
         if !connection.held {
             connection.held = true;

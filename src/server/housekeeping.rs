@@ -28,6 +28,7 @@ impl EventLoop<'_> {
     /// Lets blocked clients go on whose time has come.
     pub(super) fn wake_blocked(&mut self) {
         for place in std::mem::take(&mut self.blocked) {
+            self.output.begin(self.output_allowed(place));
             let Some(connection) = self.connections[place].as_deref_mut() else { continue };
             if connection.client.blocked.is_none() {
                 continue;

@@ -119,9 +119,8 @@ impl EventLoop<'_> {
             self.delivered.push(place);
         }
         let before = connection.output_bytes();
-        for part in parcel.parts(connection.client.protocol) {
-            connection.queue(part);
-        }
+        let (head, text) = parcel.parts(connection.client.protocol);
+        connection.queue(head, text);
         if connection.held || connection.polls_output {
             self.refused_bytes += connection.output_bytes() - before;
             self.check_output_limit(place, 0);

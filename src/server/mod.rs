@@ -16,6 +16,7 @@ mod run;
 mod sending;
 mod supervision;
 mod turn;
+mod unsent;
 
 pub(crate) use connection::limits;
 pub use logging::{LogError, Logging};

@@ -18,8 +18,6 @@ use crate::resp::{ParseError, Step};
 
 /// A turn in which this much time has gone by ends with the present request.
 pub(super) const TURN_US: u64 = 1000;
-/// A turn whose replies have this many bytes ends with the present request.
-const TURN_OUTPUT_BYTES: usize = 64 * 1024;
 /// The most unprocessed input of a client, whatever the configuration says: places in it are 32 bits wide, and one read may add as
 /// much again.
 const INPUT_BYTES_MAX: u64 = i32::MAX as u64;
@@ -117,19 +115,20 @@ impl EventLoop<'_> {
         }
         self.turns = turns;
         self.flush_delivered();
-        if self.output.capacity() > 4 * TURN_OUTPUT_BYTES {
-            self.output = Vec::new();
-        }
     }
 
     /// Gives a turn to each connection whose last one ended before its requests did.
     pub(super) fn continue_unfinished(&mut self) {
         for place in std::mem::take(&mut self.unfinished) {
-            if let Some(connection) = self.connections[place].as_deref_mut()
-                && std::mem::take(&mut connection.unfinished)
-            {
-                self.resume(place);
+            let Some(connection) = self.connections[place].as_deref_mut() else { continue };
+            // Asked once: a socket that has become full meanwhile tells nothing.
+            if std::mem::take(&mut connection.sends_on) {
+                // Its replies first: a client that reads them need not have more of them made in advance.
+                self.unfinished.push(place);
+                continue;
             }
+            connection.unfinished = false;
+            self.resume(place);
         }
         self.flush_delivered();
     }
@@ -145,10 +144,10 @@ impl EventLoop<'_> {
     /// Runs a connection's requests, parsing more behind them as long as there are any, and sends the answers.
     pub(super) fn run_turn(&mut self, mut turn: Turn) {
         let place = turn.place;
-        self.output.clear();
         if !self.may_run(&turn) {
             return;
         }
+        self.output.begin(self.output_allowed(place));
         let start = Stopwatch::ticks();
         let ran = loop {
             let ran = self.run_requests(&turn, start);
@@ -253,7 +252,8 @@ impl EventLoop<'_> {
                 return Ran::Stopped;
             }
             let time = self.state.started_ticks.wrapping_sub(turn_start);
-            if self.output.len() >= TURN_OUTPUT_BYTES || time > self.turn_ticks {
+            // An output that is chunked is larger than a tail, or a large value is in it, or it is over its limit.
+            if self.output.is_chunked() || time > self.turn_ticks {
                 let is_last = index + 1 == turn.requests.end && !turn.more && turn.error.is_none();
                 if !is_last {
                     self.give_back(turn, index + 1);

@@ -21,7 +21,7 @@ use crate::dispatch::{evict_clients, execute, expire_round, forget_client, prepa
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
-use crate::resp::{ArgRange, Args, ParseError, Parser, Step};
+use crate::resp::{ArgRange, Args, Output, ParseError, Parser, Step};
 use crate::server::limits;
 use crate::services::{Control, Identity, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
@@ -98,7 +98,7 @@ pub struct InProcess<'s> {
     /// By place; a place is never used again.
     connections: Vec<Option<Box<Connection>>>,
     /// What each client has not read yet; it outlives the connection.
-    outputs: Vec<Vec<u8>>,
+    outputs: Vec<Output>,
     next_expire_ms: i64,
 }
 
@@ -140,7 +140,7 @@ impl<'s> InProcess<'s> {
         let parser = Parser::default();
         let connection = Connection { client, input: Vec::new(), parser, ranges: Vec::new() };
         self.connections.push(Some(Box::new(connection)));
-        self.outputs.push(Vec::new());
+        self.outputs.push(Output::default());
         self.state.count(Count::ConnectionsReceived, 1);
         self.state.statistics.counters.rise(Gauge::ConnectedClients);
         place
@@ -163,7 +163,7 @@ impl<'s> InProcess<'s> {
 
     /// Takes what the server has sent to a client since the last call.
     pub fn take_output(&mut self, place: usize) -> Vec<u8> {
-        std::mem::take(&mut self.outputs[place])
+        std::mem::take(&mut self.outputs[place]).into_bytes().into()
     }
 
     /// Bytes come from a client: all requests that they complete run, and their effects reach everybody. A closed connection

@@ -68,6 +68,9 @@ pub fn list(cx: &mut Cx<'_, '_>) -> Outcome {
                 if let Some(info) = found {
                     write_any_line(cx, &info, &mut text);
                 }
+                if text.len() > cx.reply.allowed() {
+                    break;
+                }
             }
         }
         Some(_) => return Err(Failure::SYNTAX),

@@ -10,7 +10,7 @@ use super::super::walk::{BITE_HOMES, BITE_KEYS, each_entry};
 use crate::base::glob;
 use crate::base::random::Random;
 use crate::keyspace::{Locked, Partition, SHARDS, ShardWeights};
-use crate::resp::Reply;
+use crate::resp::{Output, Reply};
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
 
@@ -66,7 +66,7 @@ const RANDOM_SLOTS: usize = 256;
 
 /// Replies that are collected before their number is known.
 struct Found {
-    body: Vec<u8>,
+    body: Output,
     count: usize,
 }
 
@@ -76,9 +76,9 @@ impl Found {
         self.count += 1;
     }
 
-    fn reply(&self, reply: &mut Reply<'_>) {
+    fn reply(self, reply: &mut Reply<'_>) {
         reply.array(self.count);
-        reply.raw(&self.body);
+        reply.append(self.body);
     }
 }
 
@@ -95,7 +95,7 @@ fn matches(pattern: &[u8], key: &[u8]) -> bool {
 fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     let pattern = cx.args.at(1);
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
-    let mut found = Found { body: Vec::new(), count: 0 };
+    let mut found = Found { body: cx.reply.aside(), count: 0 };
     if pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
         each_entry(cx, database..database + 1, |_, entry| {
             if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
@@ -167,7 +167,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let options = scan_options(cx)?;
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let keyspace = &cx.services().keyspace;
-    let mut found = Found { body: Vec::new(), count: 0 };
+    let mut found = Found { body: cx.reply.aside(), count: 0 };
     let (mut shard, mut granule) = keyspace.place_of(cursor);
     let mut keys_left = options.count;
     let mut homes_left = options.count.saturating_mul(HOMES_PER_KEY);

@@ -53,7 +53,8 @@ const ROWS: &[Directive] = &[
         Kind::OutputBufferLimits,
         "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60",
         "Bytes of unread replies after which a client is closed: at once beyond the hard limit, or when the soft \
-         limit is exceeded for that many seconds; 0 is no limit.",
+         limit is exceeded for that many seconds; 0 is no limit. A client that has not authenticated is closed when it leaves \
+         more than 16 KB unread.",
         field!(client_output_buffer_limit),
     ),
     Directive::new(

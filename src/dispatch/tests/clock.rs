@@ -118,14 +118,14 @@ fn waits_and_pauses_last_as_long_whatever_the_clock_is_set_to() {
         assert_eq!(pair.loops[0].ask(0, "WAIT 1 200"), Some(String::new()));
         pair.loops[1].check(0, "CLIENT PAUSE 400 WRITE", "+OK");
         pair.set_clock(step_ms);
-        let mut out = Vec::new();
+        let mut out = Output::default();
         pair.pass(160);
         let it = &mut pair.loops[0];
         assert!(!wake(&mut it.state, &mut it.clients[0], &mut out), "160 ms after a step of {step_ms}");
         pair.pass(64);
         let it = &mut pair.loops[0];
         assert!(wake(&mut it.state, &mut it.clients[0], &mut out));
-        assert_eq!(show(&out), ":0");
+        assert_eq!(show(&out.into_bytes()), ":0");
         assert_eq!(it.ask(0, "SET k v"), None, "the pause goes on");
         pair.pass(208);
         assert_eq!(pair.loops[0].ask(0, "SET k v").as_deref(), Some("+OK"));

@@ -106,3 +106,79 @@ fn every_command_answers_inside_a_transaction() {
 fn every_command_answers_between_others_of_its_transaction() {
     run_all(Some("APPEND key3 x"));
 }
+
+/// The hard limit of output in the test below; keys hold more.
+const ALLOWED: usize = 2000;
+
+/// Runs a request, given as words, with output of at most `allowed` bytes.
+fn run_limited(it: &mut Loop<'_>, place: usize, line: &str, allowed: usize) -> Output {
+    let (bytes, ranges) = words(line);
+    let args = Args::new(&bytes, &ranges);
+    let prepared = prepare(&it.state.services.keyspace, args);
+    let mut out = Output::limited(allowed);
+    execute(&mut it.state, &mut it.clients[place], prepared, args, &mut out);
+    out
+}
+
+/// Whatever a row writes, and however: an output beyond its limit is cut off while it is written, and one within it is not touched.
+#[test]
+fn no_command_builds_more_than_its_output_limit_allows() {
+    let more = ["keys *", "scan 0 COUNT 1000", "config get *", "getrange key1 0 -1"].map(str::to_owned);
+    let rows = lines().into_iter().filter(|line| !line.starts_with("shutdown"));
+    let lines: Vec<String> = rows.chain(more).collect();
+    let both =
+        [0, 1].map(|_| services(1, |config| config.enable_debug_command = crate::config::Permission::Yes));
+    let [mut free, mut limited] = [0, 1].map(|index| Loop::new(&both[index], 0, lines.len()));
+    let mut exceeding = std::collections::BTreeSet::new();
+    for (place, line) in lines.iter().enumerate() {
+        for it in [&mut free, &mut limited] {
+            it.at_ms(place as i64 * STEP_MS);
+            it.ask(place, "FLUSHALL");
+            for key in 0..20 {
+                it.ask(place, &format!("SET key{key} {}", "v".repeat(2 * ALLOWED)));
+                it.ask(place, &format!("SET {key}{} v", "long".repeat(ALLOWED / 40)));
+            }
+            it.state.effects.local.clear();
+        }
+        let whole = run_limited(&mut free, place, line, usize::MAX).len();
+        let cut = run_limited(&mut limited, place, line, ALLOWED);
+        // The buffer may be larger than the limit when it grows.
+        assert!(cut.len() <= 2 * ALLOWED + 2, "{line}: {} bytes", cut.len());
+        if whole > 2 * ALLOWED + 2 {
+            assert!(cut.is_over(), "{line}");
+            exceeding.insert(line.split(' ').next().unwrap_or_default().to_owned());
+        } else if whole <= ALLOWED / 2 {
+            assert!(!cut.is_over(), "{line}");
+        }
+    }
+    let expected =
+        ["command", "config", "get", "getdel", "getex", "getrange", "info", "keys", "lcs", "mget", "scan"];
+    assert!(expected.iter().all(|name| exceeding.contains(*name)), "{exceeding:?}");
+}
+
+#[test]
+fn a_transaction_builds_no_more_than_its_output_limit_allows_but_runs_to_its_end() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.ask(0, &format!("SET key1 {}", "v".repeat(ALLOWED)));
+    it.check(0, "MULTI", "+OK");
+    for _ in 0..20 {
+        it.check(0, "GET key1", "+QUEUED");
+        // Its error takes back what it has written, but nothing that was cut off before.
+        it.check(0, "INCR key1", "+QUEUED");
+        it.check(0, "INCR key2", "+QUEUED");
+    }
+    let out = run_limited(&mut it, 0, "EXEC", ALLOWED);
+    assert!(out.is_over() && out.len() <= 2 * ALLOWED + 2, "{}", out.len());
+    it.check(0, "GET key2", "$2 20");
+}
+
+#[test]
+fn a_muted_client_may_ask_for_more_than_its_output_limit() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    it.ask(0, &format!("SET key1 {}", "v".repeat(10 * ALLOWED)));
+    it.ask(0, "CLIENT REPLY OFF");
+    let out = run_limited(&mut it, 0, "GET key1", ALLOWED);
+    assert!(out.is_empty() && !out.is_over());
+}

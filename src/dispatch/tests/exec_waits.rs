@@ -68,9 +68,9 @@ impl Loop<'_> {
     pub fn reloaded(&mut self, place: usize) -> String {
         assert_eq!(self.clients[place].blocked, Some(Blocked::Reloading { result: None }));
         self.clients[place].blocked = Some(Blocked::Reloading { result: Some(Ok(())) });
-        let mut out = Vec::new();
+        let mut out = Output::default();
         wake(&mut self.state, &mut self.clients[place], &mut out);
-        show(&out)
+        show(&out.into_bytes())
     }
 }
 

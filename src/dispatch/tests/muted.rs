@@ -13,10 +13,10 @@ impl Loop<'_> {
     fn hear(&mut self, place: usize, line: &str) -> String {
         let mut heard = self.ask(place, line).expect("nothing pauses");
         if self.clients[place].blocked.is_some() {
-            let mut out = Vec::new();
+            let mut out = Output::default();
             self.clients[place].blocked = Some(Blocked::Unblocked);
             wake(&mut self.state, &mut self.clients[place], &mut out);
-            heard += &show(&out);
+            heard += &show(&out.into_bytes());
         }
         heard
     }
