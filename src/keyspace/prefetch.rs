@@ -115,7 +115,7 @@ impl Prefetcher {
         // Under the lock, because the queue is in order of epochs.
         let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
         retired.extend(arrays.into_iter().map(|words| (epoch, words)));
-        self.waiting.store(retired.len(), Ordering::Relaxed);
+        self.waiting.store(retired.len(), Ordering::SeqCst);
         drop(retired);
         self.release(FREED_BY_RETIRING);
     }
@@ -131,7 +131,7 @@ impl Prefetcher {
         };
         let free = retired.iter().take(count_max).take_while(may_go).count();
         let freed: SmallVec<[(u64, Words); FREED_BY_RETIRING]> = retired.drain(..free).collect();
-        self.waiting.store(retired.len(), Ordering::Relaxed);
+        self.waiting.store(retired.len(), Ordering::SeqCst);
         if retired.is_empty() {
             retired.shrink_to(KEPT_PLACES);
         }
@@ -151,7 +151,8 @@ impl Prefetcher {
     /// A reader holds nothing until it enters again. It frees what only waited for that.
     pub fn leave(&self, reader: usize) {
         self.readers[reader].0.store(QUIET, Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        // Another such pair: who retires stores this and then looks at the announcements.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.release(FREED_WHEN_QUIET);
         }
     }
