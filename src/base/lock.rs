@@ -9,6 +9,7 @@
 
 #![allow(clippy::disallowed_types, reason = "the one place that wraps them; the module's text says why")]
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
 use std::{hint, thread};
@@ -20,16 +21,23 @@ use super::waiting::may_wait;
 const SPINS: u32 = 3;
 const YIELDS: u32 = 7;
 
+/// How often [`Mutex::let_others`] leaves the processor: for about as long as a sleeping thread takes to wake up, at the most some ten times that.
+const HAND_OVER_YIELDS: u32 = 500;
+
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Mutex<T>(sync::Mutex<T>);
+pub struct Mutex<T> {
+    /// Threads that found it locked and do not have it yet.
+    waiting: AtomicU32,
+    inner: sync::Mutex<T>,
+}
 
 /// Holds a [`Mutex`] until it is dropped.
 pub type MutexGuard<'a, T> = sync::MutexGuard<'a, T>;
 
 impl<T> Mutex<T> {
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex(sync::Mutex::new(value))
+        Mutex { waiting: AtomicU32::new(0), inner: sync::Mutex::new(value) }
     }
 
     #[inline]
@@ -40,7 +48,7 @@ impl<T> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
+        match self.inner.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -49,6 +57,25 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_contended(&self) -> MutexGuard<'_, T> {
+        self.waiting.fetch_add(1, Relaxed);
+        let guard = self.wait();
+        self.waiting.fetch_sub(1, Relaxed);
+        guard
+    }
+
+    /// For one who takes the lock again and again, and has just released it: lets those have it who wait for it now. As whoever runs takes the lock,
+    /// they would sleep until he is through. Says whether nobody waits any more.
+    pub fn let_others(&self) -> bool {
+        for _ in 0..HAND_OVER_YIELDS {
+            if self.waiting.load(Relaxed) == 0 {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
+    fn wait(&self) -> MutexGuard<'_, T> {
         for attempt in 0..SPINS + YIELDS {
             if attempt < SPINS {
                 (0..2 << attempt).for_each(|_| hint::spin_loop());
@@ -59,7 +86,7 @@ impl<T> Mutex<T> {
                 return guard;
             }
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,5 +118,26 @@ impl Condvar {
 
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_waits_has_the_lock_before_another_takes_it_again() {
+        let lock = Mutex::new(0);
+        let mut held = lock.lock();
+        thread::scope(|scope| {
+            scope.spawn(|| *lock.lock() += 1);
+            while lock.waiting.load(Relaxed) == 0 {
+                thread::yield_now();
+            }
+            *held = 10;
+            drop(held);
+            while !lock.let_others() {}
+            assert_eq!(*lock.lock(), 11, "the other has added to what was there");
+        });
     }
 }

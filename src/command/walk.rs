@@ -23,6 +23,7 @@ pub fn each_entry(cx: &mut Cx<'_, '_>, databases: Range<usize>, mut visit: impl 
                 more = walk.bite(keyspace, held, &mut visit);
                 false
             });
+            cx.locked.let_others(shard);
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn expire_shard(
         if left > 0 || *budget == 0 {
             return *budget == 0;
         }
+        keyspace.let_others(shard);
     }
 }
 

@@ -110,8 +110,16 @@ impl<'k> Locked<'k> {
             });
         }
         let words = |(_, partition): &(Site<'_>, Box<Partition>)| partition.table().shared_words();
-        keyspace.prefetcher().retire_all(removed.iter().flat_map(words));
+        let known = removed.iter().filter(|(site, _)| keyspace.prefetcher().knows(site.database));
+        keyspace.prefetcher().retire_all(known.flat_map(words));
         removed
+    }
+
+    /// Between two bites of a walk: lets others have a shard, unless it is held throughout.
+    pub fn let_others(&self, shard: usize) {
+        if self.is_empty() {
+            self.keyspace.let_others(shard);
+        }
     }
 
     /// Visits every shard in ascending order: held ones as they are; if none is held, each under its own lock for as long

@@ -278,6 +278,11 @@ impl Keyspace {
         ShardGuard { shard: self.cells[shard].shard.lock(), _no_waiting: NoWaiting::begin() }
     }
 
+    /// Lets those have a shard who wait for it, before the caller takes it again.
+    pub fn let_others(&self, shard: usize) {
+        self.cells[shard].shard.let_others();
+    }
+
     /// Brings a shard's lock and one of its partitions closer.
     #[inline]
     pub fn prefetch_shard(&self, database: usize, shard: usize) {

@@ -91,6 +91,11 @@ impl Prefetcher {
         }
     }
 
+    /// Whether readers look ahead in a database at all, so that its arrays must be retired.
+    pub fn knows(&self, database: usize) -> bool {
+        database * self.shards < self.places.len()
+    }
+
     /// Takes note that a partition is gone; called under its shard's lock.
     pub fn withdraw(&self, database: usize, shard: usize) {
         self.publish(database, shard, 0, 0);

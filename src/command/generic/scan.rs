@@ -172,6 +172,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut keys_left = options.count;
     let mut homes_left = options.count.saturating_mul(HOMES_PER_KEY);
     while shard < SHARDS && keys_left > 0 && homes_left > 0 {
+        let in_hand = shard;
         cx.locked.each_shard(shard, |_, held| {
             let table = held.partition(database).table();
             let (keys, homes) = (keys_left.min(BITE_KEYS), homes_left.min(BITE_HOMES));
@@ -194,6 +195,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
             (shard, granule) = rest.map_or((shard + 1, 0), |rest| (shard, rest));
             false
         });
+        cx.locked.let_others(in_hand);
     }
     let next = if shard < SHARDS { keyspace.cursor_of(shard, granule) } else { 0 };
     cx.reply.array(2);
