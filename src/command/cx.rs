@@ -248,6 +248,12 @@ impl<'a, 's> Cx<'a, 's> {
         self.state.steady_ms
     }
 
+    /// Whether a deadline's time has come. In a replay none has: what later records say of the key is not known yet.
+    #[inline]
+    pub fn has_passed(&self, at_ms: i64) -> bool {
+        at_ms <= self.state.expired_ms
+    }
+
     /// Whether the write log hears of what the request changes. What a replay does comes from there.
     #[inline]
     fn is_recorded(&self) -> bool {

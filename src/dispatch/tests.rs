@@ -278,7 +278,7 @@ fn a_key_that_had_expired_is_not_there_twice_when_a_pause_begins_during_the_writ
 fn reads_of_expired_keys_add_nothing_to_a_write_log_that_is_full() {
     let services = services(1, |_| {});
     services.write_log.configure(AppendFsync::No, 1);
-    services.write_log.begin_increment();
+    services.write_log.go_on();
     let mut it = Loop::new(&services, 0, 1);
     it.check(0, "MSET a 1 b 2 c 3", "+OK");
     services.write_log.take();
@@ -551,7 +551,7 @@ fn lcs_holds_no_lock_while_it_compares() {
 #[test]
 fn lcs_records_a_reclaimed_key_before_its_lock_goes() {
     let services = services(1, |_| {});
-    services.write_log.begin_increment();
+    services.write_log.go_on();
     let mut it = Loop::new(&services, 0, 1);
     it.check(0, "SET {t}a old PX 5", "+OK");
     it.at_ms(6);

@@ -42,7 +42,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
         }
         Some(Blocked::Durable { offset, until_ms, local, .. }) => {
             let log = &state.services.write_log;
-            log.durable() >= offset || local && !log.is_on() || until_ms != 0 && until_ms <= state.steady_ms
+            log.is_durable(offset) || local && !log.is_on() || until_ms != 0 && until_ms <= state.steady_ms
         }
         Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.steady_ms,
     };
@@ -94,7 +94,7 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
         Blocked::Durable { written, .. } => {
             reply.array(2);
             let log = &state.services.write_log;
-            reply.integer(i64::from(log.is_on() && log.durable() >= written));
+            reply.integer(i64::from(log.is_durable(written)));
             reply.integer(0);
         }
         Blocked::Paused

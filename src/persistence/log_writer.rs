@@ -1,23 +1,26 @@
 //! Taking the write log to disk, in steps.
 //!
 //! The writer takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones
-//! gather. A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A flush that
-//! fails ends the log: nobody can know what the disk has, so nothing more is acknowledged.
+//! gather. A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A snapshot
+//! that was finished meanwhile frees the writer from all that came before its cut ([`WriteLog::cover`]).
+//!
+//! A flush that fails is never tried again: nobody can know what the disk has, so nothing more is acknowledged, and what comes is dropped until an
+//! increment begins with the cut of a snapshot. When that is the base, the log is in force again.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::store::Store;
+use super::store::{Named, Store};
 use crate::base::clock::{Clock, Now};
 use crate::base::step::Next;
 use crate::base::system;
 use crate::client::{Gates, Message};
 use crate::config::AppendFsync;
 use crate::services::Services;
-use crate::storage::LogWriter;
 use crate::storage::log_file::RECORDS_MAX;
-use crate::write_log::{Chunk, Gathered, WriteLog, leading_records};
+use crate::storage::{LogFacts, LogWriter};
+use crate::write_log::{Chunk, Gathered, Increment, WriteLog, leading_records};
 
 /// `appendfsync everysec`.
 const SYNC_EVERY_MS: i64 = 1000;
@@ -36,9 +39,17 @@ pub struct LogTask {
     services: Arc<Services>,
     store: Arc<Store>,
     writer: Option<LogWriter>,
+    /// The file of the next increment, which the manifest does not name yet.
+    made: Option<(LogWriter, LogFacts)>,
     /// What was taken and is not written yet, and the offset of its first record.
     taken: VecDeque<Chunk>,
     offset: u64,
+    /// The offset at which the present increment begins.
+    begun_at: Option<u64>,
+    /// The offset up to which the base has made writing unnecessary.
+    skipped: u64,
+    /// A flush has failed, and no increment has begun since.
+    is_lost: bool,
     /// How much of the first chunk is written already, as blocks of its own.
     chunk_written: usize,
     /// Somebody asked for a flush behind what was taken.
@@ -76,8 +87,12 @@ impl LogTask {
             services,
             store,
             writer: None,
+            made: None,
             taken: VecDeque::new(),
             offset: 0,
+            begun_at: None,
+            skipped: 0,
+            is_lost: false,
             chunk_written: 0,
             sync_asked: false,
             last: false,
@@ -92,7 +107,7 @@ impl LogTask {
         }
     }
 
-    /// Works until [`WriteLog::end`] was called and everything is written, or the log has failed.
+    /// Works until [`WriteLog::end`] was called and everything is written, or cannot be.
     pub fn run(mut self, clock: &Clock) {
         loop {
             let now = clock.now();
@@ -118,12 +133,16 @@ impl LogTask {
             return Next::At(retry_at_ms);
         }
         self.heard = calls;
+        self.skip_covered();
         match self.act(now) {
             Ok(next) => {
                 self.leave_trouble();
                 next
             }
-            Err(Trouble::Final(error)) => self.fail(&error),
+            Err(Trouble::Final(error)) => {
+                self.fail(&error);
+                Next::Now
+            }
             Err(Trouble::Passing(error)) => self.enter_trouble(&error, now),
         }
     }
@@ -189,10 +208,10 @@ impl LogTask {
     /// Writes the next block of what was taken, or begins the increment that it is in.
     fn write_next(&mut self, now: Now) -> Result<(), Trouble> {
         let Some(chunk) = self.taken.front() else { return Ok(()) };
-        if chunk.begins_increment {
-            self.begin(now)?;
+        if let Some(increment) = chunk.begins {
+            self.begin(increment, now)?;
             if let Some(chunk) = self.taken.front_mut() {
-                chunk.begins_increment = false;
+                chunk.begins = None;
             }
             return Ok(());
         }
@@ -233,13 +252,60 @@ impl LogTask {
     }
 
     /// Ends the present increment and begins the next one.
-    fn begin(&mut self, now: Now) -> Result<(), Trouble> {
-        if let Some(writer) = self.writer.take() {
-            writer.close().map_err(Trouble::Final)?;
+    fn begin(&mut self, increment: Increment, now: Now) -> Result<(), Trouble> {
+        if let Some(writer) = self.writer.take()
+            && let Err(error) = writer.close()
+            && increment.continues
+        {
+            return Err(Trouble::Final(error));
         }
+        self.is_lost = false;
         self.advance();
-        self.writer = Some(self.store.begin_log(self.offset, now.wall_ms()).map_err(Trouble::Passing)?);
-        Ok(())
+        let (writer, facts) = match self.made.take() {
+            Some(made) => made,
+            None => self.store.create_log(self.offset, now.wall_ms()).map_err(Trouble::Passing)?,
+        };
+        match self.store.name_log(increment, &facts, now.wall_ms()) {
+            Ok(Named::Covered) => {
+                self.store.forget_log(&facts);
+                Ok(())
+            }
+            Ok(named) => {
+                self.writer = Some(writer);
+                self.begun_at = Some(facts.start_offset);
+                if named == Named::InForce && self.log().come_into_force() {
+                    self.tell_durable();
+                }
+                self.services.check_writes();
+                Ok(())
+            }
+            Err(error) => {
+                self.made = Some((writer, facts));
+                Err(Trouble::Passing(error))
+            }
+        }
+    }
+
+    /// Drops what the base has, once: the increment that begins at its cut has not begun, and is the first thing that still counts.
+    fn skip_covered(&mut self) {
+        let covered = self.log().covered();
+        if covered <= self.skipped || self.begun_at >= Some(covered) {
+            return;
+        }
+        self.skipped = covered;
+        let begins = |chunk: &Chunk| chunk.begins.is_some_and(|increment| increment.start_offset >= covered);
+        let from = self.taken.iter().position(begins).unwrap_or(self.taken.len());
+        for chunk in self.taken.drain(..from) {
+            self.services.write_log.recycle(chunk.bytes);
+        }
+        // Its file is no part of the data any more.
+        self.writer = None;
+        if let Some((_, facts)) = self.made.take() {
+            self.store.forget_log(&facts);
+        }
+        (self.chunk_written, self.offset) = (0, covered);
+        self.log().note_written(covered);
+        self.advance();
     }
 
     fn sync(&mut self, now: Now) -> Result<(), Trouble> {
@@ -264,10 +330,14 @@ impl LogTask {
     fn advance(&mut self) {
         self.unsynced = false;
         self.unsynced_bytes = 0;
-        if self.log().note_durable(self.offset) {
-            self.tell(&Message::Durable);
-            self.tell(&Message::Look);
+        if !self.is_lost && self.log().note_durable(self.offset) {
+            self.tell_durable();
         }
+    }
+
+    fn tell_durable(&self) {
+        self.tell(&Message::Durable);
+        self.tell(&Message::Look);
     }
 
     /// The disk does not take what comes next: writes are refused until it does.
@@ -303,15 +373,20 @@ impl LogTask {
         }
     }
 
-    fn fail(&mut self, error: &io::Error) -> Next {
-        tracing::error!(%error, "flushing the write log has failed; no more writes are accepted");
+    /// A flush has failed: what was not flushed is lost to the log, and writes are refused until a snapshot has it.
+    fn fail(&mut self, error: &io::Error) {
+        tracing::error!(%error, "flushing the write log has failed; writes are refused until a snapshot is saved");
+        self.writer = None;
+        if let Some((_, facts)) = self.made.take() {
+            self.store.forget_log(&facts);
+        }
+        self.taken.clear();
+        (self.chunk_written, self.unsynced, self.unsynced_bytes) = (0, false, 0);
+        (self.sync_asked, self.retry_at_ms, self.is_lost) = (false, None, true);
         self.log().note_failure(system::error_text(error));
         self.services.check_writes();
-        self.tell(&Message::Durable);
-        self.tell(&Message::Look);
+        self.tell_durable();
         self.store.bell().ring();
-        self.ended = true;
-        Next::End
     }
 
     fn tell(&self, message: &Message) {

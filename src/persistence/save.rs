@@ -15,7 +15,9 @@ use crate::base::step::Next;
 use crate::client::Message;
 use crate::services::Services;
 use crate::snapshot::SaveKind;
-use crate::storage::{Compression, SnapshotFacts, SnapshotOptions, SnapshotStart, SnapshotWriter};
+use crate::storage::{
+    Compression, SnapshotFacts, SnapshotFile, SnapshotOptions, SnapshotStart, SnapshotWriter,
+};
 use crate::write_log::Increment;
 
 /// Visitors at most: more than this only compete for the disk.
@@ -62,6 +64,7 @@ impl Saver {
             changes: 0,
             captured_peak: 0,
             increment: None,
+            log_failures: 0,
             state: State::Begin,
         }
     }
@@ -131,12 +134,15 @@ pub struct SaveTask {
     captured_peak: u64,
     /// The increment of the log that begins at the cut.
     increment: Option<Increment>,
+    /// How often the log had failed at the cut.
+    log_failures: u64,
     state: State,
 }
 
 /// What comes next.
 enum State {
     Begin,
+    Cut(SnapshotFile),
     Visit {
         visit: Arc<Visit>,
         /// Steps of the task are bites of this one, until no shard is left.
@@ -155,7 +161,8 @@ impl SaveTask {
     /// Does one thing: the cut, a bite, the end of the file, or the manifest.
     pub fn step(&mut self, now: Now) -> Next {
         let (state, next) = match std::mem::replace(&mut self.state, State::Ended { saved: false }) {
-            State::Begin => (self.cut(now), Next::Now),
+            State::Begin => (self.create(now), Next::Now),
+            State::Cut(file) => (self.cut(file, now), Next::Now),
             State::Visit { visit, own, file } => self.visit(visit, own, file),
             State::AwaitLog(facts) => self.await_log(facts, now),
             State::End(result) => (State::Ended { saved: self.end(result, now) }, Next::End),
@@ -183,42 +190,50 @@ impl SaveTask {
         }
     }
 
-    fn cut(&mut self, now: Now) -> State {
+    /// Makes the file first: where there is no room for one, nothing else begins.
+    fn create(&mut self, now: Now) -> State {
         self.begun = Some(now);
+        let number = self.store.next_number();
+        match SnapshotFile::create(Arc::clone(self.store.disk()), number) {
+            Ok(file) => State::Cut(file),
+            Err(error) => State::End(Err(error)),
+        }
+    }
+
+    fn cut(&mut self, file: SnapshotFile, now: Now) -> State {
         let services = &*self.services;
         services.snapshots.raw_bytes_written.store(0, Ordering::Relaxed);
         services.snapshots.keys_total.store(services.keyspace.keys() as u64, Ordering::Relaxed);
-        let number = self.store.next_number();
+        let mut log_offset = 0;
         let cut = services.keyspace.cut(|| {
             self.changes = services.changes();
-            if self.with_log && !services.write_log.has_failed() {
+            self.log_failures = services.write_log.failures();
+            log_offset = services.write_log.appended();
+            if self.with_log {
                 self.increment = Some(services.write_log.begin_increment());
             }
         });
         if !cut {
             return State::End(Err(io::Error::other("another snapshot is under way")));
         }
-        let file = self.create(number, now);
+        let file = self.begin_file(file, log_offset, now);
         let visit = Visit::new(Arc::clone(&self.services), Arc::clone(&self.store));
         let own = Box::new(visit.visitor(file.as_ref().ok()));
         State::Visit { visit, own, file }
     }
 
-    fn create(&self, number: u64, now: Now) -> io::Result<SnapshotWriter> {
-        let (services, store) = (&self.services, &self.store);
-        let config = services.settings.load();
+    fn begin_file(&self, file: SnapshotFile, log_offset: u64, now: Now) -> io::Result<SnapshotWriter> {
+        let config = self.services.settings.load();
         let start = SnapshotStart {
-            number,
+            number: file.number(),
             created_ms: now.wall_ms().max(0) as u64,
-            databases: services.keyspace.databases() as u32,
+            databases: self.services.keyspace.databases() as u32,
             lfu: config.maxmemory_policy.is_lfu(),
-            log_offset: self
-                .increment
-                .map_or_else(|| services.write_log.appended(), |each| each.start_offset),
+            log_offset,
         };
         let compression = if config.snapshot_compression { Compression::FAST } else { Compression::None };
-        let options = SnapshotOptions { compression, key: store.key(), incremental_sync: true };
-        SnapshotWriter::create(Arc::clone(store.disk()), start, &options)
+        let options = SnapshotOptions { compression, key: self.store.key(), incremental_sync: true };
+        SnapshotWriter::begin(file, start, &options)
     }
 
     fn visit(
@@ -240,21 +255,51 @@ impl SaveTask {
         (facts.map_or_else(|error| State::End(Err(error)), State::AwaitLog), Next::Now)
     }
 
-    /// Puts the finished file in force, once the increment that follows it is in the manifest.
+    /// Puts the finished file in force, once the increment that follows it has its file. If the disk has no room for that, the snapshot alone is all
+    /// that there was at the cut: it takes the place of the old log, and the disk has room again.
     fn await_log(&mut self, facts: SnapshotFacts, now: Now) -> (State, Next) {
-        let mut first_log = None;
-        if let Some(increment) = self.increment {
-            first_log = self.store.log_of(increment);
-            if first_log.is_none() && self.services.write_log.has_failed() {
-                return (State::End(Err(io::Error::other("the write log has failed"))), Next::Now);
-            }
-            if first_log.is_none() {
-                return (State::AwaitLog(facts), Next::Signal);
-            }
+        let log = &self.services.write_log;
+        let has_failed = log.failures() != self.log_failures;
+        // What a flush has failed for since the cut may have been durable before, but not if it was not in force.
+        let increment = self.increment.filter(|increment| increment.continues || !has_failed);
+        if let Some(increment) = increment
+            && self.store.log_of(increment).is_none()
+            && !log.is_troubled()
+            && !has_failed
+        {
+            return (State::AwaitLog(facts), Next::Signal);
         }
         let created_ms = self.begun.unwrap_or(now).wall_ms();
-        let adopted = self.store.adopt(facts.clone(), first_log, created_ms);
-        (State::End(adopted.map(|()| facts)), Next::Now)
+        let adopted = self.store.adopt(facts.clone(), increment, created_ms).map(|has_log| {
+            self.follow(increment, has_log, facts.log_offset);
+            facts
+        });
+        (State::End(adopted), Next::Now)
+    }
+
+    /// The log goes on behind the new base.
+    fn follow(&self, increment: Option<Increment>, has_log: bool, log_offset: u64) {
+        let log = &self.services.write_log;
+        if increment.is_some() && !has_log {
+            log.cover(log_offset);
+        } else if increment.is_some() && log.come_into_force() {
+            self.tell(&Message::Durable);
+        }
+    }
+
+    /// Without its base an increment that continues nothing is of no use.
+    fn give_up_increment(&self) {
+        let log = &self.services.write_log;
+        if self.increment.is_some() && !log.is_in_force() {
+            self.services.keyspace.while_locked(|| log.give_up_increment());
+            self.store.forget_waiting();
+        }
+    }
+
+    fn tell(&self, message: &Message) {
+        for mailbox in self.services.clients.mailboxes() {
+            mailbox.send(message.clone());
+        }
     }
 
     /// Writes down how it went, and tells those who wait.
@@ -264,7 +309,10 @@ impl SaveTask {
             Ok(facts) => {
                 tracing::info!(keys = facts.entries, bytes = facts.bytes, milliseconds, "snapshot saved");
             }
-            Err(error) => tracing::error!(%error, "saving a snapshot has failed"),
+            Err(error) => {
+                tracing::error!(%error, "saving a snapshot has failed");
+                self.give_up_increment();
+            }
         }
         let snapshots = &self.services.snapshots;
         let mut state = snapshots.state.lock();
@@ -290,9 +338,7 @@ impl SaveTask {
         drop(state);
         snapshots.idle.notify_all();
         self.services.check_writes();
-        for mailbox in self.services.clients.mailboxes() {
-            mailbox.send(Message::Look);
-        }
+        self.tell(&Message::Look);
         result.is_ok()
     }
 }

@@ -121,7 +121,7 @@ impl<'l> Loader<'l> {
         let (services, config) = (self.services, self.services.settings.load());
         services.write_log.configure(config.appendfsync, config.write_log_buffer_limit);
         if self.with_log && config.appendonly {
-            services.write_log.begin_increment();
+            services.write_log.go_on();
         }
     }
 

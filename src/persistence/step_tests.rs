@@ -17,7 +17,7 @@ use crate::services::Services;
 use crate::snapshot::SaveKind;
 use crate::storage::Disk;
 use crate::testing::in_process::{InProcess, START_MS, services};
-use crate::testing::power_cut_disk::PowerCutDisk;
+use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation, PowerCutDisk};
 
 /// More than any work here takes.
 const STEPS_MAX: u32 = 10_000;
@@ -84,6 +84,27 @@ impl World {
         String::from_utf8(client.take_output(place)).expect("text")
     }
 
+    /// `appendonly` as CONFIG SET changes it; turning it on asks for a base.
+    fn turn_log(&mut self, on: bool) {
+        let mut config = (*self.services.settings.load()).clone();
+        config.appendonly = on;
+        self.services.settings.store(config);
+        if !on {
+            self.services.keyspace.while_locked(|| self.services.write_log.turn_off());
+        }
+    }
+
+    /// A save from its beginning to its end.
+    fn save(&mut self, kind: SaveKind) -> bool {
+        let mut task = self.begin_save(kind);
+        self.finish(&mut task)
+    }
+
+    /// Whether all that was written so far would be there after a crash now.
+    fn is_durable(&self) -> bool {
+        self.services.write_log.is_durable(self.services.write_log.appended())
+    }
+
     fn begin_save(&mut self, kind: SaveKind) -> SaveTask {
         assert!(self.services.reserve_save(kind, self.now.steady_ms()), "no other save runs");
         self.saver.begin(kind)
@@ -123,8 +144,8 @@ fn a_life_goes_in_steps_of_one_thread() {
     assert_eq!(world.settle(), Next::Signal);
     assert_eq!(world.services.write_log.durable(), appended);
     let mut task = world.begin_save(SaveKind::Save);
-    // The cut; what comes behind it is not in the snapshot.
-    assert_eq!(task.step(world.now), Next::Now);
+    // The file, and the cut; what comes behind that is not in the snapshot.
+    assert_eq!([task.step(world.now), task.step(world.now)], [Next::Now; 2]);
     assert!(task.is_visiting());
     assert_eq!(world.ask("INCR counter"), ":2\r\n");
     // Two visitors take shards in turn.
@@ -166,5 +187,228 @@ fn a_stricter_policy_flushes_what_was_written_before_it() {
         world.settle();
         let log = &world.services.write_log;
         assert_eq!(log.durable(), log.appended(), "{policy:?}");
+    }
+}
+
+const ALWAYS: fn(&mut Config) = |config| config.appendfsync = AppendFsync::Always;
+
+/// The next operation of a kind fails, once or from then on.
+fn fault(operation: Operation, after: u64, errno: i32, lasting: bool) -> Fault {
+    Fault { operation: Some(operation), after, errno, short: false, lasting }
+}
+
+/// The files of a directory but for the manifest, the old one and the new one.
+fn files(disk: &PowerCutDisk) -> Vec<String> {
+    let mut names = disk.list().expect("lists");
+    names.retain(|name| !name.ends_with("manifest"));
+    names
+}
+
+/// While the log was off nothing was recorded. An increment that begins after that means nothing without the snapshot that it continues.
+#[test]
+fn a_log_that_is_turned_on_again_counts_only_once_its_base_is_there() {
+    for (is_saved, counter) in [(false, "$1\r\n1\r\n"), (true, "$3\r\n101\r\n")] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("SET n 1\nSET other 1"), "+OK\r\n+OK\r\n");
+        world.settle();
+        assert!(world.is_durable());
+        world.turn_log(false);
+        assert_eq!(world.ask("SET n 100\nSET source 1"), "+OK\r\n+OK\r\n");
+        world.turn_log(true);
+        let mut task = world.begin_save(SaveKind::Rewrite);
+        while !task.is_visiting() {
+            task.step(world.now);
+        }
+        assert_eq!(world.ask("INCR n\nRENAME source target"), ":101\r\n+OK\r\n");
+        world.settle();
+        assert!(!world.is_durable() && !world.services.write_log.is_synchronous());
+        if is_saved {
+            assert!(world.finish(&mut task));
+            assert!(world.is_durable() && world.services.write_log.is_synchronous());
+        }
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("GET n"), counter);
+        assert_eq!(world.ask("EXISTS target"), if is_saved { ":1\r\n" } else { ":0\r\n" });
+        world.end();
+    }
+}
+
+/// Then the log is off again until a save succeeds; what is on the disk stays as it was.
+#[test]
+fn a_log_whose_base_cannot_be_saved_is_no_log() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("SET n 1"), "+OK\r\n");
+    world.settle();
+    world.turn_log(false);
+    world.ask("SET n 2");
+    world.turn_log(true);
+    let before = world.store.manifest();
+    disk.fail(fault(Operation::Rename, 0, NO_SPACE, true));
+    assert!(!world.save(SaveKind::Rewrite));
+    assert!(!world.services.write_log.is_on());
+    assert_eq!(world.store.manifest().logs, before.logs);
+    assert_eq!(files(&disk), before.file_names().collect::<Vec<_>>());
+    disk.heal();
+    assert!(world.save(SaveKind::Rewrite));
+    world.ask("INCR n");
+    world.settle();
+    assert!(world.is_durable());
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("GET n"), "$1\r\n3\r\n");
+    world.end();
+}
+
+/// The log has filled the disk; its next increment cannot begin. A snapshot that found room has all that was there at its cut.
+#[test]
+fn a_snapshot_that_is_finished_on_a_full_disk_takes_the_place_of_the_log() {
+    for kind in [Operation::Create, Operation::Rename, Operation::Write] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("SET first 1"), "+OK\r\n");
+        world.settle();
+        assert_eq!(world.ask("SET second 1"), "+OK\r\n");
+        let mut task = world.begin_save(SaveKind::Save);
+        while !task.is_visiting() {
+            task.step(world.now);
+        }
+        disk.fail(fault(kind, 0, NO_SPACE, true));
+        world.settle();
+        assert!(world.services.write_log.is_troubled(), "{kind:?}");
+        assert!(world.ask("SET third 1").starts_with("-MISCONF"), "{kind:?}");
+        // There is room for the rest of the snapshot and a manifest, but nobody has asked the log to try again.
+        disk.heal();
+        while task.step(world.now) != Next::End {}
+        assert!(task.is_saved(), "{kind:?}");
+        assert_eq!(world.store.manifest().logs, []);
+        world.settle();
+        assert!(world.is_durable() && !world.services.write_log.is_stuck(), "{kind:?}");
+        assert_eq!(world.ask("SET third 1"), "+OK\r\n");
+        world.settle();
+        assert!(world.is_durable(), "{kind:?}");
+        let named: Vec<_> = world.store.manifest().file_names().collect();
+        assert_eq!(named.len(), 2);
+        assert_eq!(files(&disk).len(), 2, "{kind:?}: {:?}", files(&disk));
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("EXISTS first second third"), ":3\r\n", "{kind:?}");
+        world.end();
+    }
+}
+
+#[test]
+fn saves_that_fail_leave_nothing_behind() {
+    for operation in [Operation::Create, Operation::Write, Operation::Sync, Operation::Rename] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        world.ask("SET key value");
+        world.settle();
+        let before = (world.store.manifest().logs.len(), files(&disk).len());
+        for _ in 0..20 {
+            let mut task = world.begin_save(SaveKind::Save);
+            // Only the save's own operations fail, not those of the log.
+            let next = |task: &mut SaveTask, now| {
+                disk.fail(fault(operation, 0, NO_SPACE, true));
+                let next = task.step(now);
+                disk.heal();
+                next
+            };
+            while next(&mut task, world.now) != Next::End {
+                world.settle();
+            }
+            assert!(!task.is_saved(), "{operation:?}");
+        }
+        // The cut needs an increment of its own once, which has no records.
+        let after = (world.store.manifest().logs.len(), files(&disk).len());
+        assert!(after.0 <= before.0 + 1 && after.1 <= before.1 + 1, "{operation:?}: {before:?} {after:?}");
+        assert!(world.save(SaveKind::Save));
+        assert_eq!(files(&disk).len(), 2);
+        world.end();
+    }
+}
+
+#[test]
+fn a_flush_that_fails_is_made_good_by_the_next_snapshot() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    world.ask("SET first 1");
+    world.settle();
+    assert_eq!(world.ask("SET second 1"), "+OK\r\n");
+    disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, false));
+    world.settle();
+    let log = Arc::clone(&world.services);
+    let log = &log.write_log;
+    assert!(log.has_failed() && !log.is_on() && !world.is_durable());
+    assert!(world.ask("SET third 1").starts_with("-MISCONF"));
+    // The second flush of that file would say that all is well.
+    log.request_sync();
+    world.settle();
+    assert!(log.has_failed());
+    assert!(world.save(SaveKind::Save));
+    assert!(!log.has_failed() && log.failure().is_none());
+    assert_eq!(world.ask("SET third 1"), "+OK\r\n");
+    world.settle();
+    assert!(world.is_durable() && log.is_synchronous());
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("EXISTS first second third"), ":3\r\n");
+    world.end();
+}
+
+#[test]
+fn an_increment_that_cannot_be_named_is_made_once() {
+    for (operation, after) in [(Operation::Rename, 0), (Operation::SyncDirectory, 1), (Operation::Write, 1)] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        world.ask("SET key value");
+        world.settle();
+        let before = files(&disk).len();
+        world.services.write_log.begin_increment();
+        disk.fail(fault(operation, after, NO_SPACE, true));
+        for _ in 0..20 {
+            world.pass(1000);
+            world.settle();
+        }
+        assert!(world.services.write_log.is_troubled(), "{operation:?}");
+        assert!(files(&disk).len() <= before + 1, "{operation:?}: {:?}", files(&disk));
+        disk.heal();
+        world.pass(1000);
+        world.settle();
+        assert!(!world.services.write_log.is_troubled(), "{operation:?}");
+        assert_eq!(files(&disk).len(), world.store.manifest().file_names().count(), "{operation:?}");
+        world.end();
+    }
+}
+
+/// Where the directory cannot be synced, the manifest that names the snapshot may be the one that a power cut leaves.
+#[test]
+fn a_snapshot_that_is_not_adopted_goes_as_soon_as_no_manifest_can_name_it() {
+    for (operation, stays) in [(Operation::Rename, 0), (Operation::SyncDirectory, 1)] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        world.ask("SET key value");
+        world.settle();
+        let mut task = world.begin_save(SaveKind::Save);
+        while !task.is_visiting() {
+            task.step(world.now);
+        }
+        world.settle();
+        let before = files(&disk).len();
+        // The first one gives the snapshot its name; the second one is the manifest's.
+        disk.fail(fault(operation, 1, NO_SPACE, false));
+        assert!(!world.finish(&mut task), "{operation:?}");
+        // The temporary file that the save began with is gone, too.
+        assert_eq!(files(&disk).len(), before - 1 + stays, "{operation:?}");
+        world.ask("SET key later");
+        world.settle();
+        assert!(world.save(SaveKind::Save));
+        assert_eq!(files(&disk).len(), 2);
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("GET key"), "$5\r\nlater\r\n");
+        world.end();
     }
 }

@@ -4,6 +4,7 @@
 //! manifest whose files are all there; what it does not name is removed when the next start has loaded what it names. Numbers of files are never
 //! used twice.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,14 +24,37 @@ use crate::write_log::Increment;
 pub struct Store {
     disk: Arc<dyn Disk>,
     key: Option<EncryptionKey>,
-    manifest: Mutex<Manifest>,
-    /// Numbers of the increments that were begun since the server started, in order. Its lock comes after the manifest's.
-    begun: Mutex<Vec<u64>>,
+    files: Mutex<Files>,
     /// Rings when a log has begun, and for what else those who save wait for.
     bell: Bell,
     /// There were no data at the start.
     is_new: bool,
     _lock: Option<DirectoryLock>,
+}
+
+/// The files that there are.
+#[derive(Default)]
+struct Files {
+    manifest: Manifest,
+    /// The increments that have a file, by their index, with the number of that.
+    begun: BTreeMap<u64, u64>,
+    /// Logs that wait for the base that they continue, before the manifest can name them.
+    waiting: Vec<LogFacts>,
+    /// A log that is made and not yet named.
+    unnamed: Option<u64>,
+    /// Files of steps that failed at a point where the manifest on the disk may name them: they go after the next manifest.
+    doubtful: Vec<String>,
+}
+
+/// An increment's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The manifest names it: it is part of what a start loads.
+    InForce,
+    /// It waits for the base that it continues.
+    Waiting,
+    /// The base has all that it would hold.
+    Covered,
 }
 
 /// Why a data directory cannot be used.
@@ -100,8 +124,8 @@ impl Store {
         // Files that the manifest does not name are there until it is known that those it names are good; no new one takes their place.
         let taken = names.iter().filter_map(|name| OurFile::of(name)?.number()).max();
         manifest.last_number = manifest.last_number.max(taken.unwrap_or(0));
-        let (manifest, begun) = (Mutex::new(manifest), Mutex::default());
-        Ok(Store { disk, key, manifest, begun, bell: Bell::default(), is_new, _lock: lock })
+        let files = Mutex::new(Files { manifest, ..Files::default() });
+        Ok(Store { disk, key, files, bell: Bell::default(), is_new, _lock: lock })
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -119,41 +143,65 @@ impl Store {
 
     /// The files that make up the data at this moment.
     pub fn manifest(&self) -> Manifest {
-        self.manifest.lock().clone()
+        self.files.lock().manifest.clone()
     }
 
     /// Reserves a number for a file.
     pub fn next_number(&self) -> u64 {
-        let mut manifest = self.manifest.lock();
-        manifest.last_number += 1;
-        manifest.last_number
+        self.files.lock().next_number()
     }
 
-    /// Begins an increment of the write log.
+    /// Makes the file of an increment of the write log, durable, but not yet part of the data.
     ///
     /// # Errors
-    /// When the file or the manifest cannot be written; the old manifest is in force then.
-    pub fn begin_log(&self, start_offset: u64, now_ms: i64) -> io::Result<LogWriter> {
-        let mut manifest = self.manifest.lock();
-        manifest.last_number += 1;
-        let start = LogStart { number: manifest.last_number, start_offset, created_ms: now_ms.max(0) as u64 };
+    /// When it cannot be made; there is no such file then.
+    pub fn create_log(&self, start_offset: u64, now_ms: i64) -> io::Result<(LogWriter, LogFacts)> {
+        // Held, so that nobody removes the file who does not know of it.
+        let mut files = self.files.lock();
+        let number = files.next_number();
+        let start = LogStart { number, start_offset, created_ms: now_ms.max(0) as u64 };
         let options = LogOptions { compression: Compression::None, key: self.key() };
         let writer = LogWriter::create(&*self.disk, &start, &options)?;
-        let mut next = manifest.clone();
-        next.written_ms = start.created_ms;
-        next.logs.push(LogFacts { number: start.number, start_offset });
-        // After an error the new manifest may be the one on the disk all the same, so the file it names has to stay; if nothing names it, it
-        // is removed at the next start.
-        next.write(&*self.disk, self.key())?;
-        *manifest = next;
-        self.begun.lock().push(start.number);
+        files.unnamed = Some(number);
+        Ok((writer, LogFacts { number, start_offset }))
+    }
+
+    /// Makes the file of an increment part of the data, if it continues them.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written; the old one is in force then, and the file waits for the next attempt.
+    pub fn name_log(&self, increment: Increment, log: &LogFacts, now_ms: i64) -> io::Result<Named> {
+        let files = &mut *self.files.lock();
+        let base = files.manifest.snapshot.as_ref().map_or(0, |snapshot| snapshot.log_offset);
+        if log.start_offset < base {
+            return Ok(Named::Covered);
+        }
+        let named = if increment.continues || files.manifest.logs.is_empty() && base == log.start_offset {
+            let mut next = files.manifest.clone();
+            next.written_ms = now_ms.max(0) as u64;
+            next.logs.push(log.clone());
+            self.replace_manifest(files, next)?;
+            Named::InForce
+        } else {
+            files.waiting.push(log.clone());
+            Named::Waiting
+        };
+        files.unnamed = None;
+        files.begun.insert(increment.index, log.number);
         self.bell.ring();
-        Ok(writer)
+        Ok(named)
+    }
+
+    /// The file of an increment is not needed any more before it was named.
+    pub fn forget_log(&self, log: &LogFacts) {
+        let mut files = self.files.lock();
+        files.unnamed = None;
+        self.forget(&mut files, log.name());
     }
 
     /// The number of the file that an increment has, once it has one.
     pub fn log_of(&self, increment: Increment) -> Option<u64> {
-        self.begun.lock().get(increment.index as usize - 1).copied()
+        self.files.lock().begun.get(&increment.index).copied()
     }
 
     /// What rings when a log has begun, the log is in trouble, or a visitor has ended.
@@ -161,40 +209,95 @@ impl Store {
         &self.bell
     }
 
-    /// Makes a finished snapshot the base. Of the log only the increment with this number and later ones stay; `None`: none do.
+    /// Makes a finished snapshot the base. Of the log only this increment and later ones stay; none do if it has no file, because the snapshot has
+    /// all that was recorded before it. Says whether it has one.
     ///
     /// # Errors
-    /// When the manifest cannot be written; the old one is in force then.
-    pub fn adopt(&self, snapshot: SnapshotFacts, first_log: Option<u64>, now_ms: i64) -> io::Result<()> {
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+    /// When the manifest cannot be written; the old one is in force then, and the snapshot is gone.
+    pub fn adopt(
+        &self,
+        snapshot: SnapshotFacts,
+        increment: Option<Increment>,
+        now_ms: i64,
+    ) -> io::Result<bool> {
+        let mut files = self.files.lock();
+        let first_log = increment.and_then(|increment| files.begun.get(&increment.index).copied());
+        let name = snapshot.name();
+        let mut next = files.manifest.clone();
         next.written_ms = now_ms.max(0) as u64;
         next.snapshot = Some(snapshot);
+        next.logs.extend(files.waiting.iter().cloned());
         next.logs.retain(|log| first_log.is_some_and(|first| log.number >= first));
-        next.write(&*self.disk, self.key())?;
-        *manifest = next;
-        drop(manifest);
+        if let Err(error) = self.replace_manifest(&mut files, next) {
+            self.forget(&mut files, name);
+            return Err(error);
+        }
+        files.waiting.clear();
+        drop(files);
         self.remove_unnamed();
+        Ok(first_log.is_some())
+    }
+
+    /// Gives the logs up that wait for a base: it is not to be had.
+    pub fn forget_waiting(&self) {
+        let mut files = self.files.lock();
+        for log in std::mem::take(&mut files.waiting) {
+            self.forget(&mut files, log.name());
+        }
+    }
+
+    fn replace_manifest(&self, files: &mut Files, next: Manifest) -> io::Result<()> {
+        next.write(&*self.disk, self.key())?;
+        files.manifest = next;
+        for name in std::mem::take(&mut files.doubtful) {
+            if !files.manifest.names(&name) {
+                self.remove(&name);
+            }
+        }
         Ok(())
+    }
+
+    /// Removes a file that is not needed any more. After a manifest could not be written the one on the disk may name it all the same: where its
+    /// directory could not be synced, the next power cut decides which one that is. Then the file goes after the next manifest.
+    fn forget(&self, files: &mut Files, name: String) {
+        let on_disk = Manifest::read(&*self.disk, self.key());
+        if on_disk.is_ok_and(|manifest| manifest.is_some_and(|manifest| !manifest.names(&name))) {
+            self.remove(&name);
+        } else {
+            files.doubtful.push(name);
+        }
     }
 
     /// Removes files of ours that the manifest does not name. Only for a server that has read what it does name: in a copy of a directory that was
     /// in use, the files that are not named may be the better ones.
     pub fn remove_unnamed(&self) {
-        let manifest = self.manifest.lock();
+        let files = self.files.lock();
+        let waiting = files.waiting.iter().map(|log| log.number).chain(files.unnamed);
+        let needed: HashSet<String> =
+            files.manifest.file_names().chain(waiting.map(LogFacts::name_of)).collect();
         let names = self.disk.list().unwrap_or_else(|error| {
             tracing::warn!(%error, "the data directory cannot be listed, so files that are no longer needed stay");
             Vec::new()
         });
         for name in names {
-            if OurFile::of(&name).is_some()
-                && !manifest.names(&name)
-                && let Err(error) = self.disk.remove(&name)
-            {
-                let file = self.disk.describe(&name);
-                tracing::warn!(%error, file, "a file that is no longer needed cannot be removed");
+            if OurFile::of(&name).is_some() && !needed.contains(&name) {
+                self.remove(&name);
             }
         }
+    }
+
+    fn remove(&self, name: &str) {
+        if let Err(error) = self.disk.remove(name) {
+            let file = self.disk.describe(name);
+            tracing::warn!(%error, file, "a file that is no longer needed cannot be removed");
+        }
+    }
+}
+
+impl Files {
+    fn next_number(&mut self) -> u64 {
+        self.manifest.last_number += 1;
+        self.manifest.last_number
     }
 }
 

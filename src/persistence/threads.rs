@@ -18,12 +18,14 @@ use crate::client::{Gates, Message, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::SHARDS;
 use crate::services::Services;
-use crate::snapshot::SaveKind;
+use crate::snapshot::{History, SaveKind};
 use crate::storage::{EncryptionKey, KeySource};
 use crate::write_log::encode_request;
 
-/// After a failed save the next one that nobody asked for comes no sooner, as in Redis.
+/// After a failed save the next one that nobody asked for comes no sooner, as in Redis. After each further failure the wait is twice as long, so
+/// that what each attempt leaves behind (an increment, if there were writes) does not add up.
 const RETRY_MS: i64 = 5000;
+const RETRY_MAX_MS: i64 = 300_000;
 
 /// How many times its own duration passes between one rewrite of the log and the next that only growth asks for. A small keyspace that is
 /// rewritten all the time would else be saved all the time.
@@ -131,6 +133,11 @@ impl Persistence {
     /// Starts a save if one is due; called several times a second.
     pub fn look(&self) {
         let steady_ms = self.clock.steady_ms();
+        let services = &self.services;
+        // A save that began just before may have turned it on again.
+        if services.write_log.is_on() && !services.settings.load().appendonly {
+            services.keyspace.while_locked(|| services.write_log.turn_off());
+        }
         if let Some(kind) = due(&self.services, steady_ms)
             && self.services.reserve_save(kind, steady_ms)
         {
@@ -188,6 +195,12 @@ pub fn log_exact_deadlines(services: &Services) {
     }
 }
 
+/// How long the next save of a kind waits whose last one has failed.
+fn retry_ms(history: &History) -> i64 {
+    let doublings = history.failures.saturating_sub(1).min(16) as u32;
+    (RETRY_MS << doublings).min(RETRY_MAX_MS)
+}
+
 /// The save that is due at a steady time: one that was scheduled, or that a save point or the growth of the write log asks for.
 fn due(services: &Services, steady_ms: i64) -> Option<SaveKind> {
     if services.snapshots.is_loading() {
@@ -210,11 +223,11 @@ fn due(services: &Services, steady_ms: i64) -> Option<SaveKind> {
         .save
         .iter()
         .any(|point| unsaved >= u64::from(point.changes) && since_save_ms > i64::from(point.seconds) * 1000);
-    if point && (state.saves.last_ok || waited_ms > RETRY_MS) {
+    if point && (state.saves.last_ok || waited_ms > retry_ms(&state.saves)) {
         return Some(SaveKind::Save);
     }
-    // Turned on while a save ran that did not know of it yet.
-    let log_missing = config.appendonly && !log.is_on() && !log.has_failed();
+    // It was turned on while a save ran that did not know of it yet, or has failed, or its base could not be saved.
+    let log_missing = config.appendonly && !log.is_on();
     let log_bytes = log.appended().saturating_sub(state.base_offset);
     let percentage = u64::from(config.auto_aof_rewrite_percentage);
     let grown = log.is_on()
@@ -222,6 +235,7 @@ fn due(services: &Services, steady_ms: i64) -> Option<SaveKind> {
         && state.base_bytes + log_bytes >= config.auto_aof_rewrite_min_size
         && log_bytes.saturating_mul(100) >= state.base_raw_bytes.saturating_mul(percentage);
     let rested = waited_ms >= REWRITE_REST * state.rewrites.last_ms;
-    let may_rewrite = if state.rewrites.last_ok { log_missing || rested } else { waited_ms > RETRY_MS };
+    let may_rewrite =
+        if state.rewrites.last_ok { log_missing || rested } else { waited_ms > retry_ms(&state.rewrites) };
     ((log_missing || grown) && may_rewrite).then_some(SaveKind::Rewrite)
 }

@@ -47,4 +47,4 @@ pub use names::OurFile;
 pub use rekey::{RekeyError, rekey};
 pub use snapshot_entry::{Entries, EntryRecord, Mark, encode_entry};
 pub use snapshot_file::{ShardCount, SnapshotHeader, SnapshotReader};
-pub use snapshot_writer::{BlockWriter, SnapshotOptions, SnapshotStart, SnapshotWriter};
+pub use snapshot_writer::{BlockWriter, SnapshotFile, SnapshotOptions, SnapshotStart, SnapshotWriter};

@@ -29,6 +29,8 @@ use super::snapshot_index::IndexPart;
 pub const BLOCK_LEN: usize = 256 << 10;
 /// How many bytes may wait for the disk when incremental syncs are asked for; as Redis's `rdb-save-incremental-fsync` (4 MB) in purpose.
 const SYNC_EVERY: u64 = 32 << 20;
+/// Room that a file takes before anything is known of what it will hold.
+const FIRST_PAGE: usize = 4096;
 
 /// What a new snapshot says of itself.
 #[derive(Clone, Debug)]
@@ -61,10 +63,44 @@ pub struct SnapshotWriter {
     shared: Arc<Shared>,
 }
 
-/// What the threads share. Dropping the last part of it removes the temporary file, if it was not finished.
-struct Shared {
+/// A snapshot's file under its temporary name. Dropping it removes the file, if it was not finished.
+pub struct SnapshotFile {
     disk: Arc<dyn Disk>,
     file: Box<dyn DiskFile>,
+    number: u64,
+    finished: bool,
+}
+
+impl SnapshotFile {
+    /// Creates the file, with room for its first page.
+    ///
+    /// # Errors
+    /// What the disk says; there is no such file then.
+    pub fn create(disk: Arc<dyn Disk>, number: u64) -> io::Result<SnapshotFile> {
+        let file = disk.create(&temporary_name(&SnapshotFacts::name_of(number)))?;
+        let file = SnapshotFile { disk, file, number, finished: false };
+        file.file.write_all_at(0, &[0; FIRST_PAGE])?;
+        Ok(file)
+    }
+
+    /// The snapshot's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            // A file that stays is removed at the next start.
+            let _ = self.disk.remove(&temporary_name(&SnapshotFacts::name_of(self.number)));
+        }
+    }
+}
+
+/// What the threads share.
+struct Shared {
+    file: SnapshotFile,
     start: SnapshotStart,
     format: Format,
     compression: Compression,
@@ -75,7 +111,6 @@ struct Shared {
     unsynced: AtomicU64,
     /// Some write failed, or entries were dropped: the file will never be complete.
     failed: AtomicBool,
-    finished: bool,
 }
 
 /// What the file will consist of.
@@ -88,7 +123,7 @@ struct Layout {
 }
 
 impl SnapshotWriter {
-    /// Creates the file under its temporary name.
+    /// [`SnapshotFile::create`] and [`SnapshotWriter::begin`] in one.
     ///
     /// # Errors
     /// What the disk says.
@@ -97,6 +132,19 @@ impl SnapshotWriter {
         start: SnapshotStart,
         options: &SnapshotOptions<'_>,
     ) -> io::Result<SnapshotWriter> {
+        SnapshotWriter::begin(SnapshotFile::create(disk, start.number)?, start, options)
+    }
+
+    /// Begins to write a file that has `start`'s number.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn begin(
+        file: SnapshotFile,
+        start: SnapshotStart,
+        options: &SnapshotOptions<'_>,
+    ) -> io::Result<SnapshotWriter> {
+        debug_assert_eq!(file.number, start.number, "the file has the name of this snapshot");
         let encryption = Encryption::new(options.key)?;
         let header = SnapshotHeader {
             number: start.number,
@@ -113,9 +161,7 @@ impl SnapshotWriter {
             (Some(key), Some(encryption)) => Some(Arc::new(key.for_file(&encryption.salt, &body)?)),
             _ => None,
         };
-        let file = disk.create(&temporary_name(&SnapshotFacts::name_of(start.number)))?;
         let shared = Shared {
-            disk,
             file,
             start,
             format,
@@ -125,9 +171,8 @@ impl SnapshotWriter {
             layout: Mutex::default(),
             unsynced: AtomicU64::new(0),
             failed: AtomicBool::new(false),
-            finished: false,
         };
-        shared.layout.lock().end = write_header(&*shared.file, BlockKind::SnapshotHeader, &body)?;
+        shared.layout.lock().end = write_header(&*shared.file.file, BlockKind::SnapshotHeader, &body)?;
         Ok(SnapshotWriter { shared: Arc::new(shared) })
     }
 
@@ -169,11 +214,12 @@ impl SnapshotWriter {
         shared.fail_if_failed()?;
         let facts = shared.write_index()?;
         let name = SnapshotFacts::name_of(shared.start.number);
-        shared.disk.rename(&temporary_name(&name), &name)?;
-        shared.finished = true;
-        if let Err(error) = shared.disk.sync_directory() {
+        let file = &mut shared.file;
+        file.disk.rename(&temporary_name(&name), &name)?;
+        file.finished = true;
+        if let Err(error) = file.disk.sync_directory() {
             // Not known to be durable, so it must not be taken for a snapshot; nothing refers to it yet.
-            let _ = shared.disk.remove(&name);
+            let _ = file.disk.remove(&name);
             return Err(error);
         }
         Ok(facts)
@@ -204,7 +250,7 @@ impl Shared {
         let (mut end, mut number) = (index_offset, blocks.len() as u64 + 1);
         let mut write = |part: IndexPart| {
             let block = sealer.seal(BlockKind::SnapshotIndex, number, 0, &part.encode()?)?;
-            self.file.write_all_at(end, block)?;
+            self.file.file.write_all_at(end, block)?;
             (end, number) = (end + block.len() as u64, number + 1);
             io::Result::Ok(())
         };
@@ -221,9 +267,12 @@ impl Shared {
             write(IndexPart::default())?;
         }
         let trailer = Trailer { index_offset, index_len: end - index_offset };
-        self.file.write_all_at(end, &trailer.write())?;
-        self.file.sync_data()?;
+        self.file.file.write_all_at(end, &trailer.write())?;
         let bytes = end + trailer.write().len() as u64;
+        if bytes < FIRST_PAGE as u64 {
+            self.file.file.set_size(bytes)?;
+        }
+        self.file.file.sync_data()?;
         let SnapshotStart { number, created_ms, log_offset, .. } = self.start;
         Ok(SnapshotFacts { number, created_ms, log_offset, entries, bytes })
     }
@@ -238,19 +287,10 @@ impl Shared {
             self.unsynced.store(0, Ordering::Relaxed);
             // What is taken here is written already, or by another thread just now; the sync does not mind, and the advice is only that.
             let end = self.layout.lock().end;
-            self.file.sync_data()?;
-            self.file.forget_before(end);
+            self.file.file.sync_data()?;
+            self.file.file.forget_before(end);
         }
         Ok(())
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if !self.finished {
-            // A file that stays is removed by the next start.
-            let _ = self.disk.remove(&temporary_name(&SnapshotFacts::name_of(self.start.number)));
-        }
     }
 }
 
@@ -363,7 +403,7 @@ impl BlockWriter {
             (placed.offset, placed.stored_len) = (offset, len as u32);
             offset
         };
-        shared.file.write_all_at(offset, block)?;
+        shared.file.file.write_all_at(offset, block)?;
         shared.sync_incrementally(len)
     }
 }

@@ -34,6 +34,9 @@ const NO_DATABASE: usize = usize::MAX;
 /// See the module's text.
 pub struct WriteLog {
     on: AtomicBool,
+    /// What is recorded continues what the disk would load: a write counts as durable when its record is. Not so from the moment that the log is
+    /// turned on, or goes on after a failure, until the snapshot that it continues is the base.
+    in_force: AtomicBool,
     buffer: Mutex<Buffer>,
     /// There is something for the writing thread.
     filled: Condvar,
@@ -46,6 +49,12 @@ pub struct WriteLog {
     limit_bytes: AtomicUsize,
     full: AtomicBool,
     failed: AtomicBool,
+    /// How often that has happened.
+    failures: AtomicU64,
+    /// Offset before which the base has everything: nothing before it needs to be written any more.
+    covered: AtomicU64,
+    /// Offset up to which records are on disk in an increment that is not in force.
+    synced: AtomicU64,
     /// It cannot be written at present, which may pass.
     troubled: AtomicBool,
     /// Somebody wants to hear when `durable` advances.
@@ -58,6 +67,8 @@ pub struct Increment {
     /// 1 for the first since the server started.
     pub index: u64,
     pub start_offset: u64,
+    /// It continues the one before. Else only the snapshot whose cut it begins at can be its base.
+    pub continues: bool,
 }
 
 struct Buffer {
@@ -82,7 +93,10 @@ struct Buffer {
     /// Flush at the next opportunity, whatever the policy.
     sync: bool,
     end: bool,
+    /// Why the log has failed.
     failure: Option<String>,
+    /// Why it cannot be written at present.
+    trouble: Option<String>,
 }
 
 /// Records that become one block.
@@ -90,8 +104,8 @@ struct Buffer {
 pub struct Chunk {
     /// Whole records.
     pub bytes: Vec<u8>,
-    /// A new increment begins in front of them.
-    pub begins_increment: bool,
+    /// The increment that begins in front of them.
+    pub begins: Option<Increment>,
 }
 
 /// What the writing thread has to do next.
@@ -118,10 +132,10 @@ pub enum Gathered {
 
 impl Buffer {
     /// Goes on in another chunk.
-    fn turn_over(&mut self, begins_increment: bool) {
+    fn turn_over(&mut self, begins: Option<Increment>) {
         // Where much comes, more will: a chunk that would grow is copied again and again.
         let like_this = || Vec::with_capacity(self.open.bytes.len().min(CHUNK_BYTES));
-        let next = Chunk { bytes: self.spare.pop().unwrap_or_else(like_this), begins_increment };
+        let next = Chunk { bytes: self.spare.pop().unwrap_or_else(like_this), begins };
         self.full.push(std::mem::replace(&mut self.open, next));
     }
 
@@ -132,7 +146,7 @@ impl Buffer {
 
 impl Chunk {
     fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.begins_increment
+        self.bytes.is_empty() && self.begins.is_none()
     }
 }
 
@@ -140,6 +154,7 @@ impl Default for WriteLog {
     fn default() -> WriteLog {
         WriteLog {
             on: AtomicBool::new(false),
+            in_force: AtomicBool::new(false),
             buffer: Mutex::new(Buffer {
                 full: Vec::new(),
                 open: Chunk::default(),
@@ -153,6 +168,7 @@ impl Default for WriteLog {
                 sync: false,
                 end: false,
                 failure: None,
+                trouble: None,
             }),
             filled: Condvar::new(),
             advanced: Condvar::new(),
@@ -163,6 +179,9 @@ impl Default for WriteLog {
             limit_bytes: AtomicUsize::new(usize::MAX),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            covered: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
         }
@@ -176,21 +195,81 @@ impl WriteLog {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Begins a new increment, and recording if that was off. Called while all shards are locked.
+    /// Begins the first increment of a server, behind what it has loaded.
+    pub fn go_on(&self) -> Increment {
+        self.in_force.store(true, Ordering::Release);
+        self.on.store(true, Ordering::Relaxed);
+        self.begin_increment()
+    }
+
+    /// Begins a new increment, and recording if that was off. Called while all shards are locked. An increment that has no record yet is as good
+    /// as a new one.
     pub fn begin_increment(&self) -> Increment {
         let mut buffer = self.buffer.lock();
+        let was_on = self.on.swap(true, Ordering::Relaxed);
+        let start_offset = self.appended.load(Ordering::Relaxed);
+        if let Some(last) = buffer.last_increment
+            && was_on
+            && last.start_offset == start_offset
+        {
+            let last = Increment { continues: self.is_in_force(), ..last };
+            buffer.last_increment = Some(last);
+            return last;
+        }
+        let continues = was_on && self.is_in_force();
+        self.in_force.store(continues, Ordering::Release);
+        let index = buffer.last_increment.map_or(1, |last| last.index + 1);
+        let increment = Increment { index, start_offset, continues };
         if buffer.open.is_empty() {
-            buffer.open.begins_increment = true;
+            buffer.open.begins = Some(increment);
         } else {
-            buffer.turn_over(true);
+            buffer.turn_over(Some(increment));
         }
         buffer.database = NO_DATABASE;
-        self.on.store(true, Ordering::Relaxed);
-        let index = buffer.last_increment.map_or(1, |last| last.index + 1);
-        let increment = Increment { index, start_offset: self.appended.load(Ordering::Relaxed) };
         buffer.last_increment = Some(increment);
         self.call(buffer);
         increment
+    }
+
+    /// What is recorded from here on continues what is loaded at a start.
+    #[inline]
+    pub fn is_in_force(&self) -> bool {
+        self.in_force.load(Ordering::Acquire)
+    }
+
+    /// The base that the present increment continues has been adopted, and the increment with it: what was recorded since the cut counts, and
+    /// an earlier failure is overcome. Says whether somebody waits to hear that.
+    pub fn come_into_force(&self) -> bool {
+        let mut buffer = self.buffer.lock();
+        if self.in_force.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.failed.store(false, Ordering::Release);
+        buffer.failure = None;
+        drop(buffer);
+        self.note_durable(self.synced.load(Ordering::Acquire))
+    }
+
+    /// Ends recording into an increment whose base was not to be had. Called while all shards are locked.
+    pub fn give_up_increment(&self) {
+        if !self.is_in_force() {
+            self.turn_off();
+        }
+    }
+
+    /// Everything before `offset` is in the base: what the writing thread has of it, or cannot write, it may forget.
+    pub fn cover(&self, offset: u64) {
+        self.covered.fetch_max(offset, Ordering::AcqRel);
+        self.call(self.buffer.lock());
+    }
+
+    pub fn covered(&self) -> u64 {
+        self.covered.load(Ordering::Acquire)
+    }
+
+    /// How often the log has failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
     }
 
     /// The increment that began last, if any did.
@@ -220,7 +299,7 @@ impl WriteLog {
     /// `appendfsync always`: a write is acknowledged when it is on disk.
     #[inline]
     pub fn is_synchronous(&self) -> bool {
-        self.is_on() && self.policy.load(Ordering::Relaxed) == AppendFsync::Always as u8
+        self.is_on() && self.policy.load(Ordering::Relaxed) == AppendFsync::Always as u8 && self.is_in_force()
     }
 
     pub fn policy(&self) -> AppendFsync {
@@ -242,7 +321,7 @@ impl WriteLog {
         let mut guard = self.buffer.lock();
         let buffer = &mut *guard;
         if buffer.open.bytes.len() >= CHUNK_FULL {
-            buffer.turn_over(false);
+            buffer.turn_over(None);
         }
         let bytes = &mut buffer.open.bytes;
         let before = bytes.len();
@@ -297,9 +376,20 @@ impl WriteLog {
         self.troubled.load(Ordering::Acquire) || self.has_failed()
     }
 
+    /// It cannot be written at present.
+    pub fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Acquire)
+    }
+
+    /// Whether what a client wrote before `offset` is on disk, and part of what a start loads.
+    pub fn is_durable(&self, offset: u64) -> bool {
+        self.is_on() && self.is_in_force() && self.durable() >= offset
+    }
+
     /// Why records cannot be written at present, or any more.
     pub fn failure(&self) -> Option<String> {
-        self.buffer.lock().failure.clone()
+        let buffer = self.buffer.lock();
+        buffer.failure.clone().or_else(|| buffer.trouble.clone())
     }
 
     pub fn appended(&self) -> u64 {
@@ -347,13 +437,13 @@ impl WriteLog {
         self.request_sync();
         let target = self.appended();
         let mut buffer = self.buffer.lock();
-        while self.is_on() && self.durable() < target && !self.is_stuck() {
+        while self.is_on() && self.is_in_force() && self.durable() < target && !self.is_stuck() {
             buffer = self.advanced.wait(buffer);
         }
         !self.is_stuck()
     }
 
-    /// [`WriteLog::sync_and_wait`], also after the log was turned off. Only while its thread works.
+    /// [`WriteLog::sync_and_wait`], also after the log was turned off. Only while its thread works and no save runs.
     pub fn drain_and_wait(&self) -> bool {
         self.request_sync();
         let target = self.appended();
@@ -383,7 +473,7 @@ impl WriteLog {
     /// Whether there is something to take.
     pub fn gathered(&self) -> Gathered {
         let buffer = self.buffer.lock();
-        let begins = || buffer.open.begins_increment || buffer.full.iter().any(|each| each.begins_increment);
+        let begins = || buffer.open.begins.is_some() || buffer.full.iter().any(|each| each.begins.is_some());
         if buffer.sync || buffer.end || buffer.length >= TAKE_SOON_BYTES || begins() {
             return Gathered::Enough;
         }
@@ -398,7 +488,7 @@ impl WriteLog {
     pub fn take(&self) -> Taken {
         let mut buffer = self.buffer.lock();
         if !buffer.open.is_empty() {
-            buffer.turn_over(false);
+            buffer.turn_over(None);
         }
         self.full.store(false, Ordering::Relaxed);
         let length = std::mem::take(&mut buffer.length) as u64;
@@ -456,8 +546,13 @@ impl WriteLog {
 
     /// Everything before `offset` is on disk. Says whether somebody waits to hear that.
     pub fn note_durable(&self, offset: u64) -> bool {
-        self.durable.store(offset, Ordering::SeqCst);
-        drop(self.buffer.lock());
+        let buffer = self.buffer.lock();
+        self.synced.fetch_max(offset, Ordering::AcqRel);
+        if self.is_on() && !self.is_in_force() {
+            return false;
+        }
+        self.durable.fetch_max(offset, Ordering::SeqCst);
+        drop(buffer);
         self.advanced.notify_all();
         self.awaited.swap(false, Ordering::SeqCst)
     }
@@ -465,20 +560,25 @@ impl WriteLog {
     /// The log cannot be written at present; the thread keeps what it has taken and tries again. `None`: it can.
     pub fn note_trouble(&self, why: Option<String>) {
         self.troubled.store(why.is_some(), Ordering::Release);
-        self.buffer.lock().failure = why;
+        self.buffer.lock().trouble = why;
         self.advanced.notify_all();
     }
 
-    /// The log cannot be written any more. What was appended and is not durable stays unacknowledged.
+    /// The log cannot be written any more. What was appended and is not durable stays unacknowledged, until a snapshot has it
+    /// ([`WriteLog::come_into_force`]).
     pub fn note_failure(&self, why: String) {
         let mut buffer = self.buffer.lock();
-        buffer.failure = Some(why);
+        (buffer.failure, buffer.trouble) = (Some(why), None);
+        self.failures.fetch_add(1, Ordering::AcqRel);
         self.failed.store(true, Ordering::Release);
+        self.troubled.store(false, Ordering::Release);
+        self.in_force.store(false, Ordering::Release);
         self.on.store(false, Ordering::Relaxed);
         (buffer.full, buffer.open, buffer.spare) = Default::default();
         buffer.length = 0;
         self.written.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
         self.full.store(false, Ordering::Relaxed);
+        drop(buffer);
         self.advanced.notify_all();
     }
 }
@@ -490,7 +590,7 @@ mod tests {
     fn log() -> WriteLog {
         let log = WriteLog::default();
         log.configure(AppendFsync::Always, u64::MAX);
-        log.begin_increment();
+        log.go_on();
         log
     }
 
@@ -505,7 +605,7 @@ mod tests {
         let text = String::from_utf8(chunk.bytes).expect("text");
         assert_eq!(text.matches("SELECT").count(), 2);
         assert!(text.starts_with("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"));
-        assert!(chunk.begins_increment);
+        assert!(chunk.begins.is_some());
         assert_eq!(taken.start_offset + text.len() as u64, end);
     }
 
@@ -513,28 +613,58 @@ mod tests {
     fn a_new_increment_selects_its_database_again() {
         let log = log();
         let first = log.append(0, |out| encode_request(out, &[b"DEL", b"a"]));
-        assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first });
+        assert_eq!(log.begin_increment(), Increment { index: 2, start_offset: first, continues: true });
         log.append(0, |out| encode_request(out, &[b"DEL", b"b"]));
         let chunks = log.take().chunks;
         assert_eq!(chunks.len(), 2);
-        assert!(chunks.iter().all(|each| each.begins_increment));
+        assert!(chunks.iter().all(|each| each.begins.is_some()));
         assert!(chunks[1].bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
     }
 
     #[test]
-    fn increments_begin_in_order_also_without_records() {
+    fn an_increment_without_records_is_as_good_as_a_new_one() {
         let log = log();
-        log.begin_increment();
-        log.append(0, |out| out.extend_from_slice(&[1; 10]));
-        log.begin_increment();
+        let first = log.begin_increment();
+        assert_eq!(first.index, 1);
+        let end = log.append(0, |out| out.extend_from_slice(&[1; 10]));
+        let second = log.begin_increment();
+        assert_eq!((second.index, second.start_offset, second.continues), (2, end, true));
+        assert_eq!(log.begin_increment(), second);
         let taken = log.take();
-        let seen: Vec<_> =
-            taken.chunks.iter().map(|each| (each.begins_increment, each.bytes.is_empty())).collect();
-        assert_eq!(seen, [(true, true), (true, false), (true, true)]);
+        let seen: Vec<_> = taken.chunks.iter().map(|each| (each.begins, each.bytes.is_empty())).collect();
+        assert_eq!(seen, [(Some(first), false), (Some(second), true)]);
         assert_eq!(taken.start_offset, 0);
+        assert_eq!(log.begin_increment(), second);
         log.append(0, |out| out.extend_from_slice(&[1; 10]));
         let next = log.take();
-        assert!(next.start_offset > 10 && next.chunks.len() == 1 && !next.chunks[0].begins_increment);
+        assert!(next.start_offset == end && next.chunks.len() == 1 && next.chunks[0].begins.is_none());
+    }
+
+    /// Turned on again, or after a failure, the log continues nothing that a start would load; nothing counts as durable then.
+    #[test]
+    fn an_increment_that_continues_nothing_counts_only_once_its_base_is_there() {
+        for failure in [false, true] {
+            let log = log();
+            log.append(0, |out| out.extend_from_slice(&[1; 10]));
+            let written = log.appended();
+            log.note_durable(written);
+            if failure {
+                log.note_failure(String::from("the disk is gone"));
+            } else {
+                log.turn_off();
+            }
+            let increment = log.begin_increment();
+            assert!(!increment.continues && log.is_on() && !log.is_synchronous());
+            let end = log.append(0, |out| out.extend_from_slice(&[1; 10]));
+            log.note_durable(end);
+            assert_eq!(log.durable(), written);
+            assert_eq!(log.has_failed(), failure);
+            log.come_into_force();
+            assert!(log.is_synchronous() && !log.has_failed() && log.failure().is_none());
+            assert_eq!(log.durable(), end);
+            log.append(0, |out| out.extend_from_slice(&[1; 10]));
+            assert!(log.begin_increment().continues);
+        }
     }
 
     #[test]

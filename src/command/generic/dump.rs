@@ -121,7 +121,7 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     if let Some(position) = found {
         cx.remove(database, key, position);
     }
-    if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+    if expire_at_ms.is_some_and(|at_ms| cx.has_passed(at_ms)) {
         // The key would be gone at once; it is not even made.
         if found.is_some() {
             cx.log(&[b"DEL", key.bytes]);

@@ -165,7 +165,7 @@ fn set_deadline(cx: &mut Cx<'_, '_>, unit_ms: i64, base_ms: i64) -> Outcome {
     };
     cx.touch(key, position);
     let allowed = conditions.allow(cx.entry(key, position).expire_at_ms(), at_ms);
-    if allowed && at_ms <= cx.now_ms() {
+    if allowed && cx.has_passed(at_ms) {
         cx.remove(cx.client.database, key, position);
         cx.log(&[b"DEL", key.bytes]);
         cx.changed(Event::DEL, key);

@@ -71,7 +71,7 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(Failure::text(NO_LOG));
     }
     let offset = cx.client.log_offset;
-    let is_local = log.is_on() && log.durable() >= offset;
+    let is_local = log.is_durable(offset);
     if cx.in_exec || replicas == 0 && (local == 0 || is_local) {
         cx.reply.array(2);
         cx.reply.integer(i64::from(is_local));

@@ -86,7 +86,7 @@ fn getex(cx: &mut Cx<'_, '_>) -> Outcome {
     let deadline = expiry.deadline(cx)?;
     cx.reply_value(key, position);
     match deadline {
-        Some(at_ms) if at_ms <= cx.now_ms() => {
+        Some(at_ms) if cx.has_passed(at_ms) => {
             cx.remove(cx.client.database, key, position);
             cx.log(&[b"DEL", key.bytes]);
             cx.changed(Event::DEL, key);

@@ -119,7 +119,7 @@ struct World<'s> {
 
 impl<'s> World<'s> {
     fn new(services: &'s Services, seed: u64) -> World<'s> {
-        services.write_log.begin_increment();
+        services.write_log.go_on();
         World {
             it: Loop::new(services, 0, 1),
             random: Random::new(seed),
@@ -189,10 +189,18 @@ impl<'s> World<'s> {
             && databases.any(|key| self.base.get(&key).is_some_and(is_same) && !self.seen.contains_key(&key))
     }
 
-    /// A crash now: what the next start finds is what was acknowledged, with deadlines as the log is said to know them.
+    /// A crash now: what the next start finds is what was acknowledged, with deadlines as the log is said to know them. When it comes makes no
+    /// difference, also long after all deadlines: what has expired is removed after the replay, not by it.
     fn check(&self, what: &str) {
+        for later_ms in [0, 100 * TTL_MS] {
+            self.check_start(later_ms, &format!("{what}, {later_ms} ms later"));
+        }
+    }
+
+    fn check_start(&self, later_ms: i64, what: &str) {
         let after = restored(&self.base);
         let mut replaying = Loop::new(&after, 0, 1);
+        replaying.state.set_now(Now::at_ms(START_MS + later_ms));
         replaying.state.begin_replay();
         for record in &self.records {
             assert_eq!(replaying.replay(record), Ok(()), "{what}: {record}");
