@@ -12,8 +12,10 @@ use bytes::Bytes;
 use super::info::ClientInfo;
 use crate::resp::{Output, Protocol, Reply};
 
-/// What a parcel counts as besides its bytes, for each receiver: more than its place in a mailbox and the heads of its blocks take.
-pub const PARCEL_BYTES: usize = 256;
+/// What a parcel counts as besides its bytes: for each receiver, and once for all, which is more than its place in a mailbox, its second head and the
+/// allocator's part take.
+pub const RECEIVER_BYTES: usize = 16;
+pub const DELIVERY_BYTES: usize = 512;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Parcel {
 
     /// What the parcel counts as for each of its receivers.
     pub fn counted_bytes(&self) -> usize {
-        self.resp3_at + self.tail.len() + PARCEL_BYTES
+        self.resp3_at + self.tail.len() + RECEIVER_BYTES
     }
 }
 
@@ -99,7 +101,7 @@ impl Delivery {
 
     /// All that the delivery counts as.
     pub fn counted_bytes(&self) -> usize {
-        self.receivers.len() * self.parcel.counted_bytes()
+        DELIVERY_BYTES + self.receivers.len() * self.parcel.counted_bytes()
     }
 
     /// It leaves for a mailbox: from here on it counts as its receivers' memory.
@@ -132,6 +134,6 @@ mod tests {
         };
         assert_eq!(shown(Protocol::Resp2), "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
         assert_eq!(shown(Protocol::Resp3), ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
-        assert_eq!(parcel.counted_bytes(), shown(Protocol::Resp2).len() + PARCEL_BYTES);
+        assert_eq!(parcel.counted_bytes(), shown(Protocol::Resp2).len() + RECEIVER_BYTES);
     }
 }

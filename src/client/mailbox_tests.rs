@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::super::delivery::{Delivery, PARCEL_BYTES, Parcel};
+use super::super::delivery::{DELIVERY_BYTES, Delivery, Parcel, RECEIVER_BYTES};
 use super::super::info::{ClientFlags, ClientInfo};
 use super::*;
 
@@ -134,24 +134,25 @@ fn what_waits_counts_as_its_receivers_memory_until_it_is_taken() {
     let in_transit = || [0, 1].map(|index: usize| clients[index].in_transit_bytes.load(Relaxed));
     let at_rest = clients[0].memory_bytes();
     let send = |receivers: &[Arc<ClientInfo>]| mailbox.send(delivery(receivers));
-    let one = 12 + PARCEL_BYTES;
+    let one = 12 + RECEIVER_BYTES;
+    let (two, last) = (DELIVERY_BYTES + 2 * one, DELIVERY_BYTES + one);
     let taken = |before: usize, after: usize| Taken { before: before as u64, after: after as u64 };
     send(&clients);
     mailbox.send(Message::Look);
     send(&clients[..1]);
     assert_eq!(in_transit(), [2 * one, one]);
     assert_eq!(clients[0].memory_bytes(), at_rest + 2 * one);
-    assert!(mailbox.is_full(3 * one as u64 - 1) && !mailbox.is_full(3 * one as u64));
+    assert!(mailbox.is_full((two + last) as u64 - 1) && !mailbox.is_full((two + last) as u64));
 
     let mut messages = Vec::new();
-    assert_eq!(mailbox.take(&mut messages, None), taken(3 * one, 3 * one));
+    assert_eq!(mailbox.take(&mut messages, None), taken(two + last, two + last));
     assert!(matches!(messages[..], [Message::Look]) && mailbox.is_signalled(), "{messages:?}");
-    assert_eq!(mailbox.take(&mut messages, Some(1)), taken(3 * one, one));
+    assert_eq!(mailbox.take(&mut messages, Some(1)), taken(two + last, last));
     assert_eq!((messages.len(), in_transit()), (2, [one, 0]));
 
     mailbox.send(Message::Look);
     send(&clients[1..]);
-    assert_eq!(mailbox.take_deliveries(&mut messages), taken(2 * one, 0));
+    assert_eq!(mailbox.take_deliveries(&mut messages), taken(2 * last, 0));
     assert_eq!((messages.len(), in_transit()), (4, [0, 0]));
     assert!(!mailbox.is_full(0) && mailbox.is_signalled(), "the other message is there");
     mailbox.take(&mut messages, Some(usize::MAX));
