@@ -143,6 +143,10 @@ config! {
     auto_aof_rewrite_percentage: u32,
     /// bytes
     auto_aof_rewrite_min_size: u64,
+    /// folder of Redis's log
+    appenddirname: String,
+    /// what the names of its files begin with
+    appendfilename: String,
     /// cut a torn last record off
     aof_load_truncated: bool,
     /// compress blocks

@@ -5,12 +5,11 @@
 //! only a last record that was torn when the machine stopped is cut off. Where there is a log, keys that expired while the server was down are
 //! removed at the end, not before: until it has been replayed, a record may still depend on them.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
+use super::helpers::{MemoryBudget, with_helpers};
 use super::store::Store;
 use crate::base::clock::{Clock, Now, Stopwatch};
 use crate::base::scheduling;
@@ -20,7 +19,6 @@ use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
 use crate::dispatch::{append_removal, replay};
 use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
-use crate::rdb;
 use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
 use crate::storage::{
@@ -28,8 +26,8 @@ use crate::storage::{
 };
 use crate::write_log::RECORD_LIMITS;
 
-/// How much of an RDB file is read at once.
-const IMPORT_BUFFER: usize = 256 * 1024;
+/// What threads together decompress at a time, at most, unless a single block is larger: a block of 64 KB may stand for 2 GB.
+const DECOMPRESSED_MAX: u64 = 256 << 20;
 
 /// Why the data could not be loaded.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ pub enum LoadError {
     Damage(Damage),
     /// The disk did not do what repairing or beginning a log needs.
     System(std::io::Error),
-    /// `dump.rdb` cannot be imported.
+    /// What another server has left cannot be imported.
     Import(String),
 }
 
@@ -181,7 +179,7 @@ impl<'l> ManifestLoad<'l> {
             let reader = LogReader::open(&**self.store.disk(), log.number, self.store.key())?;
             reader.follows(self.offset)?;
             // Each increment names its databases anew.
-            replayer.client.database = 0;
+            replayer.select_first();
             self.services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
             return Ok(LoadState::Log(replayer, index, Some(Box::new(reader))));
         };
@@ -214,6 +212,8 @@ pub struct SnapshotLoad<'l> {
     access: AccessRules,
     now: Now,
     next_block: AtomicUsize,
+    /// Of [`DECOMPRESSED_MAX`] bytes.
+    budget: MemoryBudget,
 }
 
 impl<'l> SnapshotLoad<'l> {
@@ -236,8 +236,8 @@ impl<'l> SnapshotLoad<'l> {
         }
         services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
         let access = access_rules(&services.settings.load());
-        let next_block = AtomicUsize::new(0);
-        let load = SnapshotLoad { services, reader, rules, access, now, next_block };
+        let (next_block, budget) = (AtomicUsize::new(0), MemoryBudget::new(DECOMPRESSED_MAX));
+        let load = SnapshotLoad { services, reader, rules, access, now, next_block, budget };
         load.reserve();
         Ok(load)
     }
@@ -247,18 +247,11 @@ impl<'l> SnapshotLoad<'l> {
     /// # Errors
     /// Damage; part of the snapshot may be in memory then.
     pub fn run(&self) -> Result<(), Damage> {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (1..scheduling::processors().len().max(1)).map(|_| scope.spawn(|| self.blocks())).collect();
-            let mut result = self.blocks();
-            for thread in threads {
-                let other = thread
-                    .join()
-                    .unwrap_or_else(|_| Err(self.reader.damage("a thread that loaded it has panicked")));
-                result = result.and(other);
-            }
-            result
-        })
+        let helpers = scheduling::processors().len().saturating_sub(1);
+        let panicked = || Err(self.reader.damage("a thread that loaded it has panicked"));
+        let results =
+            with_helpers(helpers, || Builder::new().name("load".into()), || self.blocks(), panicked);
+        results.into_iter().collect()
     }
 
     fn opener(&self) -> Result<Opener, Damage> {
@@ -294,6 +287,7 @@ impl<'l> SnapshotLoad<'l> {
         let progress = &self.services.snapshots.progress;
         let block = self.next_block.fetch_add(1, Ordering::Relaxed);
         let Some(facts) = self.reader.blocks().get(block) else { return Ok(false) };
+        let share = self.budget.take(u64::from(facts.raw_len));
         let entries = self.reader.read_block(block, opener).inspect_err(|_| {
             // The other threads need not go on.
             self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
@@ -308,6 +302,8 @@ impl<'l> SnapshotLoad<'l> {
                 self.insert(&record)?;
             }
         }
+        opener.forget_large();
+        drop(share);
         progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
         progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
         progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
@@ -383,7 +379,7 @@ pub enum LogEnding {
 }
 
 /// What replays records: a client that nobody sees.
-struct Replayer<'s> {
+pub struct Replayer<'s> {
     state: LoopState<'s>,
     client: Client,
     ranges: Vec<ArgRange>,
@@ -392,7 +388,7 @@ struct Replayer<'s> {
 }
 
 impl<'s> Replayer<'s> {
-    fn new(services: &'s Services, now: Now, seed: u64) -> Replayer<'s> {
+    pub fn new(services: &'s Services, now: Now, seed: u64) -> Replayer<'s> {
         // The statistics of the control thread: no event loop's numbers change by loading.
         let loops = services.identity.loops;
         let mut state = LoopState::new(services, loops, seed, Stopwatch::calibrated());
@@ -403,6 +399,23 @@ impl<'s> Replayer<'s> {
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now.steady_ms(), flags);
         let client = Client::new(Arc::new(info), false);
         Replayer { state, client, ranges: Vec::new(), reply: Output::default(), records: 0 }
+    }
+
+    /// How many records were done.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// What follows selects its databases anew.
+    pub fn select_first(&mut self) {
+        self.client.database = 0;
+    }
+
+    /// Does one record again.
+    pub fn record(&mut self, args: Args<'_>) -> Result<(), String> {
+        replay(&mut self.state, &mut self.client, args, &mut self.reply)?;
+        self.records += 1;
+        Ok(())
     }
 
     /// Does the records of one block again.
@@ -462,75 +475,6 @@ fn replay_block(
         }
         Err(damage) => Err(damage.into()),
     }
-}
-
-/// Imports the RDB file that lies in a directory without data of ours, if there is one. Says whether there was.
-///
-/// # Errors
-/// When it cannot be read to its end; nothing was written then.
-pub fn import_dump(services: &Services, store: &Store, now: Now) -> Result<bool, LoadError> {
-    let config = services.settings.load();
-    let path = Path::new(&config.dir).join(&config.dbfilename);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(LoadError::Import(format!("{}: {error}", path.display()))),
-    };
-    debug_assert!(store.is_new(), "who has data of ours keeps that");
-    let failed = |error: rdb::Error| LoadError::Import(format!("{}: {error}", path.display()));
-    let mut reader = rdb::Reader::new(BufReader::with_capacity(IMPORT_BUFFER, file)).map_err(failed)?;
-    let progress = &services.snapshots.progress;
-    let rules = access_rules(&config);
-    let mut keys = 0;
-    while let Some(record) = reader.next_record().map_err(failed)? {
-        if record.database as usize >= services.keyspace.databases() {
-            let text = format!(
-                "{}: it has keys in database {}, which this server does not have (see databases)",
-                path.display(),
-                record.database
-            );
-            return Err(LoadError::Import(text));
-        }
-        if record.expire_at_ms.is_none_or(|at_ms| at_ms > now.wall_ms()) {
-            import(services, &record, rules, now);
-            keys += 1;
-            progress.loaded_keys.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    let skipped = reader.skipped().count();
-    let file = path.display();
-    if skipped > 0 {
-        tracing::warn!(
-            keys,
-            skipped,
-            "imported {file}, but for keys of types that do not exist here: {}",
-            reader.skipped()
-        );
-    } else {
-        tracing::info!(keys, "imported {file}");
-    }
-    Ok(true)
-}
-
-fn import(services: &Services, record: &rdb::Record, rules: AccessRules, now: Now) {
-    let keyspace = &services.keyspace;
-    let key = keyspace.key(&record.key);
-    let site = Site { keyspace, database: record.database as usize, shard: key.shard, now_ms: now.wall_ms() };
-    let mut shard = keyspace.lock_shard(key.shard);
-    let partition = shard.partition_mut(site.database);
-    if let Some(position) = partition.find(key.hash, key.bytes) {
-        drop(partition.remove(site, position));
-    }
-    let access = match record.access {
-        Some(rdb::Access::IdleSeconds(seconds)) => {
-            rules.idle(i64::try_from(seconds).unwrap_or(i64::MAX), now.steady_ms())
-        }
-        Some(rdb::Access::Frequency(counter)) => rules.frequency(counter, now.steady_ms()),
-        None => rules.fresh(now.steady_ms()),
-    };
-    let entry = Entry::new(&record.key, &record.value).with_access(access);
-    let position = partition.insert(site, key.hash, entry);
-    partition.set_expire_at_ms(site, position, key.hash, record.expire_at_ms, 0);
 }
 
 /// Removing the keys whose time passed while the server was down, and those whose time passed during the load, shard by shard. The write log

@@ -10,8 +10,11 @@
 //! ```
 //! It knows no sockets and no event loops; what clients must hear goes through their mailboxes.
 
+mod helpers;
+mod import;
 mod load;
 mod log_writer;
+mod redis_log;
 mod reload;
 mod save;
 mod start;

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::load::{Expired, LoadError, LogEnding, ManifestLoad, import_dump};
+use super::import::import_redis;
+use super::load::{Expired, LoadError, LogEnding, ManifestLoad};
 use super::save::{SaveTask, Saver};
 use super::store::Store;
 use crate::base::clock::{Clock, Now};
@@ -19,6 +20,7 @@ pub struct Loader<'l> {
     services: &'l Services,
     store: &'l Store,
     saver: &'l Saver,
+    seed: u64,
     /// The log is on behind what is loaded. One that is turned on while it is loaded begins with a base of its own.
     with_log: bool,
     begun: Option<Now>,
@@ -44,7 +46,7 @@ impl<'l> Loader<'l> {
             services.snapshots.state.lock().last_save_ms = facts.created_ms as i64;
         }
         let load = ManifestLoad::new(services, store, seed, LogEnding::Cut, with_log);
-        Loader { services, store, saver, with_log, begun: None, state: State::Load(Box::new(load)) }
+        Loader { services, store, saver, seed, with_log, begun: None, state: State::Load(Box::new(load)) }
     }
 
     /// Does all of it, with further threads where they help, and lets clients in.
@@ -75,8 +77,8 @@ impl<'l> Loader<'l> {
                 Next::End => (self.after_load(&load, now.steady_ms() - begun.steady_ms()), Next::Now),
                 next => (State::Load(load), next),
             },
-            State::Import => match import_dump(self.services, self.store, now)? {
-                // What was imported must not depend on the dump any more, once something else is recorded.
+            State::Import => match import_redis(self.services, self.store, now, self.seed)? {
+                // What was imported must not depend on the files of Redis any more, once something else is recorded.
                 true => (State::Save(Box::new(self.saver.begin_as_base(SaveKind::Save, false))), Next::Now),
                 false => (State::BeginLog, Next::Now),
             },

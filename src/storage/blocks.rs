@@ -363,6 +363,15 @@ impl Opener {
         open_body(&mut self.decompressor, &mut self.raw, header, stored, key)
     }
 
+    /// Gives back what it keeps of a huge block.
+    pub fn forget_large(&mut self) {
+        for buffer in [&mut self.raw, &mut self.stored] {
+            if buffer.capacity() > KEPT_MAX {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
     /// What the last block that was opened decompressed to, if it was compressed.
     pub fn raw(&self) -> &[u8] {
         &self.raw

@@ -277,6 +277,10 @@ fn checksum(record: &Record, value: &[u8], expire_at_ms: Option<i64>, exact: boo
     digest.finalize()
 }
 
+/// Where a server looks for a log of Redis, which counts more than an RDB file, unless its configuration says otherwise.
+const LOG_FOLDER: &str = "appendonlydir";
+const LOG_NAME: &str = "appendonly.aof";
+
 /// Puts an RDB file where a server finds it at its start.
 fn import_into_directory(source: &Source, folder: &Path, rate: u32) -> Result<(), Error> {
     let file = folder.join(RDB_NAME);
@@ -288,7 +292,7 @@ fn import_into_directory(source: &Source, folder: &Path, rate: u32) -> Result<()
             folder.display()
         )));
     };
-    for name in [MANIFEST_NAME, RDB_NAME] {
+    for name in [MANIFEST_NAME, RDB_NAME, LOG_FOLDER, LOG_NAME] {
         if folder.join(name).exists() {
             return Err(Error::Usage(format!(
                 "{} has data already ({name}): start a server from it and import with --to",

@@ -17,6 +17,7 @@ mod shutdown;
 mod sliding;
 mod snapshot;
 mod start;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -94,13 +94,20 @@ impl Server {
 
     /// As `launch`, below another program such as `prlimit`, whose words come first.
     pub fn launch_with(folder: &Folder, below: &[&str], arguments: &[&str]) -> Server {
+        let program = program();
+        Server::launch_words(folder, &[below, &[&program]].concat(), arguments)
+    }
+
+    /// Redis, whatever server the tests are for.
+    pub fn launch_redis(folder: &Folder, arguments: &[&str]) -> Server {
+        Server::launch_words(folder, &["redis-server"], arguments)
+    }
+
+    fn launch_words(folder: &Folder, words: &[&str], arguments: &[&str]) -> Server {
         let port = free_port();
         let log = folder.0.join("log");
         let log_start = std::fs::metadata(&log).map_or(0, |metadata| metadata.len() as usize);
         let append = || File::options().create(true).append(true).open(&log).expect("a log file");
-        let program = program();
-        let mut words = below.to_vec();
-        words.push(&program);
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
         command.arg(folder.data()).args(arguments).current_dir(&folder.0);

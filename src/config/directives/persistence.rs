@@ -20,7 +20,7 @@ const ROWS: &[Directive] = &[
         "dbfilename",
         Kind::FileName { is_path: "dbfilename can't be a path, just a filename", is_empty: None },
         "dump.rdb",
-        "Name of an RDB file in `dir` that is imported at the start if there is nothing else in it.",
+        "Name of an RDB file in `dir` that is imported at the start if there is nothing else in it, no log of Redis either.",
         field!(dbfilename),
     )
     .protected(),
@@ -131,24 +131,26 @@ const ROWS: &[Directive] = &[
         "Cut a record off that was torn when the machine stopped, and start; `no` refuses to start.",
         field!(aof_load_truncated),
     ),
-    Directive::accepted(
+    Directive::new(
         "appendfilename",
         Kind::FileName {
             is_path: "appendfilename can't be a path, just a filename",
             is_empty: Some("appendfilename can't be empty"),
         },
         "appendonly.aof",
-        "The write log names its own files.",
+        "What the names of the files of Redis's log begin with, which is imported at the start if there is nothing else in `dir`; before Redis 7 the log is one file of this name. Our own log names its files itself.",
+        field!(appendfilename),
     )
     .immutable(),
-    Directive::accepted(
+    Directive::new(
         "appenddirname",
         Kind::FileName {
             is_path: "appenddirname can't be a path, just a dirname",
             is_empty: Some("appenddirname can't be empty"),
         },
         "appendonlydir",
-        "The write log names its own files.",
+        "Name of the folder in `dir` that has Redis's log since Redis 7; see appendfilename.",
+        field!(appenddirname),
     )
     .immutable(),
     Directive::accepted("no-appendfsync-on-rewrite", Kind::Bool, "no", "A snapshot does not disturb the log."),
