@@ -456,7 +456,7 @@ fn an_interrupted_import_goes_on() {
         writer.record(&key(number), &[b'v'; 300], None, None).expect("a disk");
     }
     drop(writer.finish().expect("a disk"));
-    let mut server = Server::start(CLOAKROOM, &["--maxmemory", "12mb"]);
+    let mut server = Server::start(CLOAKROOM, &["--maxmemory", "8mb"]);
     let path = path.display().to_string();
     let failed = cloakroom(&["import", &path, "--to", &server.address()]);
     let told = String::from_utf8_lossy(&failed.stderr);

@@ -126,10 +126,12 @@ impl Drop for Reading<'_> {
             keyspace.captured_bytes.released(entry.view());
             keyspace.reclaimer.free_entry(entry);
         } else if !in_partition {
-            // SWAPDB may have given it to another database.
-            let mut databases = std::iter::once(site.database).chain(0..keyspace.databases);
-            let found =
-                databases.any(|database| shard.partition_mut(database).seen_block(site, hash, address));
+            // SWAPDB may have given it to another database. One that holds nothing is not asked: that would make a place for it.
+            let (mut next, mut found) = (shard.used_from(0), false);
+            while let Some(database) = next.filter(|_| !found) {
+                found = shard.partition_mut(database).seen_block(site, hash, address);
+                next = shard.used_from(database + 1);
+            }
             debug_assert!(found, "the block is in a table or in the queue");
         }
     }

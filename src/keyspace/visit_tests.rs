@@ -321,3 +321,27 @@ fn the_deadline_of_a_large_value_moves_without_a_copy_and_the_snapshot_has_the_o
         assert_eq!(seen, [Some(at_cut)]);
     }
 }
+
+#[test]
+fn a_large_value_that_moves_to_another_database_while_it_is_read_makes_no_place_for_others() {
+    let keyspace = Keyspace::new(1000, 1, KeyHasher::fixed(1), Reclaimer::inline(), NOW_MS);
+    let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: NOW_MS };
+    let hash = keyspace.key(b"k").hash;
+    keyspace.lock_shard(0).partition_mut(0).insert(site, hash, Entry::new(b"k", &[b'v'; LARGE]));
+    let (mut visit, mut seen) = (ShardVisit::of(0), Vec::new());
+    assert!(keyspace.cut(|| {}));
+    let mut see = |entry: &AtCut<'_>| {
+        seen.push((entry.database, entry.value.len()));
+        let mut all = ShardSet::default();
+        all.add_all();
+        let mut locked = Locked::many(&keyspace, all);
+        locked.shard(0).swap(0, 999);
+        keyspace.note_swap(0, 999);
+        false
+    };
+    while keyspace.visit(&mut visit, &mut see) {}
+    keyspace.finish_visit(&mut see);
+    assert_eq!(seen, [(0, LARGE)]);
+    let shard = keyspace.lock_shard(0);
+    assert_eq!(shard.used().map(|(database, _)| database).collect::<Vec<_>>(), [999]);
+}
