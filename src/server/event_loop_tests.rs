@@ -209,6 +209,26 @@ fn a_limit_counts_what_a_socket_did_not_take_and_not_what_another_loop_has_sent(
 }
 
 #[test]
+fn a_rest_is_short_however_much_a_socket_did_not_take() {
+    with_much_under_way(|event_loop, _client| {
+        let limits = &mut Arc::make_mut(&mut event_loop.state.config).client_output_buffer_limit;
+        limits.pubsub.hard_bytes = 0;
+        let mailbox = event_loop.state.services.clients.mailbox(0);
+        let info = &event_loop.connections.last().and_then(Option::as_deref).expect("a client").client.info;
+        for bytes in [30_000_000, 1] {
+            let parcel = Parcel::push(&[b"message", b"c"], Parcel::text(&vec![b'm'; bytes]));
+            let delivery = Delivery::new([Arc::clone(info)].into(), Arc::new(parcel));
+            mailbox.send(Message::Deliver(delivery));
+        }
+        while mailbox.is_full(0) {
+            event_loop.step(0).expect("a poller");
+            let wait_ms = event_loop.mailbox_wait_ms();
+            assert!(wait_ms <= 16 || !mailbox.is_signalled(), "{wait_ms}");
+        }
+    });
+}
+
+#[test]
 fn a_subscriber_that_does_not_read_is_closed_at_its_limit() {
     with_much_under_way(|event_loop, _| {
         while event_loop.connections.iter().any(Option::is_some) {

@@ -13,6 +13,8 @@ const DELIVERED_BYTES: usize = 64 * 1024;
 const TURN_BYTES: usize = 1 << 20;
 /// The pace at which deliveries go on when sockets do not take them, in bytes a microsecond.
 const REFUSED_PACE: u64 = 64;
+/// The longest rest, however much sockets did not take: all other clients of the loop wait for their messages meanwhile.
+const REST_US_MAX: u64 = 16_000;
 
 /// A rest in the delivery of what other loops send, because sockets are full. A reader that is a little slower than the loop, or has no
 /// processor for a moment, gets time to catch up; who waits for room in the mailbox meanwhile waits for him. One that does not read at all is not waited for
@@ -148,7 +150,7 @@ impl EventLoop<'_> {
         }
         self.messages = messages;
         self.flush_delivered();
-        let us = std::mem::take(&mut self.refused_bytes) as u64 / REFUSED_PACE;
+        let us = (std::mem::take(&mut self.refused_bytes) as u64 / REFUSED_PACE).min(REST_US_MAX);
         if bytes_max.is_some() {
             self.rest = Rest { since_ticks: Stopwatch::ticks(), us };
         }
