@@ -121,8 +121,13 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Calibrates against the monotonic clock for about two milliseconds.
+    /// The stopwatch of the process. The first call calibrates it against the monotonic clock, for about two milliseconds.
     pub fn calibrated() -> Stopwatch {
+        static CALIBRATED: OnceLock<Stopwatch> = OnceLock::new();
+        *CALIBRATED.get_or_init(Stopwatch::calibrate)
+    }
+
+    fn calibrate() -> Stopwatch {
         let (start, first) = (Instant::now(), Stopwatch::ticks());
         while start.elapsed().as_micros() < 2000 {
             std::hint::spin_loop();

@@ -31,7 +31,6 @@ pub use connection::REDIS_VERSION;
 pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules};
 pub use deliver::write as write_parcel;
 pub use effects::{Deadline, Effects, Event, Record, Records};
-#[cfg(test)]
 pub use introspection::docs;
 pub use markdown::render_markdown;
 pub use monitor::{feed_monitors, leave_monitor, shown_args};

@@ -87,7 +87,7 @@ fn end_of_log(report: &Report) -> u64 {
 }
 
 /// The requests in a block.
-fn count_records(block: &[u8]) -> Result<u64, String> {
+pub fn count_records(block: &[u8]) -> Result<u64, String> {
     let (mut parser, mut ranges, mut records) = (Parser::default(), Vec::new(), 0);
     while parser.at < block.len() {
         ranges.clear();

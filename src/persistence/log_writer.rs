@@ -71,6 +71,8 @@ pub struct LogTask {
     /// Calls that the last step knew of.
     heard: u64,
     ended: bool,
+    /// Zeros that are kept ready behind the end.
+    prepared_bytes: u64,
 }
 
 /// Why a step could not do its work.
@@ -104,7 +106,13 @@ impl LogTask {
             found: Gathered::Nothing,
             heard: 0,
             ended: false,
+            prepared_bytes: PREPARED_BYTES,
         }
+    }
+
+    /// Keeps so many zeros ready instead: on a disk in memory they are a waste.
+    pub fn preparing(self, prepared_bytes: u64) -> LogTask {
+        LogTask { prepared_bytes, ..self }
     }
 
     /// Works until [`WriteLog::end`] was called and everything is written, or cannot be.
@@ -321,7 +329,7 @@ impl LogTask {
             && let Some(writer) = &mut self.writer
         {
             // Only for speed: without space for zeros the log goes on as it is.
-            let _ = writer.prepare(PREPARED_BYTES);
+            let _ = writer.prepare(self.prepared_bytes);
         }
         Ok(())
     }

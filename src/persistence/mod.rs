@@ -32,5 +32,5 @@ pub use reload::LOADED_SOON;
 pub use save::{SaveTask, Saver};
 pub use start::Loader;
 pub use store::{Store, StoreError};
-pub use threads::{Persistence, open_store};
+pub use threads::{Persistence, log_exact_deadlines, look, open_store};
 pub use visit::Visitor;

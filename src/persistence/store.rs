@@ -40,6 +40,8 @@ struct Files {
     begun: BTreeMap<u64, u64>,
     /// Logs that wait for the base that they continue, before the manifest can name them.
     waiting: Vec<LogFacts>,
+    /// The increment that the base ends at, by its index, if it had no file when the base was adopted.
+    awaited: Option<u64>,
     /// A log that is made and not yet named.
     unnamed: Option<u64>,
     /// Files of steps that failed at a point where the manifest on the disk may name them: they go after the next manifest.
@@ -176,7 +178,8 @@ impl Store {
         if log.start_offset < base {
             return Ok(Named::Covered);
         }
-        let named = if increment.continues || files.manifest.logs.is_empty() && base == log.start_offset {
+        // The same offset alone says nothing: what changes while the log is off does not move it.
+        let named = if increment.continues || files.awaited == Some(increment.index) {
             let mut next = files.manifest.clone();
             next.written_ms = now_ms.max(0) as u64;
             next.logs.push(log.clone());
@@ -233,6 +236,7 @@ impl Store {
             return Err(error);
         }
         files.waiting.clear();
+        files.awaited = increment.filter(|_| first_log.is_none()).map(|increment| increment.index);
         drop(files);
         self.remove_unnamed();
         Ok(first_log.is_some())

@@ -132,15 +132,7 @@ impl Persistence {
 
     /// Starts a save if one is due; called several times a second.
     pub fn look(&self) {
-        let steady_ms = self.clock.steady_ms();
-        let services = &self.services;
-        // A save that began just before may have turned it on again.
-        if services.write_log.is_on() && !services.settings.load().appendonly {
-            services.keyspace.while_locked(|| services.write_log.turn_off());
-        }
-        if let Some(kind) = due(&self.services, steady_ms)
-            && self.services.reserve_save(kind, steady_ms)
-        {
+        if let Some(kind) = look(&self.services, self.clock.steady_ms()) {
             self.start_save(kind);
         }
     }
@@ -193,6 +185,15 @@ pub fn log_exact_deadlines(services: &Services) {
             log.append(database, |out| encode_request(out, &words));
         });
     }
+}
+
+/// Reserves a save if one is due at a steady time.
+pub fn look(services: &Services, steady_ms: i64) -> Option<SaveKind> {
+    // A save that began just before may have turned it on again.
+    if services.write_log.is_on() && !services.settings.load().appendonly {
+        services.keyspace.while_locked(|| services.write_log.turn_off());
+    }
+    due(services, steady_ms).filter(|kind| services.reserve_save(*kind, steady_ms))
 }
 
 /// How long the next save of a kind waits whose last one has failed.

@@ -14,7 +14,7 @@ use super::logging::Logging;
 use crate::base::allocator;
 use crate::base::system;
 use crate::base::waiting::may_wait;
-use crate::client::{Gates, MigrationOrder, ReloadOrder};
+use crate::client::{MigrationOrder, ReloadOrder};
 use crate::config::Config;
 use crate::services::{Control, Services, Shutdown};
 use crate::snapshot::SaveKind;
@@ -161,11 +161,7 @@ impl Controller {
         if new.loglevel != old.loglevel {
             self.logging.set_level(new.loglevel);
         }
-        self.services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
-        self.services.write_log.configure(new.appendfsync, new.write_log_buffer_limit);
-        if old.appendonly && !new.appendonly {
-            self.services.keyspace.while_locked(|| self.services.write_log.turn_off());
-        }
+        self.services.take_effect(old, new);
         let used = allocator::used_bytes() as u64;
         if new.maxmemory != old.maxmemory && new.maxmemory > 0 && new.maxmemory < used {
             tracing::warn!(

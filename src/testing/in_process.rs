@@ -65,11 +65,16 @@ pub fn services(config: Config) -> Services {
 
 /// The shared state of a server with several event loops.
 pub fn services_of(config: Config, loops: usize) -> Services {
+    services_with(config, loops, Box::new(NoControl), Now::at_ms(START_MS))
+}
+
+/// The shared state of a server that starts now.
+pub fn services_with(config: Config, loops: usize, control: Box<dyn Control>, now: Now) -> Services {
     let (databases, hasher) = (config.databases as usize, KeyHasher::fixed(SEED));
-    let keyspace = Keyspace::new(databases, loops, hasher, Reclaimer::inline(), START_MS);
+    let keyspace = Keyspace::new(databases, loops, hasher, Reclaimer::inline(), now.wall_ms());
     let identity = Identity {
         run_id: "0".repeat(40),
-        started_ms: START_MS,
+        started_ms: now.steady_ms(),
         loops,
         executable: String::from("/in/process/cloakroom"),
     };
@@ -79,7 +84,7 @@ pub fn services_of(config: Config, loops: usize) -> Services {
         Clients::new((0..loops).map(|_| Mailbox::new(Box::new(|| {}))).collect()),
         // One part for each loop, one for whoever loads.
         Statistics::new(loops + 1, COMMANDS.count),
-        Box::new(NoControl),
+        control,
         identity,
     )
 }
@@ -110,9 +115,29 @@ impl<'s> InProcess<'s> {
 
     /// One event loop of several.
     pub fn on_loop(services: &'s Services, loop_index: usize) -> InProcess<'s> {
+        InProcess::starting(services, loop_index, Now::at_ms(START_MS))
+    }
+
+    /// One event loop of several, which starts now.
+    pub fn starting(services: &'s Services, loop_index: usize, now: Now) -> InProcess<'s> {
         let mut state = LoopState::new(services, loop_index, SEED + loop_index as u64, *STOPWATCH);
-        state.set_now(Now::at_ms(START_MS));
-        InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms: START_MS + TICK_MS }
+        state.set_now(now);
+        let next_expire_ms = now.steady_ms() + TICK_MS;
+        InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms }
+    }
+
+    /// The loop looks at the clocks, at its mailbox, and at who waits.
+    pub fn look(&mut self, now: Now) {
+        self.state.set_now(now);
+        self.state.refresh();
+        self.settle();
+    }
+
+    /// Rounds of expiry until nothing more is due.
+    pub fn expire(&mut self) {
+        while expire_round(&mut self.state) {}
+        relieve(&mut self.state);
+        self.deliver_local();
     }
 
     /// Unix milliseconds.
@@ -161,6 +186,11 @@ impl<'s> InProcess<'s> {
         self.connections[place].is_some()
     }
 
+    /// A request of the client waits for something.
+    pub fn is_waiting(&self, place: usize) -> bool {
+        self.connections[place].as_deref().is_some_and(|connection| connection.client.blocked.is_some())
+    }
+
     /// Takes what the server has sent to a client since the last call.
     pub fn take_output(&mut self, place: usize) -> Vec<u8> {
         std::mem::take(&mut self.outputs[place]).into_bytes().into()
@@ -198,10 +228,8 @@ impl<'s> InProcess<'s> {
             left_ms -= step_ms;
             self.settle();
             if self.state.steady_ms >= self.next_expire_ms {
-                while expire_round(&mut self.state) {}
-                relieve(&mut self.state);
+                self.expire();
                 self.next_expire_ms = self.state.steady_ms + TICK_MS;
-                self.deliver_local();
             }
         }
     }

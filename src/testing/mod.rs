@@ -9,4 +9,5 @@ pub mod fuzz_rdb;
 pub mod in_process;
 pub mod model;
 pub mod power_cut_disk;
+pub mod simulation;
 pub mod transcript;

@@ -1,0 +1,193 @@
+//! What was in the keyspace after each thing that happened, and what a server that starts again must find of it.
+//!
+//! No command is implemented a second time: the truth is the keyspace's own state, observed without touching it after each request and each
+//! round of expiry. The log's order is the order of the changes, so whatever is lost, what is found is one of these states, not before the last
+//! one that was promised: by the log's durable offset, by a finished snapshot, or by an orderly end.
+
+use std::rc::Rc;
+
+use super::requests::{DATABASES, KEYS};
+use crate::keyspace::{Key, Keyspace};
+
+/// What is stored under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stored {
+    value: Vec<u8>,
+    expire_at_ms: Option<i64>,
+    /// How much later the log may say, after a crash, that it expires.
+    slack_ms: i64,
+}
+
+/// What all keys of all databases hold.
+type Contents = Vec<Option<Rc<Stored>>>;
+
+struct Moment {
+    contents: Contents,
+    /// Where the log was behind what led here; `u64::MAX` if it was off.
+    log_offset: u64,
+}
+
+/// See the module's text.
+pub struct History {
+    /// All keys, hashed; every server here hashes them alike.
+    keys: Vec<Key<'static>>,
+    moments: Vec<Moment>,
+    /// The last one that was promised.
+    promised: usize,
+    /// What is found must be the last one, with exact deadlines.
+    exact: bool,
+}
+
+impl History {
+    pub fn new() -> History {
+        let nothing = vec![None; DATABASES * KEYS.len()];
+        let moments = vec![Moment { contents: nothing, log_offset: u64::MAX }];
+        History { keys: Vec::new(), moments, promised: 0, exact: false }
+    }
+
+    /// Looks at the keyspace, and notes what has changed. `percent` is `expire-log-slack`.
+    pub fn observe(&mut self, keyspace: &Keyspace, log_offset: Option<u64>, now_ms: i64, percent: i64) {
+        let last = &self.moments[self.moments.len() - 1];
+        let contents = observe(keyspace, &self.keys, &last.contents, now_ms, percent);
+        let log_offset = log_offset.unwrap_or(u64::MAX);
+        let is_same = contents.iter().zip(&last.contents).all(|(new, old)| match (new, old) {
+            (Some(new), Some(old)) => Rc::ptr_eq(new, old),
+            (new, old) => new.is_none() && old.is_none(),
+        });
+        if !is_same || last.log_offset != log_offset && log_offset != u64::MAX {
+            self.moments.push(Moment { contents, log_offset });
+        }
+    }
+
+    /// The number of the present state.
+    pub fn present(&self) -> usize {
+        self.moments.len() - 1
+    }
+
+    /// Nothing up to this state may be lost from now on.
+    pub fn promise(&mut self, moment: usize) {
+        self.promised = self.promised.max(moment);
+    }
+
+    /// Keys that are there although their time passed before a Unix time in milliseconds.
+    pub fn overdue(&self, before_ms: i64) -> usize {
+        let contents = &self.moments[self.present()].contents;
+        let is_overdue = |stored: &&Rc<Stored>| stored.expire_at_ms.is_some_and(|at_ms| at_ms < before_ms);
+        contents.iter().flatten().filter(is_overdue).count()
+    }
+
+    /// What the log had recorded up to these offsets may not be lost from now on.
+    pub fn promise_offsets(&mut self, is_durable: impl Fn(u64) -> bool) {
+        let kept = |moment: &Moment| is_durable(moment.log_offset);
+        if let Some(behind) = self.moments[self.promised..].iter().rposition(kept) {
+            self.promised += behind;
+        }
+    }
+
+    /// The server has ended in an orderly way: the present state, exactly.
+    pub fn promise_exactly(&mut self) {
+        self.promised = self.present();
+        self.exact = true;
+    }
+
+    /// The first state that was recorded in the log and is not promised.
+    pub fn first_unpromised(&self) -> Option<usize> {
+        let is_recorded = |moment: &Moment| moment.log_offset != u64::MAX;
+        self.moments[self.promised + 1..].iter().position(is_recorded).map(|index| self.promised + 1 + index)
+    }
+
+    /// A server has loaded its data at a time in Unix milliseconds: checks that it found one of the states that it may find, and goes on from it.
+    /// What it found is promised if it is `lasting`: there for whatever comes.
+    ///
+    /// # Errors
+    /// What it found instead.
+    pub fn recover(&mut self, keyspace: &Keyspace, now_ms: i64, lasting: bool) -> Result<(), String> {
+        let nothing = vec![None; DATABASES * KEYS.len()];
+        self.keys = KEYS.iter().map(|name| keyspace.key(name.as_bytes())).collect();
+        let found = observe(keyspace, &self.keys, &nothing, now_ms, 0);
+        let known = (0..DATABASES).map(|database| keyspace.count(database).0).sum::<usize>();
+        if known != found.iter().flatten().count() {
+            return Err(format!("{known} keys are there, and some of them nobody has ever named"));
+        }
+        let wrong = |moment: &Moment| differences(&found, &moment.contents, now_ms, self.exact);
+        let wrongs: Vec<Vec<String>> = self.moments[self.promised..].iter().map(wrong).collect();
+        if wrongs.iter().any(Vec::is_empty) {
+            self.go_on_from(&wrongs, found, lasting);
+            return Ok(());
+        }
+        let states = self.moments.len() - self.promised;
+        let how = if self.exact { ", after an orderly end" } else { "" };
+        let least = wrongs.into_iter().min_by_key(Vec::len).unwrap_or_default().join("; ");
+        Err(format!(
+            "what was found is none of the {states} states it may be{how}; the nearest differs in: {least}"
+        ))
+    }
+}
+
+impl History {
+    /// Goes on from what was found. The states that it may be stay: what has expired meanwhile is there again if the clock is set back before
+    /// its removal is on disk. So do those that a loss of power may go back to.
+    fn go_on_from(&mut self, wrongs: &[Vec<String>], found: Contents, lasting: bool) {
+        let last = wrongs.iter().rposition(Vec::is_empty).unwrap_or(0);
+        let kept = self.moments.drain(..).skip(self.promised).take(last + 1).zip(wrongs);
+        self.moments =
+            kept.filter(|(_, wrong)| !lasting || wrong.is_empty()).map(|(moment, _)| moment).collect();
+        // The offsets of another life mean nothing any more.
+        self.moments.iter_mut().for_each(|moment| moment.log_offset = u64::MAX);
+        self.moments.push(Moment { contents: found, log_offset: u64::MAX });
+        (self.promised, self.exact) = (0, false);
+    }
+}
+
+fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64, percent: i64) -> Contents {
+    let slots = (0..DATABASES).flat_map(|database| keys.iter().map(move |key| (database, key)));
+    let look = |((database, key), before): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
+        let shard = keyspace.lock_shard(key.shard);
+        let partition = shard.partition(database);
+        let entry = partition.entry(partition.find(key.hash, key.bytes)?);
+        if let Some(before) = before
+            && before.value == entry.value()
+            && before.expire_at_ms == entry.expire_at_ms()
+        {
+            return Some(Rc::clone(before));
+        }
+        let ttl_ms = entry.expire_at_ms().map_or(0, |at_ms| (at_ms - now_ms).max(0));
+        let slack_ms = if percent == 0 { 0 } else { (ttl_ms / 100 * percent).max(1000) };
+        Some(Rc::new(Stored { value: entry.value().to_vec(), expire_at_ms: entry.expire_at_ms(), slack_ms }))
+    };
+    slots.zip(before).map(look).collect()
+}
+
+/// In which keys what was found is not what a state says.
+fn differences(found: &Contents, state: &Contents, now_ms: i64, exact: bool) -> Vec<String> {
+    let names = (0..DATABASES).flat_map(|database| KEYS.map(|key| format!("{key} of database {database}")));
+    let pairs = names.zip(found.iter().zip(state));
+    pairs
+        .filter_map(|(name, (found, said))| {
+            let wrong = difference(found.as_deref(), said.as_deref(), now_ms, exact)?;
+            Some(format!("{name} {wrong}"))
+        })
+        .collect()
+}
+
+fn difference(found: Option<&Stored>, said: Option<&Stored>, now_ms: i64, exact: bool) -> Option<String> {
+    match (found, said) {
+        (None, None) => None,
+        (None, Some(said)) if said.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => None,
+        (None, Some(said)) => {
+            let left_ms = said.expire_at_ms.map(|at_ms| at_ms - now_ms);
+            Some(format!("is missing (milliseconds left: {left_ms:?})"))
+        }
+        (Some(_), None) => Some(String::from("has come back")),
+        (Some(found), Some(said)) if found.value != said.value => Some(String::from("has another value")),
+        (Some(found), Some(said)) => match (found.expire_at_ms, said.expire_at_ms) {
+            (None, None) => None,
+            (Some(found_ms), Some(said_ms)) => {
+                let late_ms = found_ms - said_ms;
+                let allowed_ms = if exact { 0 } else { said.slack_ms };
+                (!(0..=allowed_ms).contains(&late_ms)).then(|| format!("expires {late_ms} ms late"))
+            }
+            (found_ms, said_ms) => Some(format!("expires at {found_ms:?} instead of {said_ms:?}")),
+        },
+    }
+}

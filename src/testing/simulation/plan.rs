@@ -1,0 +1,190 @@
+//! What happens in a world, as data: drawn from a seed beforehand, so that a part of it can be left out when a failure is made small.
+
+use super::requests::{DATABASES, Request, any_write, one_of, session_write};
+use crate::base::random::Random;
+use crate::config::AppendFsync;
+use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation};
+
+/// Clients; they are dealt out to the event loops in turn.
+pub const CLIENTS: u64 = 4;
+
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A client sends a request; it connects before if it has no connection.
+    Ask { client: usize, request: Request },
+    /// The log's thread gets so many turns.
+    Log { turns: u32 },
+    /// The saving thread gets so many turns. Does nothing while no save runs.
+    Save { turns: u32 },
+    /// All loops let their keys expire.
+    Expire,
+    /// The control thread looks whether a save is due.
+    Look,
+    /// Time passes.
+    Pass { ms: i64 },
+    /// Somebody sets the wall clock.
+    SetClock { ms: i64 },
+    /// From here on the disk fails.
+    Fail(Fault),
+    /// The disk works again.
+    Heal,
+    /// A client's connection breaks.
+    Disconnect { client: usize },
+    /// SIGTERM. What follows happens while the server ends; it is up again, with another configuration, after it has ended.
+    Terminate { down: Down },
+    /// The process is killed, or the machine loses power.
+    Crash { power: Option<u64>, down: Down },
+}
+
+/// A time without a server, and how it starts again.
+#[derive(Clone, Copy, Debug)]
+pub struct Down {
+    pub ms: i64,
+    /// How the clock was set meanwhile.
+    pub clock_ms: i64,
+    pub start: Start,
+}
+
+/// The configuration at a start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub appendonly: bool,
+    pub policy: AppendFsync,
+    /// `save 1 3` instead of no save points.
+    pub saves: bool,
+}
+
+impl Start {
+    fn draw(random: &mut Random) -> Start {
+        Start {
+            appendonly: random.below(4) > 0,
+            policy: one_of(random, &[AppendFsync::Always, AppendFsync::Everysec, AppendFsync::No]),
+            saves: random.below(2) == 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Op::Ask { client, request } => write!(f, "client {client}: {request}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// How a world begins and what happens in it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub start: Start,
+    pub ops: Vec<Op>,
+}
+
+impl Plan {
+    pub fn draw(seed: u64) -> Plan {
+        let mut random = Random::new(seed);
+        let start = Start::draw(&mut random);
+        let mut ops = Vec::new();
+        let wanted = 60 + random.below(140) as usize;
+        while ops.len() < wanted {
+            draw_op(&mut ops, &mut random);
+        }
+        Plan { start, ops }
+    }
+}
+
+/// Draws what happens next. To add a fault or an actor, give it a number here and an arm in `Life::act`.
+fn draw_op(ops: &mut Vec<Op>, random: &mut Random) {
+    let client = random.below(CLIENTS) as usize;
+    let op = match random.below(100) {
+        0..22 => Op::Ask { client, request: session_write(random) },
+        22..42 => Op::Ask { client, request: any_write(random) },
+        42..44 => return draw_transaction(ops, client, random),
+        44..50 => Op::Ask { client, request: order(random) },
+        50..66 => Op::Log { turns: 1 + random.below(8) as u32 },
+        66..73 => Op::Save { turns: one_of(random, &[1, 3, 300, 2000]) },
+        73..78 => Op::Expire,
+        78..82 => Op::Look,
+        82..92 => Op::Pass { ms: pause_ms(random) },
+        92 => Op::SetClock { ms: clock_ms(random) },
+        93 => Op::Fail(fault(random)),
+        94 => Op::Heal,
+        95 => Op::Disconnect { client },
+        96 => Op::Terminate { down: down(random) },
+        97..99 => Op::Crash { power: (random.below(2) == 0).then(|| random.next_u64()), down: down(random) },
+        _ => Op::Ask { client, request: Request::of("CLIENT UNPAUSE") },
+    };
+    ops.push(op);
+}
+
+fn draw_transaction(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    let mut ask = |request| ops.push(Op::Ask { client, request });
+    ask(Request::of("MULTI"));
+    for _ in 0..1 + random.below(4) {
+        ask(if random.below(2) == 0 { session_write(random) } else { any_write(random) });
+    }
+    ask(Request::of(one_of(random, &["EXEC", "EXEC", "EXEC", "DISCARD"])));
+}
+
+/// A request to the server itself.
+fn order(random: &mut Random) -> Request {
+    let database = random.below(DATABASES as u64);
+    let line = match random.below(16) {
+        0..3 => format!("SELECT {database}"),
+        3 => "BGSAVE".to_owned(),
+        4 => "BGREWRITEAOF".to_owned(),
+        5 => "CONFIG SET appendonly no".to_owned(),
+        6 | 7 => "CONFIG SET appendonly yes".to_owned(),
+        8 | 9 => format!("CONFIG SET appendfsync {}", one_of(random, &["always", "everysec", "no"])),
+        10 => one_of(random, &["CONFIG SET save 1", "CONFIG SET save "]).to_owned(),
+        11 => {
+            let policy = one_of(random, &["noeviction", "allkeys-lru", "volatile-ttl"]);
+            let limit = one_of(random, &["0", "0", "1"]);
+            format!("CONFIG SET maxmemory {limit} maxmemory-policy {policy}")
+        }
+        12 => format!("CONFIG SET notify-keyspace-events {}", one_of(random, &["KEA", "Kx", ""])),
+        13 => format!("CONFIG SET expire-log-slack {}", one_of(random, &["0", "2", "50"])),
+        14 => one_of(random, &["WAITAOF 1 0 100", "WAIT 1 200"]).to_owned(),
+        _ => one_of(random, &["CLIENT PAUSE 60 WRITE", "CLIENT PAUSE 60 ALL", "SAVE"]).to_owned(),
+    };
+    match line.as_str() {
+        "CONFIG SET save 1" => Request(
+            ["CONFIG", "SET", "save", "1 3"].map(|word| super::requests::Word::Text(word.into())).to_vec(),
+        ),
+        line => Request::of(line),
+    }
+}
+
+fn pause_ms(random: &mut Random) -> i64 {
+    let exact = random.below(20) as i64;
+    exact + one_of(random, &[1, 5, 16, 50, 300, 300, 1_000, 1_100, 6_000, 31 * MINUTE_MS])
+}
+
+fn clock_ms(random: &mut Random) -> i64 {
+    one_of(random, &[-60 * MINUTE_MS, -2_000, -30, 30, 2_000, 60 * MINUTE_MS, 900 * DAY_MS])
+}
+
+fn down(random: &mut Random) -> Down {
+    let ms = one_of(random, &[10, 10, 2_000, 4_000, 40 * MINUTE_MS, 2 * DAY_MS, 40 * DAY_MS]);
+    let clock_ms = if random.below(8) == 0 { clock_ms(random) } else { 0 };
+    Down { ms, clock_ms, start: Start::draw(random) }
+}
+
+fn fault(random: &mut Random) -> Fault {
+    let full = random.below(2) == 0;
+    let operation = match full {
+        true => one_of(random, &[Operation::Write, Operation::Create]),
+        false => one_of(random, &Operation::CHANGING),
+    };
+    Fault {
+        operation: Some(operation),
+        after: random.below(6),
+        errno: if full { NO_SPACE } else { DEVICE_ERROR },
+        short: random.below(2) == 0,
+        lasting: full,
+    }
+}
