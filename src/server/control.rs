@@ -151,7 +151,7 @@ impl Controller {
         };
         let changed = match addresses {
             None => Ok(()),
-            Some(Ok(addresses)) => self.listeners.change(&addresses, new.tcp_backlog).await,
+            Some(Ok(addresses)) => self.listeners.change(&addresses, new.tcp_backlog),
             Some(Err(error)) => Err(error),
         };
         if let Err(error) = changed {

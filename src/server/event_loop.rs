@@ -5,26 +5,23 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::event::epoll;
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::batch::{BATCH_REQUESTS, Batch};
 use super::connection::{Connection, limits};
+use super::door::{Door, LISTENER_TOKENS, Listening};
 use super::drain::drain;
 use super::messages::Rest;
 use super::turn::{Source, TURN_US, Turn};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::client::{Client, ClientFlags, ClientInfo, Closing, Message};
+use crate::client::{Closing, Message};
 use crate::command::LoopState;
-use crate::dispatch::forget_client;
 use crate::keyspace::TICK_MS;
-use crate::observe::counters::{Count, Gauge};
+use crate::observe::counters::Count;
 use crate::resp::Output;
 use crate::services::{Services, Shutdown};
 
@@ -33,59 +30,14 @@ const INPUT_BYTES: usize = 512 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS_MAX: usize = 256;
 /// The poller's name for the loop's own eventfd.
-const WAKE_TOKEN: u64 = u64::MAX;
-
-/// A socket that was accepted for this loop.
-pub struct Accepted {
-    pub socket: OwnedFd,
-    pub address: String,
-    pub local_address: String,
-    pub unix: bool,
-    /// The peer is on this machine: loopback, or a Unix socket.
-    pub local: bool,
-}
-
-/// The way to a loop from outside: new sockets and a doorbell.
-pub struct Door {
-    accepted: Mutex<Vec<Accepted>>,
-    bell: OwnedFd,
-    clients: AtomicUsize,
-}
-
-impl Door {
-    /// # Errors
-    /// When the operating system has no descriptor left.
-    pub fn new() -> rustix::io::Result<Door> {
-        Ok(Door {
-            accepted: Mutex::new(Vec::new()),
-            clients: AtomicUsize::new(0),
-            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-        })
-    }
-
-    /// Clients that the loop serves or will serve.
-    pub fn load(&self) -> usize {
-        self.clients.load(Relaxed)
-    }
-
-    /// Hands a socket in.
-    pub fn admit(&self, accepted: Accepted) {
-        self.clients.fetch_add(1, Relaxed);
-        self.accepted.lock().push(accepted);
-        self.ring();
-    }
-
-    /// Wakes the loop.
-    pub fn ring(&self) {
-        // The only failure is a counter at its maximum, which takes longer than any server lives.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-    }
-}
+pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 
 pub struct EventLoop<'s> {
     pub(super) state: LoopState<'s>,
     pub(super) clock: Clock,
-    pub(super) door: Arc<Door>,
+    /// Of all loops; this one's is at its index.
+    pub(super) doors: Arc<[Arc<Door>]>,
+    pub(super) listening: Listening,
     pub(super) poller: OwnedFd,
     events: Vec<epoll::Event>,
     pub(super) connections: Vec<Option<Box<Connection>>>,
@@ -120,7 +72,7 @@ impl<'s> EventLoop<'s> {
     pub fn new(
         services: &'s Services,
         loop_index: usize,
-        door: Arc<Door>,
+        doors: Arc<[Arc<Door>]>,
         clock: Clock,
         stopwatch: Stopwatch,
         seed: u64,
@@ -129,11 +81,12 @@ impl<'s> EventLoop<'s> {
         // Each ring is an edge: the poller tells of it once and forgets it by that, so nobody has to read the bell, and no ring that comes
         // after the wake-up can be taken for the one before (`client/mailbox.rs`).
         let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&poller, &door.bell, epoll::EventData::new_u64(WAKE_TOKEN), edges)?;
+        epoll::add(&poller, &doors[loop_index].bell, epoll::EventData::new_u64(WAKE_TOKEN), edges)?;
         Ok(EventLoop {
             state: LoopState::new(services, loop_index, seed, stopwatch),
             clock,
-            door,
+            doors,
+            listening: Listening::default(),
             poller,
             events: Vec::with_capacity(EVENTS_MAX),
             connections: Vec::new(),
@@ -227,6 +180,10 @@ impl<'s> EventLoop<'s> {
                     self.answer_door();
                     continue;
                 }
+                if event.data.u64() & LISTENER_TOKENS != 0 {
+                    self.accept(event.data.u64());
+                    continue;
+                }
                 let place = event.data.u64() as usize;
                 let flags = event.flags;
                 if flags.contains(epoll::EventFlags::OUT) {
@@ -297,67 +254,6 @@ impl<'s> EventLoop<'s> {
             Source::Shared { end, .. } => end - used,
             Source::Pending => 0,
         }
-    }
-
-    fn answer_door(&mut self) {
-        let accepted = std::mem::take(&mut *self.door.accepted.lock());
-        for accepted in accepted {
-            self.open(accepted);
-        }
-    }
-
-    fn open(&mut self, accepted: Accepted) {
-        let place = self.vacant.pop().unwrap_or(self.connections.len());
-        let services = self.state.services;
-        let mut flags = ClientFlags::default();
-        if accepted.unix {
-            flags.0 |= ClientFlags::UNIX_SOCKET.0;
-        }
-        if accepted.local {
-            flags.0 |= ClientFlags::LOCAL.0;
-        }
-        let info = Arc::new(ClientInfo::new(
-            services.clients.next_id(),
-            accepted.address,
-            accepted.local_address,
-            std::os::fd::AsRawFd::as_raw_fd(&accepted.socket),
-            self.state.loop_index,
-            place,
-            self.state.steady_ms,
-            flags,
-        ));
-        let token = epoll::EventData::new_u64(place as u64);
-        if let Err(error) = epoll::add(&self.poller, &accepted.socket, token, epoll::EventFlags::IN) {
-            tracing::warn!(%error, client = info.address, "a connection could not be polled and is closed");
-            self.vacant.push(place);
-            self.door.clients.fetch_sub(1, Relaxed);
-            return;
-        }
-        let client = Client::new(Arc::clone(&info), !self.state.config.requirepass.is_empty());
-        let connection = Some(Box::new(Connection::new(accepted.socket, client)));
-        if place == self.connections.len() {
-            self.connections.push(connection);
-        } else {
-            self.connections[place] = connection;
-        }
-        services.clients.add(info);
-        self.state.count(Count::ConnectionsReceived, 1);
-        self.state.statistics.counters.rise(Gauge::ConnectedClients);
-    }
-
-    pub(super) fn close(&mut self, place: usize) {
-        let Some(mut connection) = self.connections[place].take() else { return };
-        if connection.client.blocked.is_some() {
-            self.state.statistics.counters.fall(Gauge::BlockedClients);
-        }
-        forget_client(&mut self.state, &mut connection.client);
-        self.state.services.clients.remove(connection.client.info.id);
-        if connection.unfinished {
-            self.unfinished.retain(|other| *other != place);
-        }
-        self.door.clients.fetch_sub(1, Relaxed);
-        self.state.statistics.counters.fall(Gauge::ConnectedClients);
-        self.vacant.push(place);
     }
 
     /// Whether input of the connection at `place` is read when it comes; a blocked client's is not.

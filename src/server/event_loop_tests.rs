@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::super::connection::TURN_SEND_BYTES;
-use super::{Accepted, Door, EventLoop, WAKE_TOKEN};
+use super::super::door::{Accepted, Door};
+use super::{EventLoop, WAKE_TOKEN};
 use crate::base::clock::{Clock, Stopwatch};
 use crate::client::{Clients, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder};
 use crate::command::COMMANDS;
@@ -48,8 +49,8 @@ impl Control for Ending {
 fn a_loop_whose_poller_fails_ends_the_whole_server() {
     let ending = Arc::new(AtomicBool::new(false));
     let services = services(&ending);
-    let door = Arc::new(Door::new().expect("a descriptor"));
-    let made = EventLoop::new(&services, 0, door, Clock::System, Stopwatch::calibrated(), 1);
+    let doors = [Arc::new(Door::new().expect("a descriptor"))].into();
+    let made = EventLoop::new(&services, 0, doors, Clock::System, Stopwatch::calibrated(), 1);
     let mut event_loop = made.expect("a poller");
     // What is not a poller cannot be waited for.
     event_loop.poller = eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
@@ -70,8 +71,8 @@ fn services(ending: &Arc<AtomicBool>) -> Services {
 }
 
 fn event_loop(services: &Services) -> EventLoop<'_> {
-    let door = Arc::new(Door::new().expect("a descriptor"));
-    EventLoop::new(services, 0, door, Clock::System, Stopwatch::calibrated(), 1).expect("a poller")
+    let doors = [Arc::new(Door::new().expect("a descriptor"))].into();
+    EventLoop::new(services, 0, doors, Clock::System, Stopwatch::calibrated(), 1).expect("a poller")
 }
 
 /// The client's end of a new connection.
@@ -169,11 +170,11 @@ fn the_poller_tells_of_each_ring_once_and_nobody_reads_the_bell() {
     };
     assert_eq!(wakes(), 0);
     for _ in 0..3 {
-        event_loop.door.ring();
+        event_loop.door().ring();
         assert_eq!((wakes(), wakes()), (1, 0));
     }
-    event_loop.door.ring();
-    event_loop.door.ring();
+    event_loop.door().ring();
+    event_loop.door().ring();
     assert_eq!((wakes(), wakes()), (1, 0), "two rings before a look are one");
 }
 

@@ -56,6 +56,7 @@ impl EventLoop<'_> {
         if !self.blocked.is_empty() {
             self.wake_blocked();
         }
+        self.look_after_listeners();
         let mut backlog = relieve(&mut self.state);
         if self.state.steady_ms >= self.next_expire_ms {
             let expiry_backlog = expire_round(&mut self.state);

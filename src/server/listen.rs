@@ -1,22 +1,21 @@
-//! Listening sockets and accepting: one task for each address hands every connection to the least loaded event loop.
+//! Listening sockets: opened and closed by the control thread, accepted from by the event loops (`server/door.rs`).
 //!
 //! [`Listeners`] are the open ones. The invariant of a change of addresses: either all new ones are open afterwards, or the old ones
 //! still are.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::task::JoinHandle;
 
-use super::event_loop::{Accepted, Door};
+use super::door::Door;
 use crate::config::Config;
-use crate::observe::counters::Count;
-use crate::services::Services;
 
 /// Where the server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +40,12 @@ pub struct Listener {
     /// `None` for a Unix socket.
     address: Option<SocketAddr>,
     socket: Socket,
+    /// Its name; no other listener ever has it.
+    pub number: u64,
+    /// Our address of every connection, unless that depends on where the peer connects to.
+    every: Option<String>,
+    /// The keepalive seconds that accepted sockets get from it.
+    keepalive: AtomicU32,
 }
 
 /// Why a socket could not be opened, with the address.
@@ -68,7 +73,7 @@ pub fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
         let path = config.unixsocket.clone();
         let socket = open_unix(&path, config.unixsocketperm.0, config.tcp_backlog)
             .map_err(|error| ListenError { address: path.clone(), error })?;
-        listeners.push(Listener { endpoint: Endpoint::Unix { path }, address: None, socket });
+        listeners.push(Listener::new(Endpoint::Unix { path }, None, socket));
     }
     Ok(listeners)
 }
@@ -131,7 +136,7 @@ fn open_all(resolved: Vec<Resolved>, backlog: u32) -> Result<Vec<Listener>, List
     for Resolved { endpoint, address, optional } in resolved {
         let Some(address) = address else { continue };
         match open_tcp(address, backlog) {
-            Ok(socket) => listeners.push(Listener { endpoint, address: Some(address), socket }),
+            Ok(socket) => listeners.push(Listener::new(endpoint, Some(address), socket)),
             Err(error) if optional && is_missing_address(&error) => {}
             Err(error) => return Err(ListenError { address: endpoint.to_string(), error }),
         }
@@ -148,6 +153,8 @@ fn is_missing_address(error: &std::io::Error) -> bool {
 fn open_tcp(address: SocketAddr, backlog: u32) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -183,25 +190,16 @@ fn open_unix(path: &str, mode: u32, backlog: u32) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// A listener that a task serves.
-struct Open {
-    endpoint: Endpoint,
-    /// `None` for a Unix socket.
-    address: Option<SocketAddr>,
-    task: JoinHandle<()>,
-}
-
-/// All open listeners; lives on the control thread, whose tasks accept.
+/// All open listeners; lives on the control thread. The event loops accept from them.
 pub struct Listeners {
-    services: Arc<Services>,
     doors: Arc<[Arc<Door>]>,
-    open: Vec<Open>,
+    open: Vec<Arc<Listener>>,
 }
 
 impl Listeners {
-    /// Starts to accept on `listeners`; must be called on a `LocalSet`.
-    pub fn start(services: Arc<Services>, doors: Arc<[Arc<Door>]>, listeners: Vec<Listener>) -> Listeners {
-        let mut started = Listeners { services, doors, open: Vec::new() };
+    /// Lets the event loops accept from `listeners`.
+    pub fn start(doors: Arc<[Arc<Door>]>, listeners: Vec<Listener>) -> Listeners {
+        let mut started = Listeners { doors, open: Vec::new() };
         started.add(listeners);
         started
     }
@@ -209,34 +207,32 @@ impl Listeners {
     fn add(&mut self, listeners: Vec<Listener>) {
         for listener in listeners {
             tracing::info!(address = listener.shown_address(), "ready to accept connections");
-            let (services, doors) = (Arc::clone(&self.services), Arc::clone(&self.doors));
-            let (endpoint, address) = (listener.endpoint.clone(), listener.address);
-            let task = tokio::task::spawn_local(async move {
-                if let Err(error) = listener.accept_all(services, doors).await {
-                    tracing::error!(%error, "a listening socket failed");
-                }
-            });
-            self.open.push(Open { endpoint, address, task });
+            self.open.push(Arc::new(listener));
         }
+        self.tell_loops();
+    }
+
+    fn tell_loops(&self) {
+        self.doors.iter().for_each(|door| door.listen_on(self.open.clone()));
     }
 
     /// Listens on the TCP addresses `wanted` instead of those that are open now. Addresses that stay are left alone.
     ///
     /// # Errors
     /// The first address that cannot be bound; the server then listens where it did before.
-    pub async fn change(&mut self, wanted: &[Resolved], backlog: u32) -> Result<(), ListenError> {
+    pub fn change(&mut self, wanted: &[Resolved], backlog: u32) -> Result<(), ListenError> {
         let is_same =
-            |open: &Open, each: &Resolved| open.endpoint == each.endpoint && open.address == each.address;
-        let stays = |open: &Open| {
+            |open: &Listener, each: &Resolved| open.endpoint == each.endpoint && open.address == each.address;
+        let stays = |open: &Arc<Listener>| {
             matches!(open.endpoint, Endpoint::Unix { .. }) || wanted.iter().any(|each| is_same(open, each))
         };
-        let (kept, given_up): (Vec<Open>, Vec<Open>) = self.open.drain(..).partition(stays);
+        let (kept, given_up): (Vec<_>, Vec<_>) = self.open.drain(..).partition(stays);
         let is_new = |each: &&Resolved| !kept.iter().any(|open| is_same(open, each));
         let added: Vec<_> = wanted.iter().filter(is_new).cloned().collect();
         self.open = kept;
         match open_all(added.clone(), backlog) {
             Ok(listeners) => {
-                close(given_up).await;
+                close(given_up);
                 self.add(listeners);
                 return Ok(());
             }
@@ -248,13 +244,13 @@ impl Listeners {
                 return Err(refused);
             }
         }
-        let as_before = |open: &Open| Resolved {
+        let as_before = |open: &Arc<Listener>| Resolved {
             endpoint: open.endpoint.clone(),
             address: open.address,
             optional: false,
         };
         let before = given_up.iter().map(as_before).collect();
-        close(given_up).await;
+        close(given_up);
         match open_all(added, backlog) {
             Ok(listeners) => {
                 self.add(listeners);
@@ -268,14 +264,15 @@ impl Listeners {
     }
 
     /// Stops accepting, and removes the Unix socket's file.
-    pub async fn close(&mut self) {
+    pub fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
         for open in &open {
             if let Endpoint::Unix { path } = &open.endpoint {
                 remove_file(Path::new(path), "unixsocket");
             }
         }
-        close(open).await;
+        close(open);
+        self.tell_loops();
     }
 }
 
@@ -286,155 +283,83 @@ pub fn remove_file(path: &Path, directive: &str) {
     }
 }
 
-/// Ends tasks; their sockets are closed when this returns.
-async fn close(listeners: Vec<Open>) {
-    for open in listeners {
-        open.task.abort();
-        // The only outcome is that it was cancelled.
-        let _ = open.task.await;
-        tracing::info!(address = %open.endpoint, "no longer accepting connections");
+/// Ends listening at once, whatever the event loops do: their next attempt to accept fails, and the address is free when this returns.
+fn close(listeners: Vec<Arc<Listener>>) {
+    for listener in listeners {
+        // The only failure is that it does not listen any more.
+        let _ = listener.socket.shutdown(std::net::Shutdown::Read);
+        tracing::info!(address = %listener.endpoint, "no longer accepting connections");
     }
 }
 
 impl Listener {
+    fn new(endpoint: Endpoint, address: Option<SocketAddr>, socket: Socket) -> Listener {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let bound = socket.local_addr().ok().and_then(|address| address.as_socket());
+        let every = match &endpoint {
+            Endpoint::Unix { path } => Some(format!("{path}:0")),
+            Endpoint::Tcp { .. } => {
+                bound.filter(|bound| !bound.ip().is_unspecified()).map(|bound| bound.to_string())
+            }
+        };
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        Listener { endpoint, address, socket, number, every, keepalive: AtomicU32::new(0) }
+    }
+
     /// The address; its port is the one that the operating system chose if none was asked for.
-    fn shown_address(&self) -> String {
+    pub fn shown_address(&self) -> String {
         let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
         address.map_or_else(|| self.endpoint.to_string(), |address| address.to_string())
     }
 
-    /// Accepts until the task is dropped.
-    ///
-    /// # Errors
-    /// When the socket cannot be watched.
-    async fn accept_all(self, services: Arc<Services>, doors: Arc<[Arc<Door>]>) -> std::io::Result<()> {
-        let welcome =
-            |accepted: std::io::Result<(Socket, Option<SocketAddr>)>, path: Option<&str>| match accepted {
-                Ok((socket, peer)) => {
-                    welcome(&services, &doors, socket, peer, path);
-                    true
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    false
-                }
-            };
-        // Out of descriptors, most likely: give connections a moment to end instead of spinning.
-        let pause = Duration::from_millis(50);
-        if let Endpoint::Unix { path } = self.endpoint {
-            let listener = tokio::net::UnixListener::from_std(self.socket.into())?;
-            loop {
-                let accepted = listener.accept().await.and_then(|(stream, _)| stream.into_std());
-                if !welcome(accepted.map(|stream| (stream.into(), None)), Some(&path)) {
-                    tokio::time::sleep(pause).await;
-                }
-            }
+    /// Our address of a connection that was accepted here.
+    pub fn local_address(&self, socket: &OwnedFd) -> String {
+        if let Some(address) = &self.every {
+            return address.clone();
         }
-        let listener = tokio::net::TcpListener::from_std(self.socket.into())?;
-        loop {
-            let accepted = listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
-            if !welcome(accepted.map(|(stream, peer)| (stream.into(), Some(peer))), None) {
-                tokio::time::sleep(pause).await;
-            }
+        let address = SockRef::from(socket).local_addr().ok().and_then(|address| address.as_socket());
+        address.map_or_else(|| String::from("?:0"), |address| address.to_string())
+    }
+
+    /// Has a connection that was accepted here probed when it is silent for so many seconds; 0 is never. It has that from the listener, unless the
+    /// configuration has changed since.
+    pub fn keep_alive(&self, socket: &OwnedFd, seconds: u32) {
+        if self.keepalive.load(Relaxed) != seconds {
+            set_keepalive(&SockRef::from(socket), seconds);
+            set_keepalive(&SockRef::from(&self.socket), seconds);
+            self.keepalive.store(seconds, Relaxed);
         }
     }
 }
 
-/// Refuses a new connection, or hands it to the event loop with the fewest clients.
-fn welcome(
-    services: &Services,
-    doors: &[Arc<Door>],
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    unix_path: Option<&str>,
-) {
-    let config = services.settings.load();
-    let local = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
-    let connected: usize = doors.iter().map(|door| door.load()).sum();
-    if let Some(text) = refusal(&config, connected, local) {
-        // Behind the parts of the event loops is one that the control thread writes.
-        services.statistics.loops()[services.identity.loops].counters.add(Count::ConnectionsRejected, 1);
-        // The connection ends whether or not the peer gets to read why.
-        let _ = socket.send(text.as_bytes());
+/// A peer that is gone without a word is noticed after so many seconds of silence, and some more. What fails leaves the connection as it is.
+fn set_keepalive(socket: &SockRef<'_>, seconds: u32) {
+    let keepalive = Duration::from_secs(u64::from(seconds));
+    if keepalive.is_zero() {
+        let _ = socket.set_keepalive(false);
         return;
     }
-    if peer.is_some() {
-        let sock = SockRef::from(&socket);
-        let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
-        let _ = sock.set_tcp_nodelay(true);
-        if !keepalive.is_zero() {
-            let settings = TcpKeepalive::new()
-                .with_time(keepalive)
-                .with_interval(keepalive / 3 + Duration::from_secs(1));
-            let _ = sock.set_tcp_keepalive(&settings.with_retries(3));
-        }
-    }
-    if let Err(error) = socket.set_nonblocking(true) {
-        tracing::warn!(%error, "a connection could not be made non-blocking and is closed");
-        return;
-    }
-    let text = |address: std::io::Result<socket2::SockAddr>| {
-        let address = address.ok().and_then(|address| address.as_socket());
-        match (address, unix_path) {
-            (Some(address), _) => address.to_string(),
-            (None, Some(path)) => format!("{path}:0"),
-            (None, None) => String::from("?:0"),
-        }
-    };
-    let address = peer.map_or_else(|| text(socket.local_addr()), |peer| peer.to_string());
-    let local_address = text(socket.local_addr());
-    let accepted =
-        Accepted { address, local_address, unix: peer.is_none(), local, socket: OwnedFd::from(socket) };
-    let least = doors.iter().min_by_key(|door| door.load());
-    if let Some(door) = least {
-        door.admit(accepted);
-    }
+    let settings =
+        TcpKeepalive::new().with_time(keepalive).with_interval(keepalive / 3 + Duration::from_secs(1));
+    let _ = socket.set_tcp_keepalive(&settings.with_retries(3));
 }
 
-/// What a stranger reads while the server has neither a password nor a bound address on purpose.
-const PROTECTED: &str = "-DENIED Cloakroom is running in protected mode because no password is set for the default user. \
-Only connections from this machine are accepted. To accept others, set a password (requirepass), or, if the network is \
-trusted, turn protected-mode off.\r\n";
-
-const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
-
-/// What a new connection is told instead of being served; `local` says that the peer is on this machine.
-fn refusal(config: &Config, connected: usize, local: bool) -> Option<&'static str> {
-    if connected >= config.maxclients as usize {
-        Some(TOO_MANY)
-    } else if config.protected_mode && config.requirepass.is_empty() && !local {
-        Some(PROTECTED)
-    } else {
-        None
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     fn config(change: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config::default();
         change(&mut config);
         config
-    }
-
-    #[test]
-    fn protected_mode_refuses_strangers_until_there_is_a_password() {
-        let open = Config::default();
-        assert_eq!(refusal(&open, 0, true), None);
-        assert_eq!(refusal(&open, 0, false), Some(PROTECTED));
-        let with_password = config(|config| config.requirepass = b"secret".to_vec());
-        assert_eq!(refusal(&with_password, 0, false), None);
-        let unprotected = config(|config| config.protected_mode = false);
-        assert_eq!(refusal(&unprotected, 0, false), None);
-    }
-
-    #[test]
-    fn the_limit_of_clients_comes_before_protected_mode() {
-        let config = config(|config| config.maxclients = 3);
-        assert_eq!(refusal(&config, 2, true), None);
-        assert_eq!(refusal(&config, 3, false), Some(TOO_MANY));
     }
 
     #[test]
@@ -448,5 +373,51 @@ mod tests {
         assert_eq!(shown, ["[::1]:7 true", "10.0.0.1:7 false"]);
         config.port = 0;
         assert!(tcp_endpoints(&config).is_empty());
+    }
+
+    #[test]
+    fn accepted_sockets_have_the_options_of_their_listener() {
+        let socket = open_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), 8).expect("a socket");
+        let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+        let endpoint = Endpoint::Tcp { host: String::from("127.0.0.1"), port: address.port() };
+        let listener = Listener::new(endpoint, Some(address), socket);
+        let accept = || {
+            let peer = TcpStream::connect(address).expect("it listens");
+            let socket = loop {
+                match rustix::net::accept(&listener) {
+                    Ok(socket) => break socket,
+                    Err(error) => assert_eq!(error, rustix::io::Errno::AGAIN),
+                }
+            };
+            (peer, socket)
+        };
+        let (_peer, first) = accept();
+        listener.keep_alive(&first, 100);
+        let (_other_peer, second) = accept();
+        for socket in [&first, &second] {
+            let socket = SockRef::from(socket);
+            assert!(socket.tcp_nodelay().expect("an option") && socket.keepalive().expect("an option"));
+            assert_eq!(socket.tcp_keepalive_time().expect("an option"), Duration::from_secs(100));
+            assert_eq!(socket.tcp_keepalive_interval().expect("an option").as_secs(), 34);
+        }
+        assert_eq!(listener.local_address(&first), address.to_string());
+    }
+
+    #[test]
+    fn the_address_of_a_closed_listener_is_free_though_loops_still_have_it() {
+        let open = |address| {
+            open_tcp(address, 8).map(|socket| {
+                let address = socket.local_addr().expect("an address").as_socket();
+                Arc::new(Listener::new(Endpoint::Tcp { host: String::new(), port: 0 }, address, socket))
+            })
+        };
+        let held = open(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
+        let address = held.address.expect("an address");
+        assert!(open(address).is_err());
+        close(vec![Arc::clone(&held)]);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens");
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        assert!(open(everywhere).is_ok());
+        assert_eq!(rustix::net::accept(&held).expect_err("closed"), rustix::io::Errno::INVAL);
     }
 }

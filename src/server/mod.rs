@@ -3,6 +3,7 @@
 mod batch;
 mod connection;
 mod control;
+mod door;
 mod drain;
 mod event_loop;
 mod hold;

@@ -1,4 +1,4 @@
-//! Starting, running and stopping the server: event loops on threads of their own; signals, accepting and changes of the configuration
+//! Starting, running and stopping the server: event loops on threads of their own; signals, listeners and changes of the configuration
 //! on the control thread, which is a tokio runtime.
 
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use super::control::{Controller, Orders, ServerControl};
-use super::event_loop::{Door, EventLoop};
+use super::door::Door;
+use super::event_loop::EventLoop;
 use super::listen::{self, ListenError, Listener, Listeners, remove_file};
 use super::logging::{LogError, Logging};
 use super::migrate::migrate;
@@ -217,7 +218,7 @@ fn serve(
     let result = local.block_on(&runtime, async {
         // Who connects meanwhile waits in the sockets' backlog, and hears LOADING only if there is much to load.
         let early = tokio::time::timeout(LOADED_SOON, &mut loaded).await.ok();
-        let listeners = Listeners::start(Arc::clone(&services), doors, listeners);
+        let listeners = Listeners::start(doors, listeners);
         logging.limit_lines();
         let mut controller = Controller { services: Arc::clone(&services), listeners, logging };
         let is_loading = early.is_none();
@@ -238,7 +239,7 @@ fn serve(
             Err(error) => Err(error),
         };
         manager.stopping();
-        controller.listeners.close().await;
+        controller.listeners.close();
         for mailbox in services.clients.mailboxes() {
             mailbox.send(Message::Stop);
         }
@@ -330,14 +331,14 @@ fn services(
 /// Starts the event loops, and returns when all of them serve. `processors` has one for each loop, or is empty.
 fn start_loops(
     services: &Arc<Services>,
-    doors: &[Arc<Door>],
+    doors: &Arc<[Arc<Door>]>,
     processors: &[usize],
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let stopwatch = Stopwatch::calibrated();
     let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();
-    for (loop_index, door) in doors.iter().enumerate() {
-        let (services, door, ready) = (Arc::clone(services), Arc::clone(door), ready.clone());
+    for loop_index in 0..doors.len() {
+        let (services, doors, ready) = (Arc::clone(services), Arc::clone(doors), ready.clone());
         let processor = processors.get(loop_index).copied();
         let seed = random_seed();
         let body = move || {
@@ -345,7 +346,7 @@ fn start_loops(
             if let Some(processor) = processor {
                 scheduling::stay_on(processor);
             }
-            let made = EventLoop::new(&services, loop_index, door, Clock::System, stopwatch, seed);
+            let made = EventLoop::new(&services, loop_index, doors, Clock::System, stopwatch, seed);
             let (event_loop, failed) = match made {
                 Ok(event_loop) => (Some(event_loop), None),
                 Err(error) => (None, Some(error)),
