@@ -20,6 +20,9 @@ use super::waiting::may_wait;
 /// each time, then leaving the processor to others.
 const SPINS: u32 = 3;
 const YIELDS: u32 = 7;
+const YIELD_END: u32 = SPINS + YIELDS;
+/// Between two looks of who must not fall asleep for good.
+const NAP: Duration = Duration::from_micros(50);
 
 /// How often [`Mutex::let_others`] leaves the processor: for about as long as a sleeping thread takes to wake up, at the most some ten times that.
 const HAND_OVER_YIELDS: u32 = 500;
@@ -43,6 +46,26 @@ impl<T> Mutex<T> {
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.try_lock().unwrap_or_else(|| self.lock_contended())
+    }
+
+    /// Waits for the lock in naps, and ends without it when `give_up` says so: for who holds other locks, and may have to let go of them.
+    #[allow(clippy::disallowed_methods, reason = "a nap in the place of the sleep that a lock is")]
+    pub fn lock_unless(&self, give_up: impl Fn() -> bool) -> Option<MutexGuard<'_, T>> {
+        let mut attempt = 0;
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return Some(guard);
+            }
+            if give_up() {
+                return None;
+            }
+            match attempt {
+                0..SPINS => (0..2 << attempt).for_each(|_| hint::spin_loop()),
+                SPINS..YIELD_END => thread::yield_now(),
+                _ => thread::sleep(NAP),
+            }
+            attempt = (attempt + 1).min(YIELD_END);
+        }
     }
 
     /// Takes the lock if it is free.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::effects::{Deadline, Effects, Event, Record};
+use super::keys::Located;
 use super::registry::Command;
 use super::spec::Flags;
 use crate::base::clock::{Now, Stopwatch};
@@ -42,6 +43,12 @@ pub struct Failure(pub Cow<'static, [u8]>);
 impl Failure {
     pub const SYNTAX: Failure = Failure::text("ERR syntax error");
     pub const NOT_AN_INTEGER: Failure = Failure::text("ERR value is not an integer or out of range");
+    const NOT_A_KEY: Failure =
+        Failure::text("ERR internal error: the command uses a key that its row does not name");
+    const TOO_LATE: Failure =
+        Failure::text("ERR internal error: the command asks for a further key behind its first change");
+    /// Not an answer: the request runs again.
+    const AGAIN: Failure = Failure::text("ERR internal error: the request was not run again");
     pub const NO_SUCH_KEY: Failure = Failure::text("ERR no such key");
 
     pub const fn text(text: &'static str) -> Failure {
@@ -221,8 +228,10 @@ pub struct Cx<'a, 's> {
     pub client: &'a mut Client,
     pub state: &'a mut LoopState<'s>,
     pub locked: &'a mut Locked<'s>,
-    /// The first key, hashed already.
-    pub first_key: Option<(usize, Key<'a>)>,
+    /// The keys that the row names, hashed already.
+    pub keys: Located<'a>,
+    /// The request has reported a change.
+    pub has_changed: bool,
     /// The command runs inside EXEC.
     pub in_exec: bool,
 }
@@ -260,13 +269,52 @@ impl<'a, 's> Cx<'a, 's> {
         self.services().write_log.is_on() && !self.state.is_replay()
     }
 
-    /// The argument at `index` as a key of the command.
+    /// The argument at `index` as a key that the row names.
+    ///
+    /// # Errors
+    /// If the row does not, so that its shard is not held: a defect of the row, never of the peer.
     #[inline(always)]
-    pub fn key(&self, index: usize) -> Key<'a> {
-        match self.first_key {
-            Some((at, key)) if at == index => key,
-            _ => self.services().keyspace.key(self.args.at(index)),
+    pub fn key(&self, index: usize) -> Result<Key<'a>, Failure> {
+        match self.keys {
+            Located::One(at, key) if at == index => Ok(key),
+            _ => self.key_of_several(index),
         }
+    }
+
+    fn key_of_several(&self, index: usize) -> Result<Key<'a>, Failure> {
+        match self.keys {
+            Located::Many(keys) => keys.at(index, self.args).ok_or(Failure::NOT_A_KEY),
+            Located::None | Located::One(..) => Err(Failure::NOT_A_KEY),
+        }
+    }
+
+    /// A key that the row does not name. The row has `Flags::OPEN_KEYS`.
+    ///
+    /// # Errors
+    /// If its shard is not held. The function passes the error on; its request then runs again, holding that shard too. So further keys come
+    /// before the first change, or after [`Cx::begin_changes`].
+    pub fn further<'b>(&mut self, bytes: &'b [u8]) -> Result<Key<'b>, Failure> {
+        let key = self.services().keyspace.key(bytes);
+        if self.locked.holds(key.shard) || self.locked.widen(key.shard) {
+            return Ok(key);
+        }
+        if self.has_changed {
+            return Err(Failure::TOO_LATE);
+        }
+        self.locked.want(|wanted| wanted.shards.add(key.shard));
+        Err(Failure::AGAIN)
+    }
+
+    /// Stands before the first change of a request that may ask for further keys behind it.
+    ///
+    /// # Errors
+    /// If another request may do so at present. The function passes the error on, and its request runs again when that one is done.
+    pub fn begin_changes(&mut self) -> Result<(), Failure> {
+        if self.locked.take_turn() {
+            return Ok(());
+        }
+        self.locked.want(|wanted| wanted.turn = true);
+        Err(Failure::AGAIN)
     }
 
     /// The argument at `index` as an integer.
@@ -550,6 +598,7 @@ impl<'a, 's> Cx<'a, 's> {
     /// The keyspace has changed, by so many changes; [`Cx::changed`] says this too.
     #[inline]
     pub fn changed_keyspace(&mut self, changes: u64) {
+        self.has_changed = true;
         self.state.statistics.changes.add(changes);
         if self.state.effects.records.form == Record::None && self.is_recorded() {
             self.state.effects.records.form = Record::Verbatim;

@@ -108,7 +108,7 @@ fn usage(cx: &mut Cx<'_, '_>) -> Outcome {
         }
         at += 2;
     }
-    let key = cx.key(2);
+    let key = cx.key(2)?;
     match cx.find(key) {
         None => cx.reply.null(),
         Some(position) => {

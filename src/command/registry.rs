@@ -16,7 +16,7 @@ pub enum KeyPlan {
     None,
     /// One key, at this argument.
     One(usize),
-    /// Several keys, by the row's key positions.
+    /// Several keys, or a number that depends on the request ([`super::keys::RequestKeys`]).
     Many,
     /// Inside a transaction, those of the queued requests (EXEC).
     Queue,
@@ -43,15 +43,21 @@ impl Command {
         *next_id += 1;
         let plan = match spec.keys {
             _ if spec.flags.has(Flags::RUNS_QUEUE) => KeyPlan::Queue,
-            [] => KeyPlan::None,
+            [] if !spec.flags.has(Flags::OPEN_KEYS) => KeyPlan::None,
             [keys] if keys.not_key => KeyPlan::None,
-            [keys] if keys.last == keys.first as isize => KeyPlan::One(keys.first),
+            [keys] if !spec.flags.has(Flags::OPEN_KEYS) => keys.fixed().map_or(KeyPlan::Many, KeyPlan::One),
             _ => KeyPlan::Many,
         };
         let name = full_name.clone();
         let subcommands =
             spec.subcommands.iter().map(|spec| Command::new(spec, Some(&name), next_id)).collect();
         Command { id, full_name, spec, arity: arity_of(spec), concerns: spec.concerns(), plan, subcommands }
+    }
+
+    /// A command that is not in the table.
+    #[cfg(test)]
+    pub fn of_test(spec: &'static CommandSpec) -> &'static Command {
+        Box::leak(Box::new(Command::new(spec, None, &mut 0)))
     }
 
     /// Whether a request with `argc` arguments has a permitted number of them.
@@ -73,12 +79,6 @@ impl Command {
     /// The subcommand with this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Command> {
         self.subcommands.iter().find(|command| command.spec.name.as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Argument indices of all keys of a request.
-    pub fn key_positions(&self, argc: usize) -> impl Iterator<Item = usize> + use<'_> {
-        let keys = self.spec.keys.iter().filter(|keys| !keys.not_key);
-        keys.flat_map(move |keys| keys.positions(argc))
     }
 }
 

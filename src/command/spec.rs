@@ -2,6 +2,7 @@
 //! and docs/commands.md.
 
 use super::cx::{Cx, Outcome};
+pub use super::keys::{Access, Effect, Keys};
 use crate::client::Gates;
 
 /// The function of a command.
@@ -51,8 +52,8 @@ impl Flags {
     /// ACL category `admin` that does not follow from the flag.
     pub const ADMIN_CATEGORY: Flags = Flags(1 << 29);
 
-    /// Where some keys are depends on words of the request: a row's positions are then more than the keys, never fewer.
-    pub const MOVABLE_KEYS: Flags = Flags(1 << 31);
+    /// Ours: it may ask for further keys while it runs (`Cx::further`).
+    pub const OPEN_KEYS: Flags = Flags(1 << 31);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -65,72 +66,6 @@ impl Flags {
     /// Whether at least one of `other` is set.
     pub const fn has_any(self, other: Flags) -> bool {
         self.0 & other.0 != 0
-    }
-}
-
-/// What a command does to the bytes of a key (the key specification flags of the Redis documentation).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    ReadOnly,
-    ReadWrite,
-    /// Overwrites without looking at the old value.
-    Overwrite,
-    /// Deletes without looking at the value.
-    Remove,
-}
-
-/// What it does to the data that the user sees.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Effect(pub u8);
-
-impl Effect {
-    pub const NONE: Effect = Effect(0);
-    pub const ACCESS: Effect = Effect(1);
-    pub const UPDATE: Effect = Effect(2);
-    pub const INSERT: Effect = Effect(4);
-    pub const DELETE: Effect = Effect(8);
-    /// Not a flag of the data: the access depends on the arguments (`variable_flags`).
-    pub const VARIABLE: Effect = Effect(16);
-
-    pub const fn and(self, other: Effect) -> Effect {
-        Effect(self.0 | other.0)
-    }
-
-    pub const fn has(self, other: Effect) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-/// Positions of keys among the arguments (the command's name is 0): from `first` to `last`, every `step`-th. A `last` below 0
-/// counts from the end, -1 being the last argument.
-#[derive(Clone, Copy, Debug)]
-pub struct Keys {
-    pub first: usize,
-    pub last: isize,
-    pub step: usize,
-    pub access: Access,
-    pub effect: Effect,
-    /// Channels of SSUBSCRIBE and the like: routed by slot, but no keys.
-    pub not_key: bool,
-    /// What `effect` does not tell, for people; may be empty.
-    pub notes: &'static str,
-}
-
-impl Keys {
-    pub const fn one(first: usize, access: Access, effect: Effect) -> Keys {
-        Keys { first, last: first as isize, step: 1, access, effect, not_key: false, notes: "" }
-    }
-
-    /// From `first` to the end, every `step`-th.
-    pub const fn to_end(first: usize, step: usize, access: Access, effect: Effect) -> Keys {
-        Keys { first, last: -1, step, access, effect, not_key: false, notes: "" }
-    }
-
-    /// The argument indices among `argc` arguments.
-    pub fn positions(&self, argc: usize) -> impl Iterator<Item = usize> + use<> {
-        let last = if self.last < 0 { argc as isize + self.last } else { self.last };
-        let end = last.min(argc as isize - 1);
-        (self.first..(end + 1).max(0) as usize).step_by(self.step)
     }
 }
 
@@ -265,13 +200,5 @@ mod tests {
         ] {
             assert_eq!(arity(syntax), want, "{syntax}");
         }
-    }
-
-    #[test]
-    fn key_positions_count_from_both_ends() {
-        let keys = |keys: Keys, argc| keys.positions(argc).collect::<Vec<_>>();
-        assert_eq!(keys(Keys::to_end(1, 2, Access::Overwrite, Effect::UPDATE), 5), [1, 3]);
-        assert_eq!(keys(Keys::one(1, Access::ReadOnly, Effect::ACCESS), 2), [1]);
-        assert_eq!(keys(Keys::to_end(1, 1, Access::Remove, Effect::DELETE), 1), Vec::<usize>::new());
     }
 }

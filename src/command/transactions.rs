@@ -127,7 +127,7 @@ fn watch(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let database = cx.client.database;
     for index in 1..cx.args.len() {
-        let key = cx.key(index);
+        let key = cx.key(index)?;
         let watched = WatchedKey { database, key: key.bytes.into() };
         if cx.client.watched.contains_key(&watched) {
             continue;

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::clock::Stopwatch;
 use crate::client::{Blocked, Client, Closing, Gates};
 use crate::command::{
-    COMMANDS, Command, Commands, Cx, Failure, Flags, KeyPlan, LoopState, feed_monitors, publish_behind,
+    COMMANDS, Command, Commands, Cx, Failure, KeyPlan, Located, LoopState, RequestKeys, feed_monitors,
+    publish_behind,
 };
-use crate::keyspace::{Key, Keyspace, Locked, ShardSet};
+use crate::keyspace::{Key, Keyspace, Locked, Wanted};
 use crate::observe::counters::Count;
 use crate::observe::slow_log::is_slow;
 use crate::resp::{Args, Output, ParseError, Reply};
@@ -152,20 +153,40 @@ fn run(
 ) {
     let keyspace = &state.services.keyspace;
     let first_key = prepared.key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
-    let mut locked = match (command.plan, first_key) {
-        (KeyPlan::None, _) => Locked::none(keyspace),
-        (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+    let (keys, mut locked) = match (command.plan, first_key) {
+        (KeyPlan::None, _) => (Located::None, Locked::none(keyspace)),
+        (KeyPlan::One(_), Some((at, key))) => (Located::One(at, key), Locked::one(keyspace, key.shard)),
         (KeyPlan::Queue, _) if client.transaction.is_some() => {
             return transaction::run_queue(state, client, command, out);
         }
-        _ => {
-            let mut shards = ShardSet::default();
-            add_shards(keyspace, command, args, &mut shards);
-            Locked::many(keyspace, shards)
-        }
+        _ => return run_several(state, client, command, args, out),
     };
-    call(state, client, command, first_key, args, &mut locked, out, false);
+    call(state, client, command, keys, args, &mut locked, out, false);
     settle(state, client, args, locked);
+}
+
+/// [`run`] for any number of keys. A request that asks for further keys before it has changed anything runs again, holding those as well; each
+/// time there is at least one shard more, or the turn, so this ends.
+#[inline(never)]
+fn run_several(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    command: &'static Command,
+    args: Args<'_>,
+    out: &mut Output,
+) {
+    let keyspace = &state.services.keyspace;
+    let keys = RequestKeys::of(keyspace, command, args);
+    let mut wanted = Wanted::default();
+    keys.add_shards(&mut wanted.shards);
+    loop {
+        let mut locked = Locked::wanted(keyspace, &wanted);
+        call(state, client, command, Located::Many(&keys), args, &mut locked, out, false);
+        let more = locked.take_wanted();
+        settle(state, client, args, locked);
+        let Some(more) = more else { return };
+        wanted.add(&more);
+    }
 }
 
 /// Calls a command of an EXEC whose shards are released.
@@ -177,7 +198,7 @@ pub fn call_unlocked(
     out: &mut Output,
 ) {
     let mut locked = Locked::none(&state.services.keyspace);
-    call(state, client, command, None, args, &mut locked, out, true);
+    call(state, client, command, Located::None, args, &mut locked, out, true);
     settle(state, client, args, locked);
 }
 
@@ -193,16 +214,6 @@ fn settle(state: &mut LoopState<'_>, client: &mut Client, args: Args<'_>, locked
     }
 }
 
-/// Adds the shards of all keys of a request.
-pub fn add_shards(keyspace: &Keyspace, command: &Command, args: Args<'_>, shards: &mut ShardSet) {
-    for position in command.key_positions(args.len()) {
-        shards.add(keyspace.key(args.at(position)).shard);
-    }
-    if command.has(Flags::ALL_KEYS) {
-        shards.add_all();
-    }
-}
-
 /// Calls the command's function with the locks in place, and records how it went.
 #[allow(clippy::too_many_arguments, reason = "the parts of a context, which borrow from different owners")]
 #[inline(always)]
@@ -210,7 +221,7 @@ pub fn call<'s>(
     state: &mut LoopState<'s>,
     client: &mut Client,
     command: &'static Command,
-    first_key: Option<(usize, Key<'_>)>,
+    keys: Located<'_>,
     args: Args<'_>,
     locked: &mut Locked<'s>,
     out: &mut Output,
@@ -218,10 +229,13 @@ pub fn call<'s>(
 ) {
     let mark = out.len();
     let reply = Reply::new(out, client.protocol);
-    let mut cx = Cx { args, command, reply, client, state, locked, first_key, in_exec };
+    let mut cx = Cx { args, command, reply, client, state, locked, keys, has_changed: false, in_exec };
     let outcome = (command.spec.run)(&mut cx);
     if let Err(Failure(text)) = outcome {
         cx.reply.rewind(mark);
+        if cx.locked.wants_more() {
+            return;
+        }
         cx.reply.error(&text);
         state.services.statistics.record_error(&text);
         state.count(Count::ErrorReplies, 1);

@@ -5,11 +5,11 @@
 
 use crate::base::number::parse_i64;
 use crate::client::Client;
-use crate::command::{Cx, Failure, Flags, KeyPlan, LoopState};
-use crate::keyspace::{Key, Locked, ShardSet};
+use crate::command::{Cx, Failure, Flags, KeyPlan, Located, LoopState, RequestKeys};
+use crate::keyspace::{Key, Locked, Wanted};
 use crate::resp::{Args, Output, Reply};
 
-use super::execute::{Prepared, add_shards, prepare};
+use super::execute::{Prepared, prepare};
 
 /// Does one record again, after [`LoopState::begin_replay`]. `out` is used for the reply, which nobody reads.
 ///
@@ -43,19 +43,32 @@ pub fn replay(
         return Err(format!("'{}', which is never logged", name()));
     }
     let first_key = key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
-    let mut locked = match (command.plan, first_key) {
-        (KeyPlan::None, _) => Locked::none(keyspace),
-        (KeyPlan::One(_), Some((_, key))) => Locked::one(keyspace, key.shard),
+    let several;
+    let (keys, mut locked) = match (command.plan, first_key) {
+        (KeyPlan::None, _) => (Located::None, Locked::none(keyspace)),
+        (KeyPlan::One(_), Some((at, key))) => (Located::One(at, key), Locked::one(keyspace, key.shard)),
         (KeyPlan::Queue, _) => return Err(format!("'{}', which is never logged", name())),
         _ => {
-            let mut shards = ShardSet::default();
-            add_shards(keyspace, command, args, &mut shards);
-            Locked::many(keyspace, shards)
+            several = RequestKeys::of(keyspace, command, args);
+            // Nobody else is at work, so the turn is free for what may ask for further keys.
+            let mut wanted = Wanted { turn: command.has(Flags::OPEN_KEYS), ..Wanted::default() };
+            several.add_shards(&mut wanted.shards);
+            (Located::Many(&several), Locked::wanted(keyspace, &wanted))
         }
     };
     out.clear();
     let reply = Reply::new(out, client.protocol);
-    let mut cx = Cx { args, command, reply, client, state, locked: &mut locked, first_key, in_exec: false };
+    let mut cx = Cx {
+        args,
+        command,
+        reply,
+        client,
+        state,
+        locked: &mut locked,
+        keys,
+        has_changed: false,
+        in_exec: false,
+    };
     let outcome = (command.spec.run)(&mut cx);
     drop(locked);
     state.effects.events.clear();

@@ -6,7 +6,7 @@ use crate::base::clock::{Now, Stopwatch};
 use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder,
 };
-use crate::command::{COMMANDS, LoopState};
+use crate::command::{COMMANDS, Located, LoopState, RequestKeys};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
@@ -22,6 +22,7 @@ mod crash;
 mod every_command;
 mod exec_waits;
 mod muted;
+mod open_keys;
 mod random_key;
 mod walks;
 
@@ -265,8 +266,10 @@ fn a_key_that_had_expired_is_not_there_twice_when_a_pause_begins_during_the_writ
     let mut locked = Locked::one(keyspace, keyspace.key(b"a").shard);
     let (args, ranges) = words("SET a 2");
     let command = COMMANDS.find(b"set").expect("a command");
+    let args = Args::new(&args, &ranges);
+    let keys = RequestKeys::of(keyspace, command, args);
     let (client, mut out) = (&mut it.clients[0], Output::default());
-    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    call(&mut it.state, client, command, Located::Many(&keys), args, &mut locked, &mut out, false);
     drop(locked);
     services.set_gate(Gates::PAUSED, false);
     assert_eq!(show(&out.into_bytes()), "+OK");
@@ -567,8 +570,10 @@ fn call_lcs<'s>(services: &'s Services, it: &mut Loop<'s>) -> (String, Locked<'s
     let ranges = [(0, 3), (3, 4), (7, 4)].map(|(start, len)| ArgRange { start, len });
     let mut locked = Locked::one(keyspace, keyspace.key(b"{t}a").shard);
     let command = COMMANDS.find(b"lcs").expect("a command");
+    let args = Args::new(&args, &ranges);
+    let keys = RequestKeys::of(keyspace, command, args);
     let (client, mut out) = (&mut it.clients[0], Output::default());
-    call(&mut it.state, client, command, None, Args::new(&args, &ranges), &mut locked, &mut out, false);
+    call(&mut it.state, client, command, Located::Many(&keys), args, &mut locked, &mut out, false);
     (show(&out.into_bytes()), locked)
 }
 

@@ -11,14 +11,14 @@
 use crate::base::clock::Stopwatch;
 use crate::client::{Client, Gates, QueuedRequest};
 use crate::command::{
-    COMMANDS, Command, Commands, Flags, KeyPlan, LoopState, end_transaction, feed_monitors, publish_behind,
-    unwatch_all,
+    COMMANDS, Command, Commands, Flags, KeyPlan, Located, LoopState, RequestKeys, end_transaction,
+    feed_monitors, publish_behind, unwatch_all,
 };
-use crate::keyspace::{Keyspace, Locked, ShardSet};
+use crate::keyspace::{Keyspace, Locked, Wanted};
 use crate::observe::counters::Count;
 use crate::resp::{Args, Output, Reply};
 
-use super::execute::{add_shards, call, call_unlocked, record_call};
+use super::execute::{call, call_unlocked, record_call};
 use super::record;
 
 /// The reply to EXEC after a request that could not be queued.
@@ -79,7 +79,10 @@ fn locked_requests(queue: &[QueuedRequest]) -> usize {
 /// [`run_unlocked`].
 fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedRequest>, out: &mut Output) {
     let mark = out.len();
-    let mut locked = lock_queue(&state.services.keyspace, client, &queue);
+    let keyspace = &state.services.keyspace;
+    let keys_of = |request: &QueuedRequest| RequestKeys::of(keyspace, command_of(request), request.args());
+    let keys: Vec<RequestKeys> = queue.iter().map(keys_of).collect();
+    let mut locked = lock_queue(keyspace, client, &queue, &keys);
     if !watched_unchanged(state, client, &mut locked) {
         Reply::new(out, client.protocol).null_array();
         client.settle_reply(out, mark);
@@ -90,14 +93,14 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedR
     let last = locked_requests(&queue);
     // Of the replies that are kept until those in front of them are there.
     let mut allowed = out.allowed();
-    for (index, request) in queue.into_iter().enumerate() {
+    for (index, (request, keys)) in queue.into_iter().zip(&keys).enumerate() {
         if index >= last || command_of(&request).has(Flags::CONTROL) {
             client.unfinished.push_back((request, None));
         } else if client.unfinished.is_empty() {
-            call_locked(state, client, &request, &mut locked, out);
+            call_locked(state, client, &request, keys, &mut locked, out);
         } else {
             let mut reply = Output::limited(allowed);
-            call_locked(state, client, &request, &mut locked, &mut reply);
+            call_locked(state, client, &request, keys, &mut locked, &mut reply);
             allowed = if reply.is_over() { 0 } else { allowed.saturating_sub(reply.len()) };
             client.unfinished.push_back((request, Some(reply)));
         }
@@ -108,22 +111,33 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedR
     }
 }
 
-/// Holds the shards of all queued requests and of all watched keys.
-fn lock_queue<'s>(keyspace: &'s Keyspace, client: &Client, queue: &[QueuedRequest]) -> Locked<'s> {
-    let mut shards = ShardSet::default();
-    for request in queue {
-        add_shards(keyspace, command_of(request), request.args(), &mut shards);
+/// Holds the shards of all queued requests and of all watched keys, and the turn for further ones if a request may ask for such: what ran before
+/// it cannot be undone.
+fn lock_queue<'s>(
+    keyspace: &'s Keyspace,
+    client: &Client,
+    queue: &[QueuedRequest],
+    keys: &[RequestKeys],
+) -> Locked<'s> {
+    let mut wanted = Wanted::default();
+    keys.iter().for_each(|keys| keys.add_shards(&mut wanted.shards));
+    for command in queue.iter().map(command_of) {
+        wanted.turn |= command.has(Flags::OPEN_KEYS);
+        if command.has(Flags::ALL_KEYS) {
+            wanted.shards.add_all();
+        }
     }
     for watched in client.watched.keys() {
-        shards.add(keyspace.key(&watched.key).shard);
+        wanted.shards.add(keyspace.key(&watched.key).shard);
     }
-    Locked::many(keyspace, shards)
+    Locked::wanted(keyspace, &wanted)
 }
 
 fn call_locked<'s>(
     state: &mut LoopState<'s>,
     client: &mut Client,
     request: &QueuedRequest,
+    keys: &RequestKeys,
     locked: &mut Locked<'s>,
     out: &mut Output,
 ) {
@@ -133,12 +147,8 @@ fn call_locked<'s>(
         publish_behind(state, ());
     }
     state.begin_request();
-    let first_key = match command.plan {
-        KeyPlan::One(index) => Some((index, state.services.keyspace.key(args.at(index)))),
-        _ => None,
-    };
     let mark = out.len();
-    call(state, client, command, first_key, args, locked, out, true);
+    call(state, client, command, Located::Many(keys), args, locked, out, true);
     client.settle_reply(out, mark);
     record::gather(state, client, args);
     tell_monitors(state, client, command, args);

@@ -1,26 +1,120 @@
-//! A set of locked shards: ascending, deduplicated, released together. No other order of shard locks exists in Cloakroom, so
-//! two sets never wait for each other in a circle.
+//! A set of locked shards: deduplicated, taken in ascending order, released together.
+//!
+//! Most requests name all their keys, so all their shards are locked before they run. One that finds a further key while it runs, and has
+//! changed nothing yet, asks for its shard ([`Locked::want`]); whoever runs it lets go of everything and runs it again with the wider
+//! set. One that has changed something cannot be undone. So before its first change such a request takes the *turn* ([`Locked::take_turn`]), of
+//! which there is one in the keyspace, and with it may lock any further shard at any time ([`Locked::widen`]).
+//!
+//! # Why nobody waits in a circle
+//! In a circle each waits, holding shards, for a shard that the next one holds. Who waits while it holds shards is either
+//! 1. taking its first set, in ascending order, and waits for a shard above all that it holds; or
+//! 2. the one that has the turn, and waits for any shard.
+//!
+//! Those of the first kind alone form no circle, because the shards ascend all the way round. So the second is in it, and has raised the gate
+//! before it began to wait. Under the gate the first kind does not wait: it wakes from its nap, finds the shard still locked, lets go of all
+//! that it holds ([`acquire`] gives `None`), and then waits, with nothing in its hands, for the turn. So the circle does not last. With the turn it
+//! takes its set as before; nobody can raise the gate meanwhile, so it gets it.
+//!
+//! The turn itself is waited for only by who holds nothing; who holds shards takes it if it is free, or lets go and runs again. A request that
+//! runs and does not wait comes to its end. Visitors, expiry and eviction hold one shard and never wait for a second.
 
-use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Key, Keyspace, Partition, SHARDS, Shard, ShardGuard, Site};
+use crate::base::lock::{Mutex, MutexGuard};
+use crate::base::waiting::may_wait;
+
+const WORDS: usize = SHARDS / 64;
 
 /// The shards that a request needs, before they are locked.
-#[derive(Default)]
-pub struct ShardSet {
-    shards: SmallVec<[u16; 4]>,
-    all: bool,
-}
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct ShardSet([u64; WORDS]);
 
 impl ShardSet {
     pub fn add(&mut self, shard: usize) {
-        self.shards.push(shard as u16);
+        self.0[shard / 64] |= 1 << (shard % 64);
     }
 
     /// Every shard: for commands inside a transaction that walk the whole keyspace.
     pub fn add_all(&mut self) {
-        self.all = true;
+        self.0 = [u64::MAX; WORDS];
     }
+
+    pub fn add_set(&mut self, other: &ShardSet) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// The shards, ascending.
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(index, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                left &= left.wrapping_sub(1);
+                (bit < 64).then_some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+/// What a request must hold when it runs again.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    pub shards: ShardSet,
+    /// The turn to change things before all its keys are known.
+    pub turn: bool,
+}
+
+impl Wanted {
+    pub fn add(&mut self, more: &Wanted) {
+        self.shards.add_set(&more.shards);
+        self.turn |= more.turn;
+    }
+}
+
+/// Who may lock further shards behind its first change. See the module's text.
+#[derive(Default)]
+pub struct Widening {
+    turn: Mutex<()>,
+    /// The gate: the one who has the turn waits for a shard, or did so before.
+    up: AtomicBool,
+}
+
+/// The turn; ends, and lowers the gate, when it is dropped.
+struct Turn<'k> {
+    widening: &'k Widening,
+    _turn: MutexGuard<'k, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.widening.up.store(false, Ordering::Release);
+    }
+}
+
+impl Widening {
+    /// Waits for the turn. The caller holds no shard.
+    fn wait_for_turn(&self) -> Turn<'_> {
+        may_wait();
+        Turn { widening: self, _turn: self.turn.lock() }
+    }
+
+    fn try_turn(&self) -> Option<Turn<'_>> {
+        Some(Turn { widening: self, _turn: self.turn.try_lock()? })
+    }
+
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+}
+
+/// Locks of a set; the guards go before the turn.
+#[derive(Default)]
+struct Many<'k> {
+    /// Ascending.
+    guards: Vec<(usize, ShardGuard<'k>)>,
+    turn: Option<Turn<'k>>,
+    wanted: Option<Box<Wanted>>,
 }
 
 /// The locks a request holds.
@@ -29,7 +123,21 @@ pub struct Locked<'k> {
     /// The only shard of most requests; kept apart from the list because every access comes through here.
     one: Option<(usize, ShardGuard<'k>)>,
     /// `None` rather than empty, so that dropping it costs a comparison.
-    many: Option<Vec<(usize, ShardGuard<'k>)>>,
+    many: Option<Many<'k>>,
+}
+
+/// Locks a set of shards, or nothing of it, if the gate is up and one of them is not free. The caller holds none.
+fn acquire<'k>(keyspace: &'k Keyspace, set: &ShardSet) -> Option<Vec<(usize, ShardGuard<'k>)>> {
+    let mut guards = Vec::new();
+    for shard in set.iter() {
+        let guard = if guards.is_empty() {
+            keyspace.lock_shard(shard)
+        } else {
+            keyspace.lock_shard_unless(shard, || keyspace.widening.is_up())?
+        };
+        guards.push((shard, guard));
+    }
+    Some(guards)
 }
 
 impl<'k> Locked<'k> {
@@ -46,15 +154,68 @@ impl<'k> Locked<'k> {
     }
 
     /// Holds a set of shards.
-    pub fn many(keyspace: &'k Keyspace, mut set: ShardSet) -> Locked<'k> {
-        if set.all {
-            set.shards = (0..SHARDS as u16).collect();
-        } else {
-            set.shards.sort_unstable();
-            set.shards.dedup();
+    pub fn many(keyspace: &'k Keyspace, set: ShardSet) -> Locked<'k> {
+        Locked::wanted(keyspace, &Wanted { shards: set, turn: false })
+    }
+
+    /// Holds what a request that ran has asked for.
+    pub fn wanted(keyspace: &'k Keyspace, wanted: &Wanted) -> Locked<'k> {
+        if wanted.turn {
+            let turn = keyspace.widening.wait_for_turn();
+            let guards = acquire(keyspace, &wanted.shards).expect("the gate is down while its turn is ours");
+            return Locked {
+                keyspace,
+                one: None,
+                many: Some(Many { guards, turn: Some(turn), wanted: None }),
+            };
         }
-        let lock = |shard: &u16| (usize::from(*shard), keyspace.lock_shard(usize::from(*shard)));
-        Locked { keyspace, one: None, many: Some(set.shards.iter().map(lock).collect()) }
+        let guards = acquire(keyspace, &wanted.shards).unwrap_or_else(|| {
+            let _turn = keyspace.widening.wait_for_turn();
+            acquire(keyspace, &wanted.shards).expect("the gate is down while its turn is ours")
+        });
+        Locked { keyspace, one: None, many: Some(Many { guards, turn: None, wanted: None }) }
+    }
+
+    /// Whether this shard is held.
+    pub fn holds(&self, shard: usize) -> bool {
+        let one = self.one.as_ref().is_some_and(|(held, _)| *held == shard);
+        one || self.many.as_ref().is_some_and(|many| many.place(shard).is_ok())
+    }
+
+    /// Takes the turn, so that further shards can be had from here on; false if it is not free.
+    pub fn take_turn(&mut self) -> bool {
+        let many = self.many.get_or_insert_default();
+        if many.turn.is_none() {
+            many.turn = self.keyspace.widening.try_turn();
+        }
+        many.turn.is_some()
+    }
+
+    /// Holds this shard too, if the turn is ours.
+    pub fn widen(&mut self, shard: usize) -> bool {
+        let Some(many) = self.many.as_mut().filter(|many| many.turn.is_some()) else { return false };
+        if let Err(place) = many.place(shard) {
+            let guard = self.keyspace.try_lock_shard(shard).unwrap_or_else(|| {
+                self.keyspace.widening.up.store(true, Ordering::Release);
+                self.keyspace.lock_shard(shard)
+            });
+            many.guards.insert(place, (shard, guard));
+        }
+        true
+    }
+
+    /// Notes what the request must hold when it runs again.
+    pub fn want(&mut self, note: impl FnOnce(&mut Wanted)) {
+        note(self.many.get_or_insert_default().wanted.get_or_insert_default());
+    }
+
+    /// What was noted.
+    pub fn take_wanted(&mut self) -> Option<Wanted> {
+        self.many.as_mut()?.wanted.take().map(|wanted| *wanted)
+    }
+
+    pub fn wants_more(&self) -> bool {
+        self.many.as_ref().is_some_and(|many| many.wanted.is_some())
     }
 
     pub fn keyspace(&self) -> &'k Keyspace {
@@ -63,11 +224,11 @@ impl<'k> Locked<'k> {
 
     /// Whether no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.one.is_none() && self.many.as_ref().is_none_or(Vec::is_empty)
+        self.one.is_none() && self.many.as_ref().is_none_or(|many| many.guards.is_empty())
     }
 
-    /// The held shard with this index. The request's specification named its keys, and their shards were locked; to ask
-    /// for another is a defect of the command, never of the peer.
+    /// The held shard with this index. Whoever has a key of a request has it from `Cx::key` or `Cx::further`, and those fail where its
+    /// shard is not held.
     #[inline]
     pub fn shard(&mut self, shard: usize) -> &mut Shard {
         if let Some((held, guard)) = &mut self.one
@@ -75,9 +236,9 @@ impl<'k> Locked<'k> {
         {
             return guard;
         }
-        let many = self.many.as_mut().map_or(&mut [][..], |many| many);
+        let many = self.many.as_mut().map_or(&mut [][..], |many| &mut many.guards[..]);
         let found = many.binary_search_by_key(&shard, |(held, _)| *held);
-        let index = found.expect("a command touched a key that its row does not name");
+        let index = found.expect("keys come from where their shards are checked");
         &mut many[index].1
     }
 
@@ -137,3 +298,14 @@ impl<'k> Locked<'k> {
         }
     }
 }
+
+impl Many<'_> {
+    /// Where a shard is, or would be, among the guards.
+    fn place(&self, shard: usize) -> Result<usize, usize> {
+        self.guards.binary_search_by_key(&shard, |(held, _)| *held)
+    }
+}
+
+#[cfg(test)]
+#[path = "locked_tests.rs"]
+mod tests;

@@ -46,7 +46,7 @@ pub use eviction::{AccessRules, Policy, idle_seconds, lfu_counter};
 pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use line::prefetch as prefetch_line;
-pub use locked::{Locked, ShardSet};
+pub use locked::{Locked, ShardSet, Wanted};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
@@ -61,6 +61,7 @@ pub use wheel::TICK_MS;
 pub use crate::storage::Mark;
 
 use self::capture::{CapturedBytes, CapturedQueue};
+use self::locked::Widening;
 use self::time::WheelTime;
 use crate::base::clock::Now;
 use crate::base::crc::key_slot;
@@ -75,6 +76,15 @@ const SLOTS_A_SHARD: usize = 16_384 / SHARDS;
 pub struct ShardGuard<'k> {
     shard: MutexGuard<'k, Shard>,
     _no_waiting: NoWaiting,
+}
+
+impl<'k> ShardGuard<'k> {
+    #[inline]
+    fn new(shard: MutexGuard<'k, Shard>) -> ShardGuard<'k> {
+        #[cfg(test)]
+        LOCKED.set(LOCKED.get() + 1);
+        ShardGuard { shard, _no_waiting: NoWaiting::begin() }
+    }
 }
 
 impl std::ops::Deref for ShardGuard<'_> {
@@ -128,6 +138,7 @@ pub struct Keyspace {
     swaps: AtomicU32,
     swapped: AtomicBool,
     captured_bytes: CapturedBytes,
+    widening: Widening,
 }
 
 /// A key with what is computed from it once: the shard that holds it and its keyed hash.
@@ -195,6 +206,7 @@ impl Keyspace {
             swaps: AtomicU32::new(0),
             swapped: AtomicBool::new(false),
             captured_bytes: CapturedBytes::default(),
+            widening: Widening::default(),
         }
     }
 
@@ -254,10 +266,22 @@ impl Keyspace {
         &self.reclaimer
     }
 
+    /// The keyed hash of a key and its cluster slot.
+    #[inline]
+    pub fn locate(&self, key: &[u8]) -> (u64, u16) {
+        (self.hasher.hash(key), key_slot(key))
+    }
+
+    #[inline]
+    pub fn shard_of_slot(slot: u16) -> usize {
+        usize::from(slot) / SLOTS_A_SHARD
+    }
+
     /// Hashes a key and finds its shard.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: self.hasher.hash(bytes), shard: usize::from(key_slot(bytes)) / SLOTS_A_SHARD }
+        let (hash, slot) = self.locate(bytes);
+        Key { bytes, hash, shard: Keyspace::shard_of_slot(slot) }
     }
 
     /// The cursor with which SCAN goes on from a place in a shard's tables.
@@ -273,9 +297,17 @@ impl Keyspace {
     /// Locks one shard.
     #[inline]
     pub fn lock_shard(&self, shard: usize) -> ShardGuard<'_> {
-        #[cfg(test)]
-        LOCKED.set(LOCKED.get() + 1);
-        ShardGuard { shard: self.cells[shard].shard.lock(), _no_waiting: NoWaiting::begin() }
+        ShardGuard::new(self.cells[shard].shard.lock())
+    }
+
+    /// Locks one shard if nobody holds it.
+    fn try_lock_shard(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        self.cells[shard].shard.try_lock().map(ShardGuard::new)
+    }
+
+    /// Locks one shard, unless `give_up` ends the waiting.
+    fn lock_shard_unless(&self, shard: usize, give_up: impl Fn() -> bool) -> Option<ShardGuard<'_>> {
+        self.cells[shard].shard.lock_unless(give_up).map(ShardGuard::new)
     }
 
     /// Lets those have a shard who wait for it, before the caller takes it again.

@@ -52,6 +52,11 @@ impl<'a> Args<'a> {
         (from.min(args.len())..args.len()).map(move |index| args.at(index))
     }
 
+    /// The request without its first `from` arguments.
+    pub fn from(&self, from: usize) -> Args<'a> {
+        Args { input: self.input, ranges: &self.ranges[from.min(self.len())..] }
+    }
+
     /// Bytes of all arguments together.
     pub fn bytes(&self) -> usize {
         self.ranges.iter().map(|range| range.len as usize).sum()

@@ -76,7 +76,7 @@ pub fn of_everything(cx: &mut Cx<'_, '_>) -> Outcome {
 pub fn of_values(cx: &mut Cx<'_, '_>) -> Outcome {
     cx.reply.array(cx.args.len() - 2);
     for index in 2..cx.args.len() {
-        let key = cx.key(index);
+        let key = cx.services().keyspace.key(cx.args.at(index));
         super::lock(cx, key);
         let mut sum = Sum::default();
         // The lock goes before the record of a reclaimed key would be appended.

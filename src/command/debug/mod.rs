@@ -242,7 +242,7 @@ fn set_active_expire(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn object(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(2);
+    let key = cx.services().keyspace.key(cx.args.at(2));
     lock(cx, key);
     let steady_ms = cx.steady_ms();
     let Some(position) = cx.find(key) else { return Err(Failure::NO_SUCH_KEY) };

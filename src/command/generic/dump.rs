@@ -44,7 +44,7 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn dump(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     match cx.read(key).map(|entry| encode_payload(entry.value())) {
         Some(payload) => cx.reply.bulk(&payload),
         None => cx.reply.null(),
@@ -103,7 +103,7 @@ fn options(cx: &Cx<'_, '_>) -> Result<Options, Failure> {
 
 fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     let options = options(cx)?;
-    let (key, database, now_ms) = (cx.key(1), cx.client.database, cx.now_ms());
+    let (key, database, now_ms) = (cx.key(1)?, cx.client.database, cx.now_ms());
     let found = cx.find(key);
     if found.is_some() && !options.replace {
         return Err(BUSY_KEY);

@@ -158,7 +158,7 @@ fn set_deadline(cx: &mut Cx<'_, '_>, unit_ms: i64, base_ms: i64) -> Outcome {
     let at_ms = at_ms.ok_or_else(|| {
         Failure::owned(format!("ERR invalid expire time in '{}' command", cx.command.full_name))
     })?;
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let Some(position) = cx.find(key) else {
         cx.reply.integer(0);
         return Ok(());
@@ -178,7 +178,7 @@ fn set_deadline(cx: &mut Cx<'_, '_>, unit_ms: i64, base_ms: i64) -> Outcome {
 }
 
 fn persist(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let mut persisted = false;
     if let Some(position) = cx.find(key) {
         cx.touch(key, position);
@@ -216,7 +216,7 @@ fn rounded_seconds(ms: i64) -> i64 {
 
 /// Answers with the deadline of a key in some form; -1 if the key has none, -2 if there is no such key.
 fn reply_deadline(cx: &mut Cx<'_, '_>, form: impl Fn(i64) -> i64) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let answer = match cx.look(key) {
         Some(position) => cx.entry(key, position).expire_at_ms().map_or(-1, form),
         None => -2,

@@ -6,6 +6,7 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::{Begin, Find, Found};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
 use crate::client::{Blocked, Luggage, MigrationOrder, MigrationResult, MovedKey};
@@ -29,16 +30,48 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
     complexity: "O(N) where N is the length of all values, here and there.",
     summary: "Moves keys to another server, or copies them, and waits until they have arrived.",
-    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI).and(Flags::MOVABLE_KEYS),
+    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI),
     keys: &[
-        Keys::one(3, Access::ReadWrite, MOVED),
-        // Where KEYS begins depends on the options; the words before it lock a shard too many, nothing else.
-        Keys { notes: "Behind the word KEYS.", ..Keys::to_end(7, 1, Access::ReadWrite, MOVED) },
+        Keys { exact: Some(only_key), ..Keys::one(3, Access::ReadWrite, MOVED) },
+        Keys {
+            begin: Begin::Behind { word: "KEYS", from: -2 },
+            find: Find::Range { last: -1, step: 1, limit: 0 },
+            exact: Some(listed_keys),
+            ..Keys::one(3, Access::ReadWrite, MOVED.and(Effect::INCOMPLETE))
+        },
     ],
     tips: &["nondeterministic_output"],
     subcommands: &[],
     run: migrate,
 }];
+
+/// Where the list of keys begins, if the request has one. A word of the credentials may be KEYS as well.
+fn list(args: Args<'_>) -> Option<usize> {
+    let mut at = 6;
+    while let Some(word) = args.get(at) {
+        at += 1;
+        if word.eq_ignore_ascii_case(b"AUTH") {
+            at += 1;
+        } else if word.eq_ignore_ascii_case(b"AUTH2") {
+            at += 2;
+        } else if word.eq_ignore_ascii_case(b"KEYS") {
+            return Some(at).filter(|at| *at < args.len());
+        }
+    }
+    None
+}
+
+fn only_key(keys: &Keys, args: Args<'_>) -> Found {
+    let found = keys.declared(args);
+    if list(args).is_some() { Found { end: found.first, ..found } } else { found }
+}
+
+/// With a list and a key in front of it the request is wrong, and uses neither.
+fn listed_keys(keys: &Keys, args: Args<'_>) -> Found {
+    let list = list(args).filter(|_| args.at(3).is_empty());
+    let (first, end) = list.map_or((0, 0), |first| (first, args.len()));
+    Found { first, end, step: 1, access: keys.access, effect: MOVED, database: None }
+}
 
 struct Options {
     copy: bool,
@@ -90,7 +123,7 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut keys = Vec::new();
     let mut luggage = Luggage::new(&cx.services().migrating_bytes);
     for index in options.keys {
-        let key = cx.key(index);
+        let key = cx.key(index)?;
         if let Some(entry) = cx.read(key) {
             // A key may be named any number of times.
             if !luggage.add(key.bytes.len() + entry.value().len()) {

@@ -112,7 +112,7 @@ pub const ROWS: &[CommandSpec] = &[
 fn del(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut deleted = 0;
     for index in 1..cx.args.len() {
-        let key = cx.key(index);
+        let key = cx.key(index)?;
         if let Some(position) = cx.find(key) {
             cx.remove(cx.client.database, key, position);
             cx.changed(Event::DEL, key);
@@ -124,19 +124,25 @@ fn del(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn exists(cx: &mut Cx<'_, '_>) -> Outcome {
-    let existing = (1..cx.args.len()).filter(|index| cx.look(cx.key(*index)).is_some()).count();
-    cx.reply.integer(existing as i64);
+    let mut existing = 0;
+    for index in 1..cx.args.len() {
+        existing += i64::from(cx.look(cx.key(index)?).is_some());
+    }
+    cx.reply.integer(existing);
     Ok(())
 }
 
 fn touch(cx: &mut Cx<'_, '_>) -> Outcome {
-    let touched = (1..cx.args.len()).filter(|index| cx.access(cx.key(*index)).is_some()).count();
-    cx.reply.integer(touched as i64);
+    let mut touched = 0;
+    for index in 1..cx.args.len() {
+        touched += i64::from(cx.access(cx.key(index)?).is_some());
+    }
+    cx.reply.integer(touched);
     Ok(())
 }
 
 fn type_of(cx: &mut Cx<'_, '_>) -> Outcome {
-    let exists = cx.look(cx.key(1)).is_some();
+    let exists = cx.look(cx.key(1)?).is_some();
     cx.reply.simple(if exists { "string" } else { "none" });
     Ok(())
 }

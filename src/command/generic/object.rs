@@ -76,11 +76,11 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 /// The entry that the request asks for. Redis counts that as a hit or a miss, but tells nobody of a miss.
-fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Option<EntryRef<'c>> {
-    let key = cx.key(2);
+fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Result<Option<EntryRef<'c>>, Failure> {
+    let key = cx.key(2)?;
     let found = cx.find(key);
     cx.state.count(if found.is_some() { Count::KeyspaceHits } else { Count::KeyspaceMisses }, 1);
-    Some(cx.entry(key, found?))
+    Ok(found.map(|position| cx.entry(key, position)))
 }
 
 /// The integer that Redis would keep instead of a string.
@@ -102,7 +102,7 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
 }
 
 fn encoding(cx: &mut Cx<'_, '_>) -> Outcome {
-    match entry(cx).map(encoding_name) {
+    match entry(cx)?.map(encoding_name) {
         Some(name) => cx.reply.bulk(name.as_bytes()),
         None => cx.reply.null(),
     }
@@ -121,7 +121,7 @@ fn refcount(cx: &mut Cx<'_, '_>) -> Outcome {
     let keeps_history =
         policy.is_lfu() || matches!(policy, EvictionPolicy::AllkeysLru | EvictionPolicy::VolatileLru);
     let sharing = cx.config().maxmemory == 0 || !keeps_history;
-    match entry(cx).map(|entry| reference_count(entry, sharing)) {
+    match entry(cx)?.map(|entry| reference_count(entry, sharing)) {
         Some(count) => cx.reply.integer(count),
         None => cx.reply.null(),
     }
@@ -129,7 +129,7 @@ fn refcount(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn freq(cx: &mut Cx<'_, '_>) -> Outcome {
-    let Some(access) = entry(cx).map(EntryRef::access) else {
+    let Some(access) = entry(cx)?.map(EntryRef::access) else {
         cx.reply.null();
         return Ok(());
     };
@@ -144,7 +144,7 @@ fn freq(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn idletime(cx: &mut Cx<'_, '_>) -> Outcome {
-    let Some(access) = entry(cx).map(EntryRef::access) else {
+    let Some(access) = entry(cx)?.map(EntryRef::access) else {
         cx.reply.null();
         return Ok(());
     };

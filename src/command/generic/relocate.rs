@@ -5,8 +5,11 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::Found;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use crate::base::number::parse_i64;
 use crate::keyspace::Key;
+use crate::resp::Args;
 
 const SAME_OBJECT: Failure = Failure::text("ERR source and destination objects are the same");
 
@@ -23,7 +26,7 @@ pub const ROWS: &[CommandSpec] = &[
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: &[
             Keys::one(1, Access::ReadOnly, Effect::ACCESS),
-            Keys::one(2, Access::Overwrite, Effect::UPDATE),
+            Keys { exact: Some(key_of_copy), ..Keys::one(2, Access::Overwrite, Effect::UPDATE) },
         ],
         tips: &[],
         subcommands: &[],
@@ -84,7 +87,7 @@ fn renamenx(cx: &mut Cx<'_, '_>) -> Outcome {
 
 /// Gives the first key the name of the second; says whether it did.
 fn rename_key(cx: &mut Cx<'_, '_>, if_absent: bool) -> Result<bool, Failure> {
-    let (from, to, database) = (cx.key(1), cx.key(2), cx.client.database);
+    let (from, to, database) = (cx.key(1)?, cx.key(2)?, cx.client.database);
     if cx.find(from).is_none() {
         return Err(Failure::NO_SUCH_KEY);
     }
@@ -119,8 +122,15 @@ fn database_argument(cx: &Cx<'_, '_>, index: usize) -> Result<usize, Failure> {
     database.ok_or(Failure::text("ERR DB index is out of range"))
 }
 
+/// The second key lies in the database that DB names.
+fn key_of_copy(keys: &Keys, args: Args<'_>) -> Found {
+    let named = (3..args.len()).rfind(|index| args.at(*index).eq_ignore_ascii_case(b"DB"));
+    let number = named.and_then(|index| parse_i64(args.get(index + 1)?));
+    Found { database: number.and_then(|number| usize::try_from(number).ok()), ..keys.declared(args) }
+}
+
 fn copy(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (from, to) = (cx.key(1), cx.key(2));
+    let (from, to) = (cx.key(1)?, cx.key(2)?);
     let mut database = cx.client.database;
     let mut replace = false;
     let mut at = 3;
@@ -162,7 +172,7 @@ fn make_room(cx: &mut Cx<'_, '_>, database: usize, key: Key<'_>, replace: bool) 
 }
 
 fn move_key(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let (from, to) = (cx.client.database, database_argument(cx, 2)?);
     if from == to {
         return Err(SAME_OBJECT);

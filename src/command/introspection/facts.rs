@@ -2,6 +2,7 @@
 //! Redis 7.2.
 
 use super::write_set;
+use crate::command::keys::{Begin, Find};
 use crate::command::registry::Command;
 use crate::command::spec::{Access, Effect, Flags, Group, Keys};
 use crate::resp::Reply;
@@ -24,7 +25,6 @@ const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
-    (Flags::MOVABLE_KEYS, "movablekeys"),
 ];
 
 /// All ACL categories, in the order in which ACL CAT names them.
@@ -51,6 +51,14 @@ pub const CATEGORIES: &[&str] = &[
     "transaction",
     "scripting",
 ];
+
+/// Whether the specifications of the keys are not all plain ranges, so that a client cannot find them by first, last and step.
+fn are_movable(specs: &[Keys]) -> bool {
+    specs.iter().any(|keys| {
+        let plain = matches!((keys.begin, keys.find), (Begin::At(_), Find::Range { .. }));
+        !plain || keys.effect.has(Effect::INCOMPLETE)
+    })
+}
 
 /// The ACL categories of a command, without the `@`.
 pub fn categories(command: &Command) -> impl Iterator<Item = &'static str> + use<> {
@@ -94,19 +102,26 @@ pub fn key_flags(access: Access, effect: Effect, not_key: bool) -> impl Iterator
         ("delete", effect.has(Effect::DELETE)),
         ("not_key", not_key),
         ("variable_flags", effect.has(Effect::VARIABLE)),
+        ("incomplete", effect.has(Effect::INCOMPLETE)),
     ]
     .into_iter()
     .filter_map(|(name, holds)| holds.then_some(name))
 }
 
-/// First key, last key and step, as clients knew them before there were key specifications.
+/// First key, last key and step, as clients knew them before there were key specifications; what those could not tell is left out.
 fn key_range(specs: &[Keys]) -> (usize, isize, usize) {
-    let Some(first) = specs.iter().map(|keys| keys.first).min() else { return (0, 0, 0) };
-    let last = match specs.iter().find(|keys| keys.last < 0) {
-        Some(open_ended) => open_ended.last,
-        None => specs.iter().map(|keys| keys.last).max().unwrap_or(0),
+    let ranges = specs.iter().filter_map(|keys| match (keys.begin, keys.find) {
+        (Begin::At(first), Find::Range { last, step, .. }) if last < 0 => Some((first, last, step)),
+        (Begin::At(first), Find::Range { last, step, .. }) => Some((first, first as isize + last, step)),
+        _ => None,
+    });
+    let ranges: Vec<_> = ranges.collect();
+    let Some(first) = ranges.iter().map(|(first, ..)| *first).min() else { return (0, 0, 0) };
+    let last = match ranges.iter().find(|(_, last, _)| *last < 0) {
+        Some((_, open_ended, _)) => *open_ended,
+        None => ranges.iter().map(|(_, last, _)| *last).max().unwrap_or(0),
     };
-    let step = if let [only] = specs { only.step } else { 1 };
+    let step = if let [(.., only)] = ranges[..] { only } else { 1 };
     (first, last, step)
 }
 
@@ -117,7 +132,7 @@ pub fn write_info(reply: &mut Reply<'_>, command: &Command) {
     reply.bulk(command.full_name.as_bytes());
     reply.integer(i64::from(command.arity));
     let flags = FLAG_NAMES.iter().filter(|(flag, _)| command.has(*flag)).map(|(_, name)| *name);
-    write_set(reply, flags);
+    write_set(reply, flags.chain(are_movable(spec.keys).then_some("movablekeys")));
     let (first, last, step) = key_range(spec.keys);
     reply.integer(first as i64);
     reply.integer(last as i64);
@@ -138,7 +153,7 @@ pub fn write_info(reply: &mut Reply<'_>, command: &Command) {
     }
 }
 
-/// One key specification: where the search begins (a fixed argument), and how it goes on from there (a range).
+/// One key specification: where the search begins, and how it goes on from there.
 fn write_keys(reply: &mut Reply<'_>, keys: &Keys) {
     reply.map(3 + usize::from(!keys.notes.is_empty()));
     if !keys.notes.is_empty() {
@@ -148,27 +163,47 @@ fn write_keys(reply: &mut Reply<'_>, keys: &Keys) {
     reply.bulk(b"flags");
     write_set(reply, key_flags(keys.access, keys.effect, keys.not_key));
     reply.bulk(b"begin_search");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(keys.first as i64);
+    match keys.begin {
+        Begin::At(index) => {
+            write_step(reply, "index", 1);
+            write_number(reply, "index", index as i64);
+        }
+        Begin::Behind { word, from } => {
+            write_step(reply, "keyword", 2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            write_number(reply, "startfrom", from as i64);
+        }
+    }
     reply.bulk(b"find_keys");
+    match keys.find {
+        Find::Range { last, step, limit } => {
+            write_step(reply, "range", 3);
+            write_number(reply, "lastkey", last as i64);
+            write_number(reply, "keystep", step as i64);
+            write_number(reply, "limit", limit as i64);
+        }
+        Find::Counted { count, first, step } => {
+            write_step(reply, "keynum", 3);
+            write_number(reply, "keynumidx", count as i64);
+            write_number(reply, "firstkey", first as i64);
+            write_number(reply, "keystep", step as i64);
+        }
+    }
+}
+
+/// The head of a step of the search, whose specification has so many fields.
+fn write_step(reply: &mut Reply<'_>, kind: &str, fields: usize) {
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
+    reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(3);
-    reply.bulk(b"lastkey");
-    // Relative to where the search began, unless it counts from the end.
-    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first as isize };
-    reply.integer(last as i64);
-    reply.bulk(b"keystep");
-    reply.integer(keys.step as i64);
-    reply.bulk(b"limit");
-    reply.integer(0);
+    reply.map(fields);
+}
+
+fn write_number(reply: &mut Reply<'_>, name: &str, number: i64) {
+    reply.bulk(name.as_bytes());
+    reply.integer(number);
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ pub use facts::{CATEGORIES, categories};
 
 use super::cx::{Cx, Failure, Outcome};
 use super::help;
+#[cfg(test)]
+use super::keys::Begin;
 use super::registry::{COMMANDS, Command};
-use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use super::spec::{Access, CommandSpec, Effect, Flags, Group};
 use crate::base::glob;
 use crate::resp::Reply;
 
@@ -197,31 +199,18 @@ fn keys_of(cx: &Cx<'_, '_>) -> Result<Vec<(usize, Access, Effect)>, Failure> {
     if !command.spec.keys.iter().any(|keys| !keys.not_key) {
         return Err(Failure::text("ERR The command has no key arguments"));
     }
-    let argc = cx.args.len() - 2;
-    if !command.accepts(argc) {
+    let args = cx.args.from(2);
+    if !command.accepts(args.len()) {
         return Err(Failure::text("ERR Invalid number of arguments specified for command"));
     }
-    let mut found = Vec::new();
-    for keys in command.spec.keys.iter().filter(|keys| !keys.not_key) {
-        let (access, effect) = access_of(cx, keys);
-        found.extend(keys.positions(argc).map(|index| (index + 2, access, effect)));
-    }
-    if found.is_empty() {
+    let keys = command
+        .found(args)
+        .flat_map(|found| found.positions().map(move |index| (index + 2, found.access, found.effect)));
+    let keys: Vec<_> = keys.collect();
+    if keys.is_empty() {
         return Err(Failure::text("ERR Invalid arguments specified for command"));
     }
-    Ok(found)
-}
-
-/// What a request does to its keys. Where that depends on the arguments (SET), the value is only looked at because of GET.
-fn access_of(cx: &Cx<'_, '_>, keys: &Keys) -> (Access, Effect) {
-    let gets = || cx.args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
-    if !keys.effect.has(Effect::VARIABLE) {
-        (keys.access, keys.effect)
-    } else if gets() {
-        (keys.access, Effect::ACCESS.and(Effect::UPDATE))
-    } else {
-        (Access::Overwrite, Effect::UPDATE)
-    }
+    Ok(keys)
 }
 
 fn get_keys(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -296,12 +285,9 @@ mod tests {
             assert_eq!(named, keys, "{}: key positions and the word key", command.full_name);
             let least = command.arity.unsigned_abs() as usize;
             for keys in command.spec.keys.iter().filter(|keys| !keys.not_key) {
-                let movable = command.has(Flags::MOVABLE_KEYS);
-                assert!(
-                    keys.first < least || movable,
-                    "{}: a key lies among the required words",
-                    command.full_name
-                );
+                if let Begin::At(first) = keys.begin {
+                    assert!(first < least, "{}: a key lies among the required words", command.full_name);
+                }
             }
         }
     }

@@ -53,14 +53,14 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn get(cx: &mut Cx<'_, '_>) -> Outcome {
-    if !cx.read_into_reply(cx.key(1)) {
+    if !cx.read_into_reply(cx.key(1)?) {
         cx.reply.null();
     }
     Ok(())
 }
 
 fn getdel(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let Some(position) = cx.access(key) else {
         cx.reply.null();
         return Ok(());
@@ -77,7 +77,7 @@ fn getex(cx: &mut Cx<'_, '_>) -> Outcome {
     while at < cx.args.len() {
         at = expiry.take(cx.args, at, Timing::Keep)?;
     }
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let Some(position) = cx.access(key) else {
         cx.reply.null();
         return Ok(());

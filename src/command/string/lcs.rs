@@ -19,15 +19,7 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     complexity: "O(N*M) where N and M are the lengths of the two strings.",
     summary: "Finds the longest common subsequence of two strings.",
     flags: Flags::READONLY,
-    keys: &[Keys {
-        first: 1,
-        last: 2,
-        step: 1,
-        access: Access::ReadOnly,
-        effect: Effect::ACCESS,
-        not_key: false,
-        notes: "",
-    }],
+    keys: &[Keys::range(1, 1, 1, Access::ReadOnly, Effect::ACCESS)],
     tips: &[],
     subcommands: &[],
     run: lcs,
@@ -66,8 +58,10 @@ fn options(cx: &Cx<'_, '_>) -> Result<Options, Failure> {
 }
 
 fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
-    let length = |cx: &mut Cx<'_, '_>, index| cx.read(cx.key(index)).map_or(0, |entry| entry.value().len());
-    let (first_len, second_len) = (length(cx, 1), length(cx, 2));
+    let length = |cx: &mut Cx<'_, '_>, index| -> Result<usize, Failure> {
+        Ok(cx.read(cx.key(index)?).map_or(0, |entry| entry.value().len()))
+    };
+    let (first_len, second_len) = (length(cx, 1)?, length(cx, 2)?);
     let options = options(cx)?;
     // What Redis would allocate; it bounds the time as well as the memory, and what is copied under the lock.
     let cells = (first_len as u64 + 1) * (second_len as u64 + 1);
@@ -76,7 +70,7 @@ fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));
     }
-    let (first, second) = (value(cx, 1), value(cx, 2));
+    let (first, second) = (value(cx, 1)?, value(cx, 2)?);
     // Record and event of a key that was reclaimed just now go out under its lock, else a later change of the key could come before them. Such
     // a key reads as empty, so there is little to compare.
     let effects = &cx.state.effects;
@@ -102,9 +96,9 @@ fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 /// A copy of the value of the key at `index`: looking a second key up could move the first one's entry.
-fn value(cx: &mut Cx<'_, '_>, index: usize) -> Vec<u8> {
-    let key = cx.key(index);
-    cx.find(key).map_or_else(Vec::new, |position| cx.entry(key, position).value().to_vec())
+fn value(cx: &mut Cx<'_, '_>, index: usize) -> Result<Vec<u8>, Failure> {
+    let key = cx.key(index)?;
+    Ok(cx.find(key).map_or_else(Vec::new, |position| cx.entry(key, position).value().to_vec()))
 }
 
 fn reply_matches(reply: &mut Reply<'_>, options: &Options, runs: &[Run], length: usize) {

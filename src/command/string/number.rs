@@ -100,7 +100,7 @@ fn decrby(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn add(cx: &mut Cx<'_, '_>, by: i64) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let found = cx.find(key);
     let before = match found {
         Some(position) => parse_i64(cx.entry(key, position).value()).ok_or(Failure::NOT_AN_INTEGER)?,
@@ -115,7 +115,7 @@ fn add(cx: &mut Cx<'_, '_>, by: i64) -> Outcome {
 }
 
 fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let found = cx.find(key);
     let before = match found {
         Some(position) => Some(LongDouble::parse(cx.entry(key, position).value()).ok_or(NOT_A_FLOAT)?),

@@ -86,14 +86,14 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn strlen(cx: &mut Cx<'_, '_>) -> Outcome {
-    let length = cx.read(cx.key(1)).map_or(0, |entry| entry.value().len());
+    let length = cx.read(cx.key(1)?).map_or(0, |entry| entry.value().len());
     cx.reply.integer(length as i64);
     Ok(())
 }
 
 fn getrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let (start, end) = (cx.integer(2)?, cx.integer(3)?);
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let Some(position) = cx.access(key) else {
         cx.reply.bulk(b"");
         return Ok(());
@@ -116,7 +116,7 @@ fn part(length: usize, start: i64, end: i64) -> Range<usize> {
 }
 
 fn append(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (key, value) = (cx.key(1), cx.args.at(2));
+    let (key, value) = (cx.key(1)?, cx.args.at(2));
     let length = match cx.find(key) {
         None => {
             cx.store(key, None, value);
@@ -136,7 +136,7 @@ fn append(cx: &mut Cx<'_, '_>) -> Outcome {
 fn setrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let offset = cx.integer(2)?;
     let offset = usize::try_from(offset).map_err(|_| Failure::text("ERR offset is out of range"))?;
-    let (key, value) = (cx.key(1), cx.args.at(3));
+    let (key, value) = (cx.key(1)?, cx.args.at(3));
     let found = cx.find(key);
     if value.is_empty() {
         let length = found.map_or(0, |position| cx.entry(key, position).value().len());

@@ -5,14 +5,27 @@ use super::super::effects::{Deadline, Event};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::UPDATE_KEY;
 use super::expiry::{Expiry, Timing};
+use crate::command::keys::Found;
 use crate::keyspace::{Key, Position};
+use crate::resp::Args;
 
 const SET_KEY: &[Keys] = &[Keys {
     notes: "The old value is read only because of GET.",
+    exact: Some(key_of_set),
     ..Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE).and(Effect::VARIABLE))
 }];
 const INSERT_KEY: &[Keys] = &[Keys::one(1, Access::Overwrite, Effect::INSERT)];
 const OVERWRITE_KEY: &[Keys] = &[Keys::one(1, Access::Overwrite, Effect::UPDATE)];
+
+fn key_of_set(keys: &Keys, args: Args<'_>) -> Found {
+    let gets = args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
+    let (access, effect) = if gets {
+        (Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))
+    } else {
+        (Access::Overwrite, Effect::UPDATE)
+    };
+    Found { access, effect, ..keys.declared(args) }
+}
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -131,7 +144,7 @@ fn set_options(cx: &Cx<'_, '_>) -> Result<SetOptions, Failure> {
 }
 
 fn set(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     if cx.args.len() == 3 {
         let found = cx.find(key);
         put(cx, key, found, cx.args.at(2), Deadline::Clear);
@@ -164,7 +177,7 @@ fn old_value_into_reply(cx: &mut Cx<'_, '_>, key: Key<'_>) -> Option<Position> {
 }
 
 fn setnx(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let absent = cx.find(key).is_none();
     if absent {
         put(cx, key, None, cx.args.at(2), Deadline::Clear);
@@ -183,7 +196,7 @@ fn psetex(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn set_with_ttl(cx: &mut Cx<'_, '_>, timing: Timing) -> Outcome {
     let at_ms = timing.deadline(cx, cx.args.at(2))?;
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let found = cx.find(key);
     put(cx, key, found, cx.args.at(3), Deadline::At(at_ms));
     cx.log_set(3, Deadline::At(at_ms));
@@ -192,7 +205,7 @@ fn set_with_ttl(cx: &mut Cx<'_, '_>, timing: Timing) -> Outcome {
 }
 
 fn getset(cx: &mut Cx<'_, '_>) -> Outcome {
-    let key = cx.key(1);
+    let key = cx.key(1)?;
     let found = old_value_into_reply(cx, key);
     put(cx, key, found, cx.args.at(2), Deadline::Clear);
     Ok(())

@@ -50,7 +50,7 @@ pub const ROWS: &[CommandSpec] = &[
 fn mget(cx: &mut Cx<'_, '_>) -> Outcome {
     cx.reply.array(cx.args.len() - 1);
     for index in 1..cx.args.len() {
-        if !cx.read_into_reply(cx.key(index)) {
+        if !cx.read_into_reply(cx.key(index)?) {
             cx.reply.null();
         }
     }
@@ -59,16 +59,19 @@ fn mget(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn mset(cx: &mut Cx<'_, '_>) -> Outcome {
     require_pairs(cx)?;
-    put_pairs(cx);
+    put_pairs(cx)?;
     cx.reply.ok();
     Ok(())
 }
 
 fn msetnx(cx: &mut Cx<'_, '_>) -> Outcome {
     require_pairs(cx)?;
-    let any_exists = (1..cx.args.len()).step_by(2).any(|index| cx.find(cx.key(index)).is_some());
+    let mut any_exists = false;
+    for index in (1..cx.args.len()).step_by(2) {
+        any_exists = any_exists || cx.find(cx.key(index)?).is_some();
+    }
     if !any_exists {
-        put_pairs(cx);
+        put_pairs(cx)?;
     }
     cx.reply.integer(i64::from(!any_exists));
     Ok(())
@@ -82,11 +85,12 @@ fn require_pairs(cx: &Cx<'_, '_>) -> Outcome {
     Err(Failure::owned(format!("ERR wrong number of arguments for '{name}' command")))
 }
 
-fn put_pairs(cx: &mut Cx<'_, '_>) {
+fn put_pairs(cx: &mut Cx<'_, '_>) -> Outcome {
     for index in (1..cx.args.len()).step_by(2) {
-        let key = cx.key(index);
+        let key = cx.key(index)?;
         // Looked up in turn, because a key may be named twice.
         let found = cx.find(key);
         put(cx, key, found, cx.args.at(index + 1), Deadline::Clear);
     }
+    Ok(())
 }
