@@ -120,7 +120,7 @@ fn read(version: u16, name: &str, compressed: bool, encrypted: bool) {
     }
     assert_eq!(log.next_block().expect("sound"), None);
     assert!(log.end().offset < log.size(), "zeros are prepared behind the end");
-    let report = check(&disk, key.as_ref(), &|_| Ok(1)).expect("can be listed");
+    let report = check(&disk, key.as_ref(), &|_, _| Ok((1, false))).expect("can be listed");
     assert!(report.is_sound() && report.unnamed.is_empty(), "{report:?}");
     assert_eq!(EncryptionKey::new(KEY).id().to_string(), "d3cc9182c1739541", "a key keeps its name");
     assert_eq!(reader.key_id(), key.map(|key| key.id()));

@@ -64,7 +64,7 @@ fn data(key: Option<&EncryptionKey>) -> PowerCutDisk {
 }
 
 fn checked(disk: &PowerCutDisk, key: Option<&EncryptionKey>) -> Report {
-    check(disk, key, &|_| Ok(1)).expect("can be listed")
+    check(disk, key, &|_, _| Ok((1, false))).expect("can be listed")
 }
 
 /// All that the manifest names, read with this key; `None` if it is another one's.

@@ -51,6 +51,11 @@ impl QuietPoint {
         self.passed.notify_all();
     }
 
+    /// Whether all loops have.
+    pub fn is_passed(&self) -> bool {
+        *self.missing.lock() == 0
+    }
+
     /// Waits for all loops.
     pub fn wait(&self) {
         let mut missing = self.missing.lock();

@@ -45,6 +45,8 @@ impl Gates {
     pub const WRITES_REFUSED: Gates = Gates(1 << 13);
     /// Too much is on its way to clients of some event loop: requests that would send more wait.
     pub const DELIVERIES_FULL: Gates = Gates(1 << 14);
+    /// The server saves for the last time: writes wait. Nothing that clients can ask for takes it away.
+    pub const ENDING: Gates = Gates(1 << 15);
 
     #[inline]
     pub const fn and(self, other: Gates) -> Gates {
@@ -158,6 +160,8 @@ pub enum Blocked {
     DeliveriesFull,
     /// CLIENT KILL: until other event loops have closed those whom they own; then the reply that waits goes out.
     Withheld,
+    /// Until the server has ended, or cannot; the request then runs from its beginning.
+    Ending,
     /// Until the data are loaded again (DEBUG RELOAD), or that takes too long; the request then runs from its beginning.
     Loading,
     /// DEBUG RELOAD or LOADAOF: until it is done, and how it went.

@@ -445,7 +445,7 @@ impl<'a, 's> Cx<'a, 's> {
     #[cold]
     fn expire(&mut self, database: usize, key: Key<'_>, position: Position) {
         let services = self.services();
-        let stays = services.gates().has(Gates::PAUSED) || services.write_log.is_full();
+        let stays = services.gates().has(Gates::PAUSED.and(Gates::ENDING)) || services.write_log.is_full();
         if stays && self.command.has(Flags::READONLY) {
             return;
         }

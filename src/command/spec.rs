@@ -168,7 +168,7 @@ impl CommandSpec {
         // Redis refuses PING as well, so that a health check sees that the server cannot save.
         if self.flags.has_any(Flags::WRITE.and(Flags::MAY_REPLICATE)) || matches!(self.name, "exec" | "ping")
         {
-            gates = gates.and(Gates::WRITES_REFUSED).and(Gates::LOG_FULL);
+            gates = gates.and(Gates::WRITES_REFUSED).and(Gates::LOG_FULL).and(Gates::ENDING);
         }
         if self.flags.has_any(Flags::WRITE.and(Flags::READONLY).and(Flags::MAY_REPLICATE))
             || gates.has(Gates::MONITORED)

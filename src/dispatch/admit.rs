@@ -72,6 +72,10 @@ pub fn admit(
         client.blocked = Some(Blocked::Paused);
         return Admission::Wait;
     }
+    if gates.has(Gates::ENDING) && does(client, command, MAY_WRITE) {
+        client.blocked = Some(Blocked::Ending);
+        return Admission::Wait;
+    }
     if gates.has(Gates::LOG_FULL) && does(client, command, MAY_WRITE) {
         if state.services.write_log.is_full() {
             client.blocked = Some(Blocked::LogFull);

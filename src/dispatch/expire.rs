@@ -21,7 +21,10 @@ const ROUND_SWEEPS: usize = 2;
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
     // Each key that is reclaimed adds a record to the log; while that has no room, expired keys stay where they are, unseen.
-    if services.gates().has(Gates::LOADING) || services.write_log.is_full() || state.must_wait_with_events() {
+    if services.gates().has(Gates::LOADING.and(Gates::ENDING))
+        || services.write_log.is_full()
+        || state.must_wait_with_events()
+    {
         return false;
     }
     let paused = services.gates().has(Gates::PAUSED) && services.pause_at(state.steady_ms).is_some();

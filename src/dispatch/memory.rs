@@ -89,7 +89,7 @@ fn excess_bytes(state: &LoopState<'_>) -> usize {
 fn make_room(state: &mut LoopState<'_>) -> Room {
     let excess = excess_bytes(state);
     let services = state.services;
-    if excess == 0 || services.gates().has(Gates::PAUSED.and(Gates::LOADING)) {
+    if excess == 0 || services.gates().has(Gates::PAUSED.and(Gates::LOADING).and(Gates::ENDING)) {
         note_room(state, true);
         return Room::Enough;
     }

@@ -7,6 +7,9 @@ use crate::command::{Deadline, LoopState, Record, Records};
 use crate::resp::Args;
 use crate::write_log::{WriteLog, encode_head, encode_request, encode_word};
 
+/// From this size on records are encoded before the log's lock is taken.
+const LARGE_BYTES: usize = 64 << 10;
+
 /// Appends what the request did to the write log. Several records of one request are framed by MULTI and EXEC, so that after a crash
 /// all or none of them count.
 #[inline(never)]
@@ -17,7 +20,7 @@ pub fn append_request(state: &mut LoopState<'_>, client: &mut Client, args: Args
         if records.count == 0 {
             let form = records.form;
             if form != Record::Written {
-                client.log_offset = log.append(client.database, |out| encode_form(out, form, args));
+                client.log_offset = append_form(log, client.database, form, args);
             }
         } else {
             settle(records, client.database, args);
@@ -57,8 +60,28 @@ pub fn append_gathered(state: &mut LoopState<'_>, client: &mut Client) {
 /// Appends the removal of a key that has expired or was evicted: what comes later may depend on its being gone.
 pub fn append_removal(log: &WriteLog, database: usize, key: &[u8]) {
     if log.is_on() {
-        log.append(database, |out| encode_request(out, &[b"DEL", key]));
+        let encode = |out: &mut Vec<u8>| encode_request(out, &[b"DEL", key]);
+        append(log, (database, database), key.len(), encode);
     }
+}
+
+/// Appends records of about so many bytes. Other writers wait for the log's lock, so it is not held while many bytes are copied.
+fn append(
+    log: &WriteLog,
+    (first, last): (usize, usize),
+    bytes: usize,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> u64 {
+    if bytes < LARGE_BYTES {
+        return log.append_ending_in(first, last, encode);
+    }
+    let mut records = Vec::with_capacity(bytes + LARGE_BYTES);
+    encode(&mut records);
+    log.append_encoded(first, last, records)
+}
+
+fn append_form(log: &WriteLog, database: usize, form: Record, args: Args<'_>) -> u64 {
+    append(log, (database, database), args.bytes(), |out| encode_form(out, form, args))
 }
 
 fn settle(records: &mut Records, database: usize, args: Args<'_>) {
@@ -69,8 +92,7 @@ fn settle(records: &mut Records, database: usize, args: Args<'_>) {
 }
 
 fn append_settled(log: &WriteLog, records: &Records) -> u64 {
-    let (first, last) = records.databases;
-    log.append_ending_in(first, last, |out| {
+    append(log, records.databases, records.bytes.len(), |out| {
         let several = records.count > 1;
         if several {
             encode_request(out, &[b"MULTI"]);

@@ -23,7 +23,7 @@ pub fn replay(
 ) -> Result<(), String> {
     let name = || String::from_utf8_lossy(args.at(0)).into_owned();
     if is(args, b"MULTI") || is(args, b"EXEC") {
-        // A group is in one block, and a block is there whole or not at all.
+        // Whoever reads the records has seen to it that the group is whole.
         return Ok(());
     }
     if is(args, b"SELECT") {

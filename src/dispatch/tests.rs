@@ -15,7 +15,7 @@ use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
 
 use super::execute::call;
-use super::{execute, expire_round, forget_client, prepare, replay};
+use super::{execute, expire_round, forget_client, prepare, replay, wake};
 
 mod clock;
 mod crash;
@@ -252,6 +252,32 @@ fn a_pause_of_writes_holds_back_what_may_write_until_its_end() {
     *services.pause.lock() = Pause { until_ms: START_MS + 200, all: true };
     services.set_gate(Gates::PAUSED, true);
     assert_eq!(it.ask(0, "PING"), None);
+}
+
+/// The server's end has a gate of its own: writes that would be acknowledged and lost wait, whatever clients ask for.
+#[test]
+fn while_the_server_ends_nothing_lets_writes_in() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 4);
+    it.check(0, "SET a 1", "+OK");
+    it.check(1, "MULTI", "+OK");
+    it.check(1, "SET a 2", "+QUEUED");
+    services.set_gate(Gates::ENDING, true);
+    for (place, line) in [(0, "SET a 2"), (1, "EXEC"), (2, "PUBLISH c m")] {
+        assert_eq!(it.ask(place, line), None, "{line}");
+        assert_eq!(it.clients[place].blocked, Some(Blocked::Ending));
+    }
+    for line in ["CLIENT PAUSE 10 WRITE", "CLIENT UNPAUSE", "CONFIG SET maxmemory 0"] {
+        it.check(3, line, "+OK");
+    }
+    it.at_ms(100_000);
+    it.check(3, "GET a", "$1 1");
+    for place in 0..3 {
+        assert!(!wake(&mut it.state, &mut it.clients[place], &mut Output::default()), "{place}");
+    }
+    services.set_gate(Gates::ENDING, false);
+    assert!(wake(&mut it.state, &mut it.clients[0], &mut Output::default()));
+    it.check(0, "SET a 2", "+OK");
 }
 
 /// The gate may come into force after a write has passed it.

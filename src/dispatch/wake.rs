@@ -28,6 +28,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
             !services.gates().has(Gates::LOADING) || !services.snapshots.progress.is_awaited(state.steady_ms)
         }
         Some(Blocked::Reloading { result }) => result.is_some(),
+        Some(Blocked::Ending) => !state.services.gates().has(Gates::ENDING),
         Some(Blocked::LogFull) => !state.services.write_log.is_full(),
         Some(Blocked::DeliveriesFull) => {
             let limit = state.config.delivery_buffer_limit;
@@ -101,6 +102,7 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
         | Blocked::Loading
         | Blocked::LogFull
         | Blocked::DeliveriesFull
+        | Blocked::Ending
         | Blocked::Migrating
         | Blocked::Withheld => {}
     }

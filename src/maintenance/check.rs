@@ -6,9 +6,8 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{KeyOptions, ToolError, open};
-use crate::resp::{Parser, Step};
 use crate::storage::{self, Disk, EncryptionKey, KeyId, LogFacts, LogReport, Report, SnapshotReport};
-use crate::write_log::RECORD_LIMITS;
+use crate::write_log::scan;
 
 /// Reads a data directory and writes what is in it; with `fix` cuts the write log at its damage.
 ///
@@ -86,18 +85,9 @@ fn end_of_log(report: &Report) -> u64 {
     report.logs.last().map_or(base, |log| log.offsets.1)
 }
 
-/// The requests in a block.
-pub fn count_records(block: &[u8]) -> Result<u64, String> {
-    let (mut parser, mut ranges, mut records) = (Parser::default(), Vec::new(), 0);
-    while parser.at < block.len() {
-        ranges.clear();
-        match parser.advance(block, &RECORD_LIMITS, &mut ranges) {
-            Ok(Step::Request) => records += u64::from(!ranges.is_empty()),
-            Ok(Step::Inline(_) | Step::Incomplete) => return Err(String::from("a record that ends early")),
-            Err(error) => return Err(format!("a record that cannot be read: {error}")),
-        }
-    }
-    Ok(records)
+/// The requests in a block, and whether the last transaction goes on in the next one.
+pub fn count_records(block: &[u8], inside: bool) -> Result<(u64, bool), String> {
+    scan(block, inside).map(|scanned| (scanned.records, scanned.inside))
 }
 
 fn write_report(report: &Report, out: &mut impl Write) -> io::Result<()> {

@@ -24,7 +24,7 @@ use crate::services::Services;
 use crate::storage::{
     Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, cut_tail,
 };
-use crate::write_log::RECORD_LIMITS;
+use crate::write_log::{RECORD_LIMITS, ends_inside};
 
 /// What threads together decompress at a time, at most, unless a single block is larger: a block of 64 KB may stand for 2 GB.
 const DECOMPRESSED_MAX: u64 = 256 << 20;
@@ -385,6 +385,8 @@ pub struct Replayer<'s> {
     ranges: Vec<ArgRange>,
     reply: Output,
     records: u64,
+    /// The records so far end inside a transaction, whose end is known to be there.
+    inside: bool,
 }
 
 impl<'s> Replayer<'s> {
@@ -398,7 +400,7 @@ impl<'s> Replayer<'s> {
         let flags = ClientFlags::default();
         let info = ClientInfo::new(0, address, String::new(), -1, loops, 0, now.steady_ms(), flags);
         let client = Client::new(Arc::new(info), false);
-        Replayer { state, client, ranges: Vec::new(), reply: Output::default(), records: 0 }
+        Replayer { state, client, ranges: Vec::new(), reply: Output::default(), records: 0, inside: false }
     }
 
     /// How many records were done.
@@ -448,11 +450,21 @@ fn replay_block(
     ending: LogEnding,
 ) -> Result<Option<u64>, LoadError> {
     let place = reader.end().offset;
-    let name = LogFacts::name_of(reader.header().number);
+    let number = reader.header().number;
+    let name = LogFacts::name_of(number);
     match reader.next_block() {
         Ok(Some(records)) => {
             let bytes = records.len() as u64;
-            let done = replayer.block(records);
+            let done = match ends_inside(records, replayer.inside) {
+                Ok(true) if !replayer.inside && !has_end(store, number, place)? => {
+                    return end_unfinished(replayer, store, reader, place, ending);
+                }
+                Ok(inside) => {
+                    replayer.inside = inside;
+                    replayer.block(records)
+                }
+                Err(what) => Err(what),
+            };
             done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
             let progress = &replayer.state.services.snapshots.progress;
             progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
@@ -475,6 +487,44 @@ fn replay_block(
         }
         Err(damage) => Err(damage.into()),
     }
+}
+
+/// Whether the transaction that begins in the block at `place`, and does not end there, ends in a later one. For that the log is read ahead; no more
+/// than one block of it is in memory, and few transactions are so large.
+fn has_end(store: &Store, number: u64, place: u64) -> Result<bool, LoadError> {
+    let mut reader = LogReader::open(&**store.disk(), number, store.key())?;
+    let mut inside = false;
+    loop {
+        let at = reader.end().offset;
+        let ended = match reader.next_block() {
+            Ok(Some(_)) if at < place => continue,
+            Ok(Some(records)) => ends_inside(records, inside),
+            Ok(None) => return Ok(false),
+            Err(damage) if damage.is_torn_tail() => return Ok(false),
+            Err(damage) => return Err(damage.into()),
+        };
+        inside = ended.map_err(|what| reader.damage_at(at, format!("the block has {what}")))?;
+        if !inside {
+            return Ok(true);
+        }
+    }
+}
+
+/// The last transaction is not whole: nothing of it counts, and it must not be in front of what is recorded from now on.
+fn end_unfinished(
+    replayer: &Replayer<'_>,
+    store: &Store,
+    reader: &LogReader,
+    place: u64,
+    ending: LogEnding,
+) -> Result<Option<u64>, LoadError> {
+    let damage = reader.unfinished(place);
+    if ending != LogEnding::Cut || !replayer.state.config.aof_load_truncated {
+        return Err(damage.into());
+    }
+    tracing::warn!(%damage, "the last transaction of the write log is not whole and is cut off");
+    cut_tail(&**store.disk(), &LogFacts::name_of(reader.header().number), place)?;
+    Ok(None)
 }
 
 /// Removing the keys whose time passed while the server was down, and those whose time passed during the load, shard by shard. The write log

@@ -50,6 +50,8 @@ pub struct LogTask {
     skipped: u64,
     /// A flush has failed, and no increment has begun since.
     is_lost: bool,
+    /// The most bytes of records that a block takes.
+    pub(super) block_max: usize,
     /// How much of the first chunk is written already, as blocks of its own.
     chunk_written: usize,
     /// Somebody asked for a flush behind what was taken.
@@ -95,6 +97,7 @@ impl LogTask {
             begun_at: None,
             skipped: 0,
             is_lost: false,
+            block_max: RECORDS_MAX,
             chunk_written: 0,
             sync_asked: false,
             last: false,
@@ -223,9 +226,9 @@ impl LogTask {
             }
             return Ok(());
         }
-        // Only what is larger than any block may be becomes several.
+        // Only what is larger than any block may be becomes several. Whoever reads a transaction's first ones looks for the last one.
         let rest = &chunk.bytes[self.chunk_written..];
-        let block = &rest[..leading_records(rest, RECORDS_MAX)];
+        let block = &rest[..leading_records(rest, self.block_max)];
         if let Some(writer) = &mut self.writer
             && !block.is_empty()
         {

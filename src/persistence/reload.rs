@@ -194,7 +194,7 @@ impl Reloader {
             tracing::error!("the write log cannot be written, so DEBUG LOADAOF does not load it");
             return Ok(Err(LOG_NOT_LOADED));
         }
-        match check(&**self.store.disk(), self.store.key(), &|_| Ok(0)) {
+        match check(&**self.store.disk(), self.store.key(), &|_, _| Ok((0, false))) {
             Ok(report) if report.snapshot.is_none() && report.logs.is_empty() => {
                 tracing::error!("there is nothing that DEBUG LOADAOF could load");
                 return Ok(Err(LOG_NOT_LOADED));

@@ -15,9 +15,10 @@ use crate::base::step::Next;
 use crate::config::{AppendFsync, Config};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
-use crate::storage::Disk;
+use crate::storage::{Disk, check};
 use crate::testing::in_process::{InProcess, START_MS, services};
 use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation, PowerCutDisk};
+use crate::write_log::scan;
 
 /// More than any work here takes.
 const STEPS_MAX: u32 = 10_000;
@@ -411,4 +412,49 @@ fn a_snapshot_that_is_not_adopted_goes_as_soon_as_no_manifest_can_name_it() {
         assert_eq!(world.ask("GET key"), "$5\r\nlater\r\n");
         world.end();
     }
+}
+
+/// A transaction that is too large for one block, and what comes behind it.
+#[test]
+fn of_a_transaction_in_several_blocks_a_crash_leaves_all_or_nothing() {
+    const COUNTERS: u64 = 12;
+    let mut outcomes = std::collections::BTreeSet::new();
+    for blocks in 0..=COUNTERS + 4 {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        world.log.block_max = 50;
+        assert_eq!(world.ask("SET before 1"), "+OK\r\n");
+        world.settle();
+        let sets = (0..COUNTERS).map(|number| format!("INCR counter:{number}\n")).collect::<String>();
+        world.ask(&format!("MULTI\n{sets}EXEC"));
+        // The writer takes what there is, and writes some of its blocks.
+        for _ in 0..=blocks {
+            world.log.step(world.now);
+        }
+        let is_durable = world.is_durable();
+        disk.power_cut(blocks);
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        let keys = world.ask("DBSIZE");
+        assert!(
+            keys == ":1\r\n" && !is_durable || keys == format!(":{}\r\n", COUNTERS + 1),
+            "{blocks}: {keys}"
+        );
+        outcomes.insert(keys.clone());
+        // The next increment follows what counts, and so it does at the next start.
+        assert_eq!(world.ask("SET after 1"), "+OK\r\n");
+        world.settle();
+        disk.power_cut(blocks);
+        let report = check(&disk, None, &|block, inside| {
+            scan(block, inside).map(|scanned| (scanned.records, scanned.inside))
+        });
+        assert!(report.expect("it can be read").is_sound(), "{blocks}");
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("EXISTS before after"), ":2\r\n");
+        assert_eq!(
+            world.ask("EXISTS counter:0 counter:11"),
+            if keys == ":1\r\n" { ":0\r\n" } else { ":2\r\n" }
+        );
+        world.end();
+    }
+    assert_eq!(outcomes.len(), 2, "some crashes come before the end of the transaction, some after it");
 }

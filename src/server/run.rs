@@ -2,6 +2,7 @@
 //! on the control thread, which is a tokio runtime.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -77,6 +78,8 @@ pub enum StartError {
     System(std::io::Error),
     /// An event loop could not go on.
     Failed,
+    /// The disk did not take the end of the write log.
+    LogLost,
 }
 
 impl std::fmt::Display for StartError {
@@ -105,6 +108,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "the operating system refused what the server needs: {error}")
             }
             StartError::Failed => write!(f, "an event loop failed, and the server ended with it"),
+            StartError::LogLost => write!(f, "the end of the write log could not be written and is lost"),
         }
     }
 }
@@ -251,17 +255,18 @@ fn serve(
         });
         tokio::select! {
             _ = ended => {}
-            _ = signals.interrupt.recv() => {
-                tracing::warn!("SIGINT received again: exiting at once");
-                std::process::exit(EXIT_INTERRUPTED);
-            }
+            _ = signals.interrupt.recv() => exit_interrupted(),
         }
         result
     });
     // A name server that does not answer must not keep the process.
     runtime.shutdown_background();
-    persistence.end();
-    if services.failed.load(Ordering::Relaxed) { Err(StartError::Failed) } else { result }
+    let written = persistence.end();
+    if services.failed.load(Ordering::Relaxed) {
+        return Err(StartError::Failed);
+    }
+    let how = result?;
+    if written || how.force { Ok(()) } else { Err(StartError::LogLost) }
 }
 
 /// The thread that keeps memory for entries ready and gives it back; ends with this value.
@@ -395,13 +400,16 @@ struct Ending<'p> {
 
 impl Ending<'_> {
     /// Works off what commands and signals ask for, until the server is to end: because SIGTERM, SIGINT or SHUTDOWN came, or because its
-    /// data cannot be loaded. Changes that wait then fail, because their receiver is dropped.
+    /// data cannot be loaded. Changes that wait then fail, because their receiver is dropped. While the last save runs all goes on but writes:
+    /// an event loop that changes the configuration gets its answer. Says whether the end may lose something.
     async fn wait(
         mut self,
         controller: &mut Controller,
         signals: &mut Signals,
         mut is_loading: bool,
-    ) -> Result<(), StartError> {
+    ) -> Result<Shutdown, StartError> {
+        let persistence = self.persistence;
+        let mut last_save: Option<LastSave<'_>> = None;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seconds = tokio::time::interval(SECOND);
@@ -414,6 +422,9 @@ impl Ending<'_> {
                     as_shutdown(controller.services.settings.load().shutdown_on_sigterm)
                 }
                 _ = signals.interrupt.recv() => {
+                    if last_save.is_some() {
+                        exit_interrupted();
+                    }
                     tracing::info!("SIGINT received, shutting down");
                     as_shutdown(controller.services.settings.load().shutdown_on_sigint)
                 }
@@ -422,6 +433,13 @@ impl Ending<'_> {
                     let cause = if failed { "an event loop failed" } else { "SHUTDOWN received" };
                     tracing::info!("{cause}, shutting down");
                     how
+                }
+                (how, ready) = ready_to_end(&mut last_save) => {
+                    last_save = None;
+                    if may_end(&controller.services, how, ready) {
+                        return Ok(how);
+                    }
+                    continue;
                 }
                 _ = signals.hangup.recv() => {
                     // Nothing else: what CONFIG SET has changed since the start, such as a password, stays.
@@ -446,12 +464,12 @@ impl Ending<'_> {
                     continue;
                 }
                 Some(order) = self.orders.reloads.recv() => {
-                    self.persistence.start_reload(order, random_seed(), self.lost.0.clone());
+                    persistence.start_reload(order, random_seed(), self.lost.0.clone());
                     continue;
                 }
                 Some(error) = self.lost.1.recv() => return Err(StartError::Data(error)),
                 Some(kind) = self.orders.saves.recv() => {
-                    self.persistence.start_save(kind);
+                    persistence.start_save(kind);
                     continue;
                 }
                 loaded = &mut self.loaded, if is_loading => {
@@ -465,31 +483,57 @@ impl Ending<'_> {
                     continue;
                 }
                 _ = looks.tick() => {
-                    self.persistence.look();
+                    if last_save.is_none() {
+                        persistence.look();
+                    }
                     continue;
                 }
             };
-            if self.is_ready(&controller.services, how).await {
-                return Ok(());
+            match &mut last_save {
+                // Whoever asks once more may only be more resolute.
+                Some((present, _)) => {
+                    present.force |= how.force;
+                    present.order = present.order.max(how.order);
+                }
+                None => last_save = Some((how, Box::pin(persistence.prepare_end(how.save)))),
             }
         }
     }
+}
 
-    /// Saves if the server's end asks for it; false if that has failed, and the server goes on.
-    async fn is_ready(&self, services: &Services, how: Shutdown) -> bool {
-        let save = how.save.unwrap_or_else(|| !services.settings.load().save.is_empty());
-        if !save || self.persistence.save_and_stop_writes().await {
-            return true;
+/// What has ordered the server's end, and what makes it possible; the error says what would be lost.
+type LastSave<'p> = (Shutdown, Pin<Box<dyn Future<Output = Result<(), String>> + 'p>>);
+
+/// Waits for the last save, if one runs.
+async fn ready_to_end(last_save: &mut Option<LastSave<'_>>) -> (Shutdown, Result<(), String>) {
+    match last_save {
+        Some((how, ready)) => {
+            let ready = ready.await;
+            (*how, ready)
         }
-        if how.force {
-            tracing::warn!("saving has failed; the server ends all the same, because it was told to");
-            return true;
-        }
-        tracing::error!("saving has failed, so the server does not end");
-        services.shutdowns_failed.fetch_max(how.order, Ordering::Release);
-        services.clients.mailboxes().iter().for_each(|mailbox| mailbox.send(Message::Look));
-        false
+        None => std::future::pending().await,
     }
+}
+
+/// Whether the server ends now. If not, it goes on, and whoever ordered the end hears so.
+fn may_end(services: &Services, how: Shutdown, ready: Result<(), String>) -> bool {
+    let Err(lost) = ready else { return true };
+    if how.force {
+        tracing::warn!("the server ends because it was told to, and loses {lost}");
+        return true;
+    }
+    tracing::error!(
+        "the server does not end, because it would lose {lost}; SHUTDOWN FORCE ends it all the same"
+    );
+    services.shutdowns_failed.fetch_max(how.order, Ordering::Release);
+    services.clients.mailboxes().iter().for_each(|mailbox| mailbox.send(Message::Look));
+    false
+}
+
+/// SIGINT came a second time.
+fn exit_interrupted() -> ! {
+    tracing::warn!("SIGINT received again: exiting at once");
+    std::process::exit(EXIT_INTERRUPTED)
 }
 
 /// What the thread that loads has said, or not.

@@ -17,8 +17,9 @@ use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
 use super::names::OurFile;
 use super::snapshot_file::SnapshotReader;
 
-/// Counts the records of a block, or says what is wrong with them. What a record is, this module does not know.
-pub type CountRecords<'a> = &'a dyn Fn(&[u8]) -> Result<u64, String>;
+/// Counts the records of a block, or says what is wrong with them, and whether more blocks belong to the last one (a transaction), given whether
+/// the block before had such a one. What a record is, this module does not know.
+pub type CountRecords<'a> = &'a dyn Fn(&[u8], bool) -> Result<(u64, bool), String>;
 
 /// How far a check has come in the files that the manifest names.
 struct Progress<'a> {
@@ -288,17 +289,28 @@ fn read_log(
     progress: &mut Progress<'_>,
 ) -> Result<(), Damage> {
     report.end = reader.end().offset;
+    // What the report said before the first block of a transaction whose last one has not come.
+    let mut open = None;
     loop {
+        let before = (report.end, report.blocks, report.records, report.offsets);
         let (counted, len) = match reader.next_block() {
-            Ok(Some(records)) => (count(records), records.len()),
-            Ok(None) => return Ok(()),
-            Err(damage) => {
+            Ok(Some(records)) => (count(records, open.is_some()), records.len()),
+            end => {
+                let end = end.map(drop);
                 report.end = reader.end().offset;
-                return Err(damage);
+                let torn = end.as_ref().map_or_else(Damage::is_torn_tail, |()| true);
+                if let (Some(before), true) = (open, torn) {
+                    // Half of a transaction counts as nothing.
+                    (report.end, report.blocks, report.records, report.offsets) = before;
+                    return Err(reader.unfinished(report.end));
+                }
+                return end;
             }
         };
-        report.records +=
+        let (records, is_open) =
             counted.map_err(|what| reader.damage_at(report.end, format!("the block has {what}")))?;
+        open = if is_open { open.or(Some(before)) } else { None };
+        report.records += records;
         report.blocks += 1;
         report.offsets.1 += len as u64;
         progress.advance(reader.end().offset - report.end);

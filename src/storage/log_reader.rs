@@ -112,6 +112,11 @@ impl LogReader {
         Damage::wrong(&self.path, offset, what)
     }
 
+    /// A transaction begins at a block and does not end in the log: the last blocks of it are missing.
+    pub fn unfinished(&self, offset: u64) -> Damage {
+        Damage::new(&self.path, offset, Problem::TornTail("the end of the last transaction is missing"))
+    }
+
     /// What the log says of itself.
     pub fn header(&self) -> &LogHeader {
         &self.header

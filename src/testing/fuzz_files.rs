@@ -120,7 +120,7 @@ struct Seen {
 
 /// What `cloakroom check --fix` does: after a repair nothing is wrong. Says whether nothing was wrong before.
 fn check_and_repair(disk: &PowerCutDisk, manifest: &Manifest, key: Option<&EncryptionKey>) -> bool {
-    let count = |_: &[u8]| Ok(1);
+    let count = |_: &[u8], _| Ok((1, false));
     manifest.write(disk, key).expect("a disk in memory");
     let report = check(disk, key, &count).expect("a disk in memory");
     if report.first_cut().is_some() {

@@ -14,7 +14,9 @@ mod record;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-pub use record::{RECORD_LIMITS, encode_head, encode_request, encode_word, leading_records};
+pub use record::{
+    RECORD_LIMITS, Scanned, encode_head, encode_request, encode_word, ends_inside, leading_records, scan,
+};
 
 use crate::base::clock::Now;
 use crate::base::lock::{Condvar, Mutex, MutexGuard};
@@ -331,6 +333,33 @@ impl WriteLog {
         buffer.database = last;
         fill(bytes);
         let added = bytes.len() - before;
+        self.note_appended(guard, added)
+    }
+
+    /// [`WriteLog::append_ending_in`] for many bytes of records that are encoded already: they become a chunk of their own as they are, so that
+    /// nobody waits while they are copied.
+    pub fn append_encoded(&self, first: usize, last: usize, records: Vec<u8>) -> u64 {
+        let mut guard = self.buffer.lock();
+        let buffer = &mut *guard;
+        let mut added = records.len();
+        if buffer.database != first {
+            let before = buffer.open.bytes.len();
+            record::encode_select(&mut buffer.open.bytes, first);
+            added += buffer.open.bytes.len() - before;
+        }
+        buffer.database = last;
+        if !buffer.open.bytes.is_empty() {
+            buffer.turn_over(None);
+        }
+        let empty = std::mem::replace(&mut buffer.open.bytes, records);
+        buffer.spare.push(empty);
+        buffer.turn_over(None);
+        self.note_appended(guard, added)
+    }
+
+    #[inline]
+    fn note_appended(&self, mut guard: MutexGuard<'_, Buffer>, added: usize) -> u64 {
+        let buffer = &mut *guard;
         buffer.length += added;
         let length = buffer.length;
         // Only ever changed under the buffer's lock.
@@ -638,6 +667,24 @@ mod tests {
         log.append(0, |out| out.extend_from_slice(&[1; 10]));
         let next = log.take();
         assert!(next.start_offset == end && next.chunks.len() == 1 && next.chunks[0].begins.is_none());
+    }
+
+    #[test]
+    fn many_bytes_of_records_are_not_copied_under_the_lock() {
+        let log = log();
+        log.append(0, |out| encode_request(out, &[b"DEL", b"before"]));
+        let mut records = Vec::new();
+        encode_request(&mut records, &[b"SET", b"key", &vec![b'v'; 3 * CHUNK_BYTES]]);
+        let (place, bytes) = (records.as_ptr(), records.len());
+        let end = log.append_encoded(2, 2, records);
+        assert_eq!(log.append(2, |out| encode_request(out, &[b"DEL", b"after"])), end + 24);
+        let taken = log.take();
+        let [before, large, after] = <[Chunk; 3]>::try_from(taken.chunks).ok().expect("three chunks");
+        assert!(before.bytes.ends_with(b"SELECT\r\n$1\r\n2\r\n"));
+        assert_eq!((large.bytes.as_ptr(), large.bytes.len()), (place, bytes));
+        assert_eq!((before.bytes.len() + large.bytes.len()) as u64, end);
+        assert_eq!(after.bytes, b"*2\r\n$3\r\nDEL\r\n$5\r\nafter\r\n");
+        assert!(large.begins.is_none() && after.begins.is_none());
     }
 
     /// Turned on again, or after a failure, the log continues nothing that a start would load; nothing counts as durable then.
