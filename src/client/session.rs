@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::info::ClientInfo;
+use super::info::{ClientFlags, ClientInfo};
 use super::kill::Acknowledgements;
 use super::migration::MigrationResult;
 use super::reload::ReloadResult;
@@ -29,6 +30,8 @@ impl Gates {
     pub const REPLIES_OFF: Gates = Gates(1 << 4);
     pub const SKIP_THIS: Gates = Gates(1 << 5);
     pub const SKIP_NEXT: Gates = Gates(1 << 6);
+    /// CLIENT NO-TOUCH: reads leave the access history alone. Concerns no command's admission.
+    pub const NO_TOUCH: Gates = Gates(1 << 16);
     /// The reply that is being written waits, see [`Withheld`].
     pub const WITHHELD: Gates = Gates(1 << 7);
     /// The server has a memory limit.
@@ -209,6 +212,13 @@ pub struct Withheld {
     pub awaited: Acknowledgements,
 }
 
+/// Gates of which other threads see a copy, with its name there.
+const SHOWN_GATES: [(Gates, ClientFlags); 3] = [
+    (Gates::IN_TRANSACTION, ClientFlags::IN_TRANSACTION),
+    (Gates::MONITORING, ClientFlags::MONITOR),
+    (Gates::NO_TOUCH, ClientFlags::NO_TOUCH),
+];
+
 /// See the module's text.
 pub struct Client {
     pub info: Arc<ClientInfo>,
@@ -229,8 +239,6 @@ pub struct Client {
     /// How the MIGRATE went that the client is blocked in.
     pub migration: Option<Arc<MigrationResult>>,
     pub withheld: Option<Box<Withheld>>,
-    /// CLIENT NO-TOUCH: reads leave the access history alone.
-    pub no_touch: bool,
 }
 
 impl Client {
@@ -253,7 +261,6 @@ impl Client {
             log_offset: 0,
             migration: None,
             withheld: None,
-            no_touch: false,
         }
     }
 
@@ -262,8 +269,24 @@ impl Client {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
-    /// Sets or clears a gate.
+    /// Sets or clears gates; what others may see of them follows.
     pub fn set_gate(&mut self, gate: Gates, on: bool) {
         self.gates = if on { self.gates.and(gate) } else { self.gates.without(gate) };
+        for (shown, flag) in SHOWN_GATES {
+            if gate.has(shown) {
+                self.info.set_flag(flag, on);
+            }
+        }
+    }
+
+    /// Chooses the database that the client's requests work on.
+    pub fn select(&mut self, database: usize) {
+        self.database = database;
+        self.info.database.store(database, Ordering::Relaxed);
+    }
+
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.info.set_protocol(protocol);
     }
 }

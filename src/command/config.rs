@@ -84,7 +84,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         complexity: "O(N) when N is the number of configuration parameters provided",
         summary: "Changes configuration parameters while the server runs: all of the given ones, or none.",
-        flags: FLAGS,
+        flags: FLAGS.and(Flags::SECRET_VALUES),
         keys: &[],
         tips: EVERYWHERE,
         subcommands: &[],

@@ -3,8 +3,6 @@
 //! A client that has to authenticate carries the gate `UNAUTHENTICATED` until AUTH or HELLO takes it away. Only those two, RESET and
 //! the beginning of a connection look at the password: who is in stays in when it changes.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::cx::{Cx, Failure, Outcome};
 use super::monitor::leave_monitor;
 use super::pubsub::unsubscribe_all;
@@ -57,7 +55,7 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "AUTH [username] password",
         complexity: "O(1), or the number of passwords of the user",
         summary: "Authenticates the connection.",
-        flags: WITHOUT_AUTH,
+        flags: WITHOUT_AUTH.and(Flags::SECRET_ARGUMENTS),
         run: auth,
         ..ROW
     },
@@ -67,7 +65,7 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "HELLO [protover [AUTH username password] [SETNAME clientname]]",
         since: "6.0.0",
         summary: "Tells about the server; chooses the protocol version, authenticates and names the connection.",
-        flags: WITHOUT_AUTH,
+        flags: WITHOUT_AUTH.and(Flags::SECRET_LOGIN),
         run: hello,
         ..ROW
     },
@@ -75,7 +73,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "ping",
         syntax: "PING [message]",
         summary: "Answers PONG, or the message.",
-        flags: FAST.and(Flags::WHILE_SUBSCRIBED),
+        flags: FAST.and(Flags::WHILE_SUBSCRIBED).and(Flags::REFUSED_WITH_WRITES),
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         run: ping,
         ..ROW
@@ -139,8 +137,7 @@ fn select(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let database = usize::try_from(index).ok().filter(|index| *index < cx.config().databases as usize);
     let database = database.ok_or(Failure::text("ERR DB index is out of range"))?;
-    cx.client.database = database;
-    cx.client.info.database.store(database, Relaxed);
+    cx.client.select(database);
     cx.reply.ok();
     Ok(())
 }
@@ -255,8 +252,7 @@ fn is_listening(client: &Client) -> bool {
 
 /// The reply at hand is in the new version already.
 fn set_protocol(cx: &mut Cx<'_, '_>, protocol: Protocol) {
-    cx.client.protocol = protocol;
-    cx.client.info.set_protocol(protocol);
+    cx.client.set_protocol(protocol);
     cx.reply.set_protocol(protocol);
     let restricted = protocol == Protocol::Resp2 && cx.client.subscriptions() > 0;
     cx.client.set_gate(Gates::SUBSCRIBED, restricted);
@@ -287,12 +283,9 @@ fn reset(cx: &mut Cx<'_, '_>) -> Outcome {
     unsubscribe_all(cx.state, cx.client);
     leave_monitor(services, cx.client);
     let client = &mut *cx.client;
-    client.database = 0;
-    client.info.database.store(0, Relaxed);
+    client.select(0);
     // A SKIP in front of it still counts, as in Redis.
-    client.set_gate(Gates::REPLIES_OFF.and(Gates::SKIP_NEXT), false);
-    client.no_touch = false;
-    client.info.set_flag(ClientFlags::NO_TOUCH, false);
+    client.set_gate(Gates::REPLIES_OFF.and(Gates::SKIP_NEXT).and(Gates::NO_TOUCH), false);
     client.info.set_flag(ClientFlags::NO_EVICT, false);
     client.info.names.lock().name = Vec::new();
     client.set_gate(Gates::UNAUTHENTICATED, must_authenticate);

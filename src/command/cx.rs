@@ -3,6 +3,17 @@
 //! A function reads and changes values through [`Cx`], reports each change with [`Cx::changed`], and returns a [`Failure`] where the
 //! request is wrong. Deadlines that have passed, access history, watch versions, keyspace events and counters follow from
 //! these calls.
+//!
+//! The write log hears of a change in one of these ways, and the row's flags name those that its function uses (debug builds check each call):
+//!
+//! | the function calls | the record is | the row has |
+//! | --- | --- | --- |
+//! | [`Cx::changed`] (or `changed_in`, `changed_keyspace`) | the request as it came: done again at any time it does the same | `LOGGED_AS_IT_CAME` |
+//! | besides, [`Cx::log_set`] | `SET key value [PXAT ms / KEEPTTL]`: a string and an absolute deadline | `LOGGED_AS_SET` |
+//! | besides, and before it, [`Cx::log`], for each record | what is given: the outcome of a choice, a rounding, or a relative time | `LOGGED_OTHERWISE` |
+//! | besides, and before it, [`Cx::slide_expire_at_ms`] | `PEXPIREAT`, or none, where the log knows the deadline well enough | `LOGGED_OTHERWISE` |
+//!
+//! Keys that were found to have expired are recorded as `DEL` in front, by themselves; a request that changes nothing has no record.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -351,7 +362,7 @@ impl<'a, 's> Cx<'a, 's> {
         if let Some(position) = partition.find(key.hash, key.bytes) {
             let mut entry = partition.notes(position);
             if !entry.view().is_expired(self.state.expired_ms) {
-                if !self.client.no_touch {
+                if !self.client.gates.has(Gates::NO_TOUCH) {
                     let access = entry.view().access();
                     let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
                     entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
@@ -430,7 +441,7 @@ impl<'a, 's> Cx<'a, 's> {
     /// Notes an access, unless the client asked that its reads leave no trace.
     #[inline]
     pub fn touch(&mut self, key: Key<'_>, position: Position) {
-        if self.client.no_touch && self.command.spec.name != "touch" {
+        if self.client.gates.has(Gates::NO_TOUCH) && !self.command.has(Flags::ALWAYS_TOUCHES) {
             return;
         }
         let now_ms = self.state.now_ms;

@@ -30,7 +30,6 @@ fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
     // A client that monitors already gets no second answer, as in Redis.
     if !cx.client.gates.has(Gates::MONITORING) {
         cx.client.set_gate(Gates::MONITORING, true);
-        cx.client.info.set_flag(ClientFlags::MONITOR, true);
         note_monitor(cx.services(), cx.client);
         cx.reply.ok();
     }
@@ -41,7 +40,6 @@ fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
 pub fn leave_monitor(services: &Services, client: &mut Client) {
     if client.gates.has(Gates::MONITORING) {
         client.set_gate(Gates::MONITORING, false);
-        client.info.set_flag(ClientFlags::MONITOR, false);
         note_monitor(services, client);
     }
 }
@@ -116,23 +114,26 @@ enum Secrets {
 }
 
 fn secrets(command: &Command, args: Args<'_>) -> Secrets {
-    match command.full_name.as_str() {
-        "auth" => Secrets::From(1),
-        "hello" => {
-            let auth = args.iter_from(2).position(|arg| arg.eq_ignore_ascii_case(b"AUTH"));
-            auth.map_or(Secrets::None, |at| Secrets::Pair(at + 3))
-        }
-        "migrate" => migrate_secrets(args),
-        "config|set" => Secrets::ValuesOfSecretDirectives,
-        _ => Secrets::None,
+    if command.has(Flags::SECRET_ARGUMENTS) {
+        Secrets::From(1)
+    } else if command.has(Flags::SECRET_LOGIN) {
+        let auth = args.iter_from(2).position(|arg| arg.eq_ignore_ascii_case(b"AUTH"));
+        auth.map_or(Secrets::None, |at| Secrets::Pair(at + 3))
+    } else if command.has(Flags::SECRET_OPTIONS) {
+        secret_options(command, args)
+    } else if command.has(Flags::SECRET_VALUES) {
+        Secrets::ValuesOfSecretDirectives
+    } else {
+        Secrets::None
     }
 }
 
 /// Behind AUTH stands a password, behind AUTH2 a user and a password; behind KEYS there are only keys.
-fn migrate_secrets(args: Args<'_>) -> Secrets {
+fn secret_options(command: &Command, args: Args<'_>) -> Secrets {
+    let required = command.arity.unsigned_abs() as usize;
     let is_option =
         |arg: &[u8]| ["AUTH", "AUTH2", "KEYS"].iter().any(|name| arg.eq_ignore_ascii_case(name.as_bytes()));
-    let option = args.iter_from(6).position(is_option).map(|at| at + 6);
+    let option = args.iter_from(required).position(is_option).map(|at| at + required);
     match option {
         Some(at) if args.at(at).eq_ignore_ascii_case(b"AUTH") => Secrets::One(at + 1),
         Some(at) if args.at(at).eq_ignore_ascii_case(b"AUTH2") => Secrets::Pair(at + 1),

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
     acl, client, cluster, config, connection, debug, generic, info, introspection, memory, module, monitor,
@@ -74,6 +75,16 @@ impl Command {
 
     pub fn has(&self, flag: Flags) -> bool {
         self.spec.flags.has(flag)
+    }
+
+    /// Whether the row says that its changes may go into the write log in this form.
+    pub fn is_logged_as(&self, form: Record) -> bool {
+        match form {
+            Record::None => true,
+            Record::Verbatim => self.has(Flags::LOGGED_AS_IT_CAME),
+            Record::Set { .. } => self.has(Flags::LOGGED_AS_SET),
+            Record::Written => self.has(Flags::LOGGED_OTHERWISE),
+        }
     }
 
     /// The subcommand with this name, in any case.
@@ -294,6 +305,15 @@ mod tests {
         assert!(COMMANDS.find(b"").is_none());
         assert!(COMMANDS.find(&[0; 8]).is_none());
         assert!(COMMANDS.find(&[b'a'; 17]).is_none());
+    }
+
+    #[test]
+    fn every_row_that_writes_says_how_it_is_logged() {
+        let forms = Flags::LOGGED_AS_IT_CAME.and(Flags::LOGGED_AS_SET).and(Flags::LOGGED_OTHERWISE);
+        for command in COMMANDS.iter() {
+            let says = command.spec.flags.has_any(forms);
+            assert_eq!(says, command.has(Flags::WRITE), "{}", command.full_name);
+        }
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub const ROWS: &[CommandSpec] = &[
         since: "1.0.0",
         complexity: "O(N) where N is the total number of keys in all databases",
         summary: "Removes all keys from all databases.",
-        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::ALL_KEYS).and(Flags::KEYSPACE),
+        flags: Flags::WRITE
+            .and(Flags::DANGEROUS)
+            .and(Flags::ALL_KEYS)
+            .and(Flags::KEYSPACE)
+            .and(Flags::LOGGED_AS_IT_CAME),
         keys: &[],
         tips: FLUSH_TIPS,
         subcommands: &[],
@@ -46,7 +50,11 @@ pub const ROWS: &[CommandSpec] = &[
         since: "1.0.0",
         complexity: "O(N) where N is the number of keys in the selected database",
         summary: "Removes all keys from the selected database.",
-        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::ALL_KEYS).and(Flags::KEYSPACE),
+        flags: Flags::WRITE
+            .and(Flags::DANGEROUS)
+            .and(Flags::ALL_KEYS)
+            .and(Flags::KEYSPACE)
+            .and(Flags::LOGGED_AS_IT_CAME),
         keys: &[],
         tips: FLUSH_TIPS,
         subcommands: &[],
@@ -98,7 +106,7 @@ pub const ROWS: &[CommandSpec] = &[
         since: "4.0.0",
         complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
         summary: "Exchanges two databases for all clients at once.",
-        flags: SWAP_FLAGS,
+        flags: SWAP_FLAGS.and(Flags::LOGGED_AS_IT_CAME),
         keys: &[],
         tips: &[],
         subcommands: &[],

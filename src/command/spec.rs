@@ -31,7 +31,6 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 14);
     pub const ALLOW_BUSY: Flags = Flags(1 << 15);
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 16);
-    pub const SENTINEL: Flags = Flags(1 << 17);
     /// Ours: a RESP2 client with subscriptions may still send it.
     pub const WHILE_SUBSCRIBED: Flags = Flags(1 << 18);
     /// Ours: works on the whole keyspace; inside a transaction it needs all shards.
@@ -54,6 +53,22 @@ impl Flags {
 
     /// Ours: it may ask for further keys while it runs (`Cx::further`).
     pub const OPEN_KEYS: Flags = Flags(1 << 31);
+
+    /// Ours, of rows that write: how the write log hears of what they change. `cx.rs` begins with what each means; a row may have several,
+    /// where its options decide.
+    pub const LOGGED_AS_IT_CAME: Flags = Flags(1 << 33);
+    pub const LOGGED_AS_SET: Flags = Flags(1 << 34);
+    pub const LOGGED_OTHERWISE: Flags = Flags(1 << 35);
+    /// Ours: refused when writes are (PING, so that a health check sees that the server cannot save).
+    pub const REFUSED_WITH_WRITES: Flags = Flags(1 << 17);
+    /// Ours: an access of a key also where the client's reads leave no trace (TOUCH under CLIENT NO-TOUCH).
+    pub const ALWAYS_TOUCHES: Flags = Flags(1 << 36);
+    /// Ours: passwords that MONITOR and SLOWLOG do not show. All arguments (AUTH); the two words behind AUTH (HELLO); the word behind AUTH or the two
+    /// behind AUTH2 (MIGRATE); the values of secret directives (CONFIG SET).
+    pub const SECRET_ARGUMENTS: Flags = Flags(1 << 37);
+    pub const SECRET_LOGIN: Flags = Flags(1 << 38);
+    pub const SECRET_OPTIONS: Flags = Flags(1 << 39);
+    pub const SECRET_VALUES: Flags = Flags(1 << 40);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -162,21 +177,23 @@ impl CommandSpec {
             gates = gates.and(Gates::MONITORED);
         }
         // What EXEC would run decides.
-        if !self.flags.has(Flags::LOADING) || self.name == "exec" {
+        let runs_queue = self.flags.has(Flags::RUNS_QUEUE);
+        if !self.flags.has(Flags::LOADING) || runs_queue {
             gates = gates.and(Gates::LOADING);
         }
-        // Redis refuses PING as well, so that a health check sees that the server cannot save.
-        if self.flags.has_any(Flags::WRITE.and(Flags::MAY_REPLICATE)) || matches!(self.name, "exec" | "ping")
-        {
+        if self.flags.has_any(Flags::WRITE.and(Flags::MAY_REPLICATE)) || runs_queue {
             gates = gates.and(Gates::WRITES_REFUSED).and(Gates::LOG_FULL).and(Gates::ENDING);
         }
         if self.flags.has_any(Flags::WRITE.and(Flags::READONLY).and(Flags::MAY_REPLICATE))
             || gates.has(Gates::MONITORED)
-            || self.name == "exec"
+            || runs_queue
         {
             gates = gates.and(Gates::DELIVERIES_FULL);
         }
-        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || self.name == "exec" {
+        if self.flags.has(Flags::REFUSED_WITH_WRITES) {
+            gates = gates.and(Gates::WRITES_REFUSED);
+        }
+        if self.flags.has(Flags::DENYOOM) || !self.keys.is_empty() || runs_queue {
             gates = gates.and(Gates::MEMORY_LIMIT);
         }
         gates

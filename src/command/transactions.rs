@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::cx::{Cx, Failure, Outcome};
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use crate::client::{Client, ClientFlags, Gates, Sighting, Transaction, WatchedKey};
+use crate::client::{Client, Gates, Sighting, Transaction, WatchedKey};
 use crate::keyspace::Keyspace;
 
 const AT_ONCE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::NOT_QUEUED);
@@ -87,7 +87,6 @@ fn multi(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     cx.client.transaction = Some(Box::new(Transaction::default()));
     cx.client.set_gate(Gates::IN_TRANSACTION, true);
-    cx.client.info.set_flag(ClientFlags::IN_TRANSACTION, true);
     cx.client.info.queued.store(0, Relaxed);
     cx.reply.ok();
     Ok(())
@@ -156,7 +155,6 @@ fn unwatch(cx: &mut Cx<'_, '_>) -> Outcome {
 pub fn end_transaction(client: &mut Client) {
     client.transaction = None;
     client.set_gate(Gates::IN_TRANSACTION, false);
-    client.info.set_flag(ClientFlags::IN_TRANSACTION, false);
     client.info.queued.store(-1, Relaxed);
     client.info.queued_bytes.store(0, Relaxed);
     if client.watched.is_empty() {

@@ -49,7 +49,7 @@ pub fn admit(
         Some(Cow::Borrowed(NO_AUTH))
     } else if gates.has(Gates::IN_TRANSACTION) && command.has(Flags::NO_MULTI) {
         Some(Cow::Borrowed(NO_MULTI))
-    } else if gates.has(Gates::WRITES_REFUSED) && is_write_or_ping(client, command) {
+    } else if gates.has(Gates::WRITES_REFUSED) && is_refused_with_writes(client, command) {
         state.services.why_writes_are_refused(&state.config).map(Cow::Owned)
     } else if gates.has(Gates::SUBSCRIBED) {
         Some(Cow::Owned(while_subscribed(command)))
@@ -125,8 +125,8 @@ fn runs_while_loading(client: &Client, command: &Command) -> bool {
     queued.all(|command| command.has(Flags::LOADING))
 }
 
-fn is_write_or_ping(client: &Client, command: &Command) -> bool {
-    does(client, command, MAY_WRITE) || command.spec.name == "ping"
+fn is_refused_with_writes(client: &Client, command: &Command) -> bool {
+    does(client, command, MAY_WRITE.and(Flags::REFUSED_WITH_WRITES))
 }
 
 /// Whether the request would send something to other clients while too much is under way to those of other loops already. What is only

@@ -241,6 +241,8 @@ pub fn call<'s>(
         state.count(Count::ErrorReplies, 1);
         state.statistics.commands.record_failed(command.id);
     }
+    let form = state.effects.records.form;
+    debug_assert!(command.is_logged_as(form), "{}: {form:?}", command.full_name);
     // The counter is read once a request: a request begins when the one before it ended, or its batch began.
     let end = Stopwatch::ticks();
     let elapsed_us = record_call(state, command, state.started_ticks, end);

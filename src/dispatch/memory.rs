@@ -25,9 +25,6 @@ pub const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'm
 const EVICTIONS_A_LOOK: usize = 16;
 /// `maxmemory-eviction-tenacity` at which a call has no time limit.
 const TENACITY_UNLIMITED: u32 = 100;
-/// Commands that a transaction accepts even when nothing else fits: those that end it or begin nothing.
-const ALWAYS_ACCEPTED: &[&str] = &["exec", "discard", "multi", "quit", "reset"];
-
 /// How far memory is below its limit after a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Room {
@@ -62,11 +59,12 @@ pub fn relieve(state: &mut LoopState<'_>) -> bool {
 /// what it would run.
 fn needs_memory(client: &Client, command: &Command) -> bool {
     let Some(transaction) = &client.transaction else { return command.has(Flags::DENYOOM) };
-    if command.spec.name == "exec" {
+    if command.has(Flags::RUNS_QUEUE) {
         let mut queued = transaction.queue.iter().filter_map(|request| COMMANDS.by_id(request.command));
         return queued.any(|command| command.has(Flags::DENYOOM));
     }
-    !ALWAYS_ACCEPTED.contains(&command.spec.name)
+    // What runs at once and names no keys, which WATCH would remember, takes nothing.
+    !command.has(Flags::NOT_QUEUED) || !command.spec.keys.is_empty()
 }
 
 /// Memory that counts against the limit.

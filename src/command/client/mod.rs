@@ -271,8 +271,7 @@ fn no_evict(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn no_touch(cx: &mut Cx<'_, '_>) -> Outcome {
     let on = switch(cx)?;
-    cx.client.no_touch = on;
-    cx.client.info.set_flag(ClientFlags::NO_TOUCH, on);
+    cx.client.set_gate(Gates::NO_TOUCH, on);
     cx.reply.ok();
     Ok(())
 }

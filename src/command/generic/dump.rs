@@ -35,7 +35,7 @@ pub const ROWS: &[CommandSpec] = &[
         since: "2.6.0",
         complexity: "O(N) where N is the length of the value.",
         summary: "Creates a key with a value that DUMP returned.",
-        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::DANGEROUS),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::DANGEROUS).and(Flags::LOGGED_OTHERWISE),
         keys: &[Keys::one(1, Access::Overwrite, Effect::UPDATE)],
         tips: &[],
         subcommands: &[],

@@ -8,8 +8,11 @@ use super::ONE_KEY_ROW;
 const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
 const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
 
-const SETTER: CommandSpec =
-    CommandSpec { flags: Flags::WRITE.and(Flags::FAST), keys: UPDATE_KEY, ..ONE_KEY_ROW };
+const SETTER: CommandSpec = CommandSpec {
+    flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_OTHERWISE),
+    keys: UPDATE_KEY,
+    ..ONE_KEY_ROW
+};
 const GETTER: CommandSpec =
     CommandSpec { flags: Flags::READONLY.and(Flags::FAST), keys: READ_KEY, ..ONE_KEY_ROW };
 
@@ -45,6 +48,7 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "PERSIST key",
         since: "2.2.0",
         summary: "Removes the expiration time of a key.",
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
         run: persist,
         ..SETTER
     },

@@ -30,7 +30,11 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
     complexity: "O(N) where N is the length of all values, here and there.",
     summary: "Moves keys to another server, or copies them, and waits until they have arrived.",
-    flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::NO_MULTI),
+    flags: Flags::WRITE
+        .and(Flags::DANGEROUS)
+        .and(Flags::NO_MULTI)
+        .and(Flags::LOGGED_OTHERWISE)
+        .and(Flags::SECRET_OPTIONS),
     keys: &[
         Keys { exact: Some(only_key), ..Keys::one(3, Access::ReadWrite, MOVED) },
         Keys {

@@ -69,6 +69,8 @@ fn run_all(around: Option<&str>) {
 }
 
 fn run_lines(lines: &[String], services: &Services, around: Option<&str>) {
+    // So that each row's way into the write log is checked as well.
+    services.write_log.begin_increment();
     let mut all = Loop::new(services, 0, lines.len());
     for (place, line) in lines.iter().enumerate() {
         all.at_ms(place as i64 * STEP_MS);
