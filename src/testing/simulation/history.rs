@@ -38,6 +38,12 @@ pub struct History {
     exact: bool,
 }
 
+impl Default for History {
+    fn default() -> History {
+        History::new()
+    }
+}
+
 impl History {
     pub fn new() -> History {
         let nothing = vec![None; DATABASES * KEYS.len()];
