@@ -11,8 +11,7 @@
 //! - `check` calls the directory sound, and it loads.
 //! - With `everysec`, a log that is not in trouble is durable after a second.
 //! - After a round of expiry nothing is left whose time has long passed, however the clock was set.
-//! - After a save nothing is captured; the directory holds no more files than the manifest names, once a start has cleared it; there are never
-//!   more logs than a start and a save leave.
+//! - After a save nothing is captured; the directory holds no more files than the manifest names, once a start has cleared it.
 //! - Whatever is asked to end ends within a bounded number of steps.
 //!
 //! To extend it:
