@@ -362,6 +362,15 @@ const NAMES_OF_OTHER_VERSIONS: &str = "
     lua-replicate-commands gopher-enabled vm-enabled vm-swap-file vm-max-memory vm-page-size vm-pages
     vm-max-threads glueoutputbuf events-per-io-thread search-threads ts-num-threads bf-error-rate cf-bucket-size";
 
+/// Clients and Redis's own tests write back what `CONFIG GET *` gave them, and expect that only what Redis cannot change either is refused.
+#[test]
+fn a_directive_that_redis_does_not_have_takes_its_own_value_back() {
+    let redis: BTreeSet<&str> = REDIS_NAMES.split_whitespace().collect();
+    for directive in directives().filter(|each| !each.is_hidden && each.change == Change::Immutable) {
+        assert!(redis.contains(directive.name), "{} is not Redis's: say fixed", directive.name);
+    }
+}
+
 #[test]
 fn every_line_that_another_version_takes_is_taken_or_refused_with_a_reason() {
     for name in NAMES_OF_OTHER_VERSIONS.split_whitespace() {

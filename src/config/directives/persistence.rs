@@ -87,7 +87,7 @@ const ROWS: &[Directive] = &[
         "With an encryption key, read files that were written without it, too: for the first start with a key. What is written from then on is encrypted, and after a save all is.",
         field!(encryption_accept_plaintext),
     )
-    .immutable(),
+    .fixed(),
     Directive::new("appendonly", Kind::Bool, "yes", "Keep a log of writes.", field!(appendonly)),
     Directive::new(
         "appendfsync",

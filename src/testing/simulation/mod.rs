@@ -3,7 +3,7 @@
 //! Nothing here runs by itself. Clients, event loops, the log's thread, the saving thread, expiry, the control thread's looks, time, the disk's
 //! faults, crashes and ends are steps in an order that a seed draws ([`plan`]). Each life of the server begins by loading what the one before has left on the
 //! [`PowerCutDisk`](super::power_cut_disk::PowerCutDisk), and then [`history`] checks that it is what may be there. So a defect in what is promised
-//! shows as a seed; [`shrink`] leaves out what is not needed for it.
+//! shows as a seed; `shrink` leaves out what is not needed for it.
 //!
 //! What is checked, besides that nothing panics:
 //! - What is loaded is one of the states that the keyspace was in, not before the last that was promised; no deadline is earlier than in that state,
