@@ -25,6 +25,9 @@ use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation, P
 const WRITES: u64 = 9;
 /// Looks at another thread's work before a test counts as hung; a look takes a millisecond when there is nothing new.
 const LOOKS_MAX: u32 = 20_000;
+/// Looks at a log in trouble before it counts as in trouble for good. Its thread tries again at each nudge, but on a busy machine it may be a while
+/// before it runs.
+const NUDGES_MAX: u32 = 200;
 
 /// How many times as much is tried; `tests/run --long` asks for more.
 fn thoroughness() -> u64 {
@@ -104,7 +107,7 @@ impl Life {
             // A log in trouble tries again when somebody asks for it.
             nudges += u32::from(log.failure().is_some());
             log.request_sync();
-            log.has_failed() || nudges > 20
+            log.has_failed() || nudges > NUDGES_MAX
         };
         let accepted = wait_until(|| {
             client.feed(place, format!("MSET key:{number} value counter {number}\r\n").as_bytes());
@@ -143,7 +146,7 @@ impl Life {
             let log = &self.services.write_log;
             log.request_sync();
             nudges += u32::from(log.failure().is_some());
-            (nudges > 20).then_some(false)
+            (nudges > NUDGES_MAX).then_some(false)
         })
     }
 
@@ -163,7 +166,7 @@ impl Life {
                 (Ok(_), _) => Some(true),
                 (_, b"") => {
                     nudges += u32::from(self.services.write_log.failure().is_some());
-                    (nudges > 200).then_some(false)
+                    (nudges > NUDGES_MAX).then_some(false)
                 }
                 (_, reply) => {
                     outcome = Some(reply == b"+OK\r\n");
