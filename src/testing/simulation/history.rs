@@ -14,7 +14,9 @@ use crate::keyspace::{Key, Keyspace};
 struct Stored {
     value: Vec<u8>,
     expire_at_ms: Option<i64>,
-    /// How much later the log may say, after a crash, that it expires.
+    /// How coarsely the entry says that the log knows the deadline. Not judged: another one shows that the same deadline was given anew.
+    coarseness: u32,
+    /// How much later the log may say, after a crash, that it expires: the slack that was in force when the deadline was given.
     slack_ms: i64,
 }
 
@@ -36,6 +38,8 @@ pub struct History {
     promised: usize,
     /// What is found must be the last one, with exact deadlines.
     exact: bool,
+    /// `expire-log-slack` when it was last looked at.
+    percent: i64,
 }
 
 impl Default for History {
@@ -48,13 +52,15 @@ impl History {
     pub fn new() -> History {
         let nothing = vec![None; DATABASES * KEYS.len()];
         let moments = vec![Moment { contents: nothing, log_offset: u64::MAX }];
-        History { keys: Vec::new(), moments, promised: 0, exact: false }
+        History { keys: Vec::new(), moments, promised: 0, exact: false, percent: 0 }
     }
 
     /// Looks at the keyspace, and notes what has changed. `percent` is `expire-log-slack`.
     pub fn observe(&mut self, keyspace: &Keyspace, log_offset: Option<u64>, now_ms: i64, percent: i64) {
         let last = &self.moments[self.moments.len() - 1];
-        let contents = observe(keyspace, &self.keys, &last.contents, now_ms, percent);
+        // Some of what happened may have happened before it was changed.
+        let larger = percent.max(std::mem::replace(&mut self.percent, percent));
+        let contents = observe(keyspace, &self.keys, &last.contents, now_ms, larger);
         let log_offset = log_offset.unwrap_or(u64::MAX);
         let is_same = contents.iter().zip(&last.contents).all(|(new, old)| match (new, old) {
             (Some(new), Some(old)) => Rc::ptr_eq(new, old),
@@ -147,21 +153,30 @@ impl History {
 
 fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64, percent: i64) -> Contents {
     let slots = (0..DATABASES).flat_map(|database| keys.iter().map(move |key| (database, key)));
-    let look = |((database, key), before): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
+    let look = |((database, key), former): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
         let shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition(database);
         let entry = partition.entry(partition.find(key.hash, key.bytes)?);
-        if let Some(before) = before
-            && before.value == entry.value()
-            && before.expire_at_ms == entry.expire_at_ms()
+        let (expire_at_ms, coarseness) = (entry.expire_at_ms(), entry.logged_coarseness());
+        if let Some(former) = former
+            && former.value == entry.value()
+            && (former.expire_at_ms, former.coarseness) == (expire_at_ms, coarseness)
         {
-            return Some(Rc::clone(before));
+            return Some(Rc::clone(former));
         }
-        let ttl_ms = entry.expire_at_ms().map_or(0, |at_ms| (at_ms - now_ms).max(0));
-        let slack_ms = if percent == 0 { 0 } else { (ttl_ms / 100 * percent).max(1000) };
-        Some(Rc::new(Stored { value: entry.value().to_vec(), expire_at_ms: entry.expire_at_ms(), slack_ms }))
+        let slack_ms = expire_at_ms.map_or(0, |at_ms| slack_ms(at_ms, before, now_ms, percent));
+        Some(Rc::new(Stored { value: entry.value().to_vec(), expire_at_ms, coarseness, slack_ms }))
     };
     slots.zip(before).map(look).collect()
+}
+
+/// How much later the log may say that a key expires which has this deadline now, and had not before. RENAME, COPY, MOVE, SWAPDB and whatever
+/// changes a value carry a deadline along, with the slack that it was given with.
+fn slack_ms(at_ms: i64, before: &Contents, now_ms: i64, percent: i64) -> i64 {
+    let had_it = before.iter().flatten().filter(|stored| stored.expire_at_ms == Some(at_ms));
+    let carried_ms = had_it.map(|stored| stored.slack_ms).max().unwrap_or(0);
+    let given_ms = if percent == 0 { 0 } else { ((at_ms - now_ms).max(0) / 100 * percent).max(1000) };
+    carried_ms.max(given_ms)
 }
 
 /// In which keys what was found is not what a state says.
