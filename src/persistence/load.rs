@@ -22,7 +22,7 @@ use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard
 use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
 use crate::storage::{
-    Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, cut_tail,
+    Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, keep_tail,
 };
 use crate::write_log::{RECORD_LIMITS, ends_inside};
 
@@ -473,7 +473,7 @@ fn replay_block(
         Ok(None) => {
             if ending == LogEnding::Cut {
                 // What a killed server left may be in the system's memory alone, and the next increment must not outlive it.
-                cut_tail(&**store.disk(), &name, place)?;
+                keep_tail(&**store.disk(), &name, reader.proven_end(), place)?;
             }
             Ok(None)
         }
@@ -482,7 +482,7 @@ fn replay_block(
                 return Err(damage.into());
             }
             tracing::warn!(%damage, "the last record of the write log was torn and is cut off");
-            cut_tail(&**store.disk(), &name, place)?;
+            keep_tail(&**store.disk(), &name, reader.proven_end(), place)?;
             Ok(None)
         }
         Err(damage) => Err(damage.into()),
@@ -523,7 +523,8 @@ fn end_unfinished(
         return Err(damage.into());
     }
     tracing::warn!(%damage, "the last transaction of the write log is not whole and is cut off");
-    cut_tail(&**store.disk(), &LogFacts::name_of(reader.header().number), place)?;
+    let name = LogFacts::name_of(reader.header().number);
+    keep_tail(&**store.disk(), &name, reader.proven_end().min(place), place)?;
     Ok(None)
 }
 

@@ -193,8 +193,8 @@ impl SaveTask {
     /// Makes the file first: where there is no room for one, nothing else begins.
     fn create(&mut self, now: Now) -> State {
         self.begun = Some(now);
-        let number = self.store.next_number();
-        match SnapshotFile::create(Arc::clone(self.store.disk()), number) {
+        let number = self.store.number_snapshot();
+        match number.and_then(|number| SnapshotFile::create(Arc::clone(self.store.disk()), number)) {
             Ok(file) => State::Cut(file),
             Err(error) => State::End(Err(error)),
         }

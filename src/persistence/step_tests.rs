@@ -22,6 +22,8 @@ use crate::write_log::scan;
 
 /// More than any work here takes.
 const STEPS_MAX: u32 = 10_000;
+/// Enough for some blocks.
+const PREPARED_BYTES: u64 = 16 * 1024;
 
 /// A server whose parts are stepped.
 struct World {
@@ -47,7 +49,7 @@ impl World {
         services.snapshots.progress.begin(Now::at_ms(now_ms));
         let (clock, _) = Clock::manual(now_ms);
         let saver = Saver::new(Arc::clone(&services), Arc::clone(&store), clock);
-        let log = LogTask::new(Arc::clone(&services), Arc::clone(&store));
+        let log = LogTask::new(Arc::clone(&services), Arc::clone(&store)).preparing(PREPARED_BYTES);
         let now = Now::at_ms(now_ms);
         let mut world = World { services, store, saver, log, now };
         let (services, store) = (Arc::clone(&world.services), Arc::clone(&world.store));
@@ -387,7 +389,11 @@ fn an_increment_that_cannot_be_named_is_made_once() {
 /// Where the directory cannot be synced, the manifest that names the snapshot may be the one that a power cut leaves.
 #[test]
 fn a_snapshot_that_is_not_adopted_goes_as_soon_as_no_manifest_can_name_it() {
-    for (operation, stays) in [(Operation::Rename, 0), (Operation::SyncDirectory, 1)] {
+    for (operation, lasting, stays) in [
+        (Operation::Rename, true, 0),
+        (Operation::SyncDirectory, false, 0),
+        (Operation::SyncDirectory, true, 1),
+    ] {
         let disk = PowerCutDisk::new();
         let mut world = World::begin(&disk, START_MS, ALWAYS);
         world.ask("SET key value");
@@ -399,8 +405,9 @@ fn a_snapshot_that_is_not_adopted_goes_as_soon_as_no_manifest_can_name_it() {
         world.settle();
         let before = files(&disk).len();
         // The first one gives the snapshot its name; the second one is the manifest's.
-        disk.fail(fault(operation, 1, NO_SPACE, false));
+        disk.fail(fault(operation, 1, NO_SPACE, lasting));
         assert!(!world.finish(&mut task), "{operation:?}");
+        disk.heal();
         // The temporary file that the save began with is gone, too.
         assert_eq!(files(&disk).len(), before - 1 + stays, "{operation:?}");
         world.ask("SET key later");
@@ -457,4 +464,124 @@ fn of_a_transaction_in_several_blocks_a_crash_leaves_all_or_nothing() {
         world.end();
     }
     assert_eq!(outcomes.len(), 2, "some crashes come before the end of the transaction, some after it");
+}
+
+/// The value of a key that takes the log a page to tell of.
+const PAGEFUL: usize = 4000;
+
+/// A log has filled the disk. The manifest that puts a snapshot in its place needs no page more than what it replaces.
+#[test]
+fn a_disk_that_is_full_to_the_last_page_heals_with_a_snapshot_that_just_fits() {
+    let mut fits = None;
+    for free in 0..8 {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, |config| config.appendfsync = AppendFsync::Everysec);
+        let value = "v".repeat(PAGEFUL);
+        for _ in 0..20 {
+            assert_eq!(world.ask(&format!("SET key {value}")), "+OK\r\n");
+            world.settle();
+            world.pass(5);
+            world.settle();
+        }
+        disk.limit_pages(disk.pages() + free);
+        // What the log has to write is more than there is room for, and nothing of it is in the snapshot.
+        let appends = format!("APPEND big {value}\n").repeat(20);
+        assert!(world.ask(&format!("{appends}DEL big")).ends_with("\r\n:1\r\n"));
+        world.settle();
+        world.pass(2000);
+        world.settle();
+        assert!(world.services.write_log.is_troubled(), "{free}");
+        if !world.save(SaveKind::Save) {
+            assert!(fits.is_none(), "{free}");
+            continue;
+        }
+        let snapshot = world.store.manifest().snapshot.expect("it is the base");
+        assert_eq!(*fits.get_or_insert(free), snapshot.bytes.div_ceil(4096) as usize);
+        // There is room again for all that the log had taken.
+        assert_eq!(world.ask("SET after 1"), "+OK\r\n");
+        world.settle();
+        world.pass(2000);
+        world.settle();
+        assert!(world.is_durable(), "{free}");
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, |_| {});
+        assert_eq!(world.ask("EXISTS key after big"), ":2\r\n", "{free}");
+        world.end();
+    }
+    assert!(fits.is_some());
+}
+
+/// Files that the manifest does not name, when no save runs.
+fn unnamed(world: &World, disk: &PowerCutDisk) -> Vec<String> {
+    let manifest = world.store.manifest();
+    files(disk).into_iter().filter(|name| !manifest.names(name)).collect()
+}
+
+/// A snapshot and the log that waits for it are on a manifest whose directory cannot be synced: neither may go before another manifest is
+/// there. So there must never be those of a second attempt.
+#[test]
+fn whichever_step_of_a_save_fails_again_and_again_files_do_not_pile_up() {
+    for (operation, lasting, was_on) in Operation::CHANGING
+        .into_iter()
+        .flat_map(|operation| [(operation, false, false), (operation, false, true), (operation, true, true)])
+        .chain([(Operation::SyncDirectory, true, false), (Operation::Rename, true, false)])
+    {
+        for after in 0..10 {
+            let what = format!("{operation:?} number {after}, lasting {lasting}, log on {was_on}");
+            let disk = PowerCutDisk::new();
+            let mut world = World::begin(&disk, START_MS, ALWAYS);
+            assert_eq!(world.ask("SET n 1"), "+OK\r\n", "{what}");
+            world.settle();
+            for _ in 0..5 {
+                if !was_on {
+                    world.turn_log(false);
+                }
+                world.ask("INCR n");
+                world.turn_log(true);
+                disk.fail(fault(operation, after, DEVICE_ERROR, lasting));
+                world.save(SaveKind::Rewrite);
+                world.settle();
+                let left = unnamed(&world, &disk);
+                // A snapshot, a log that waited for it, and one that is made and waits for its manifest.
+                assert!(operation == Operation::Remove || left.len() <= 3, "{what}: {left:?}");
+                disk.heal();
+                world.pass(1000);
+                world.settle();
+            }
+            assert!(world.save(SaveKind::Rewrite), "{what}");
+            assert_eq!(unnamed(&world, &disk), [""; 0], "{what}");
+            let before = world.ask("GET n");
+            world.settle();
+            disk.power_cut(after);
+            let world = World::begin(&disk, START_MS, ALWAYS);
+            assert_eq!(world.ask("GET n"), before, "{what}");
+            world.end();
+        }
+    }
+}
+
+/// After a flush that has failed the system's memory has what the disk has not, and the next flush says that all is well. A start reads the former.
+#[test]
+fn what_a_start_has_read_is_on_the_disk_before_another_log_follows() {
+    for seed in 0..20 {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("SET first 1"), "+OK\r\n");
+        world.settle();
+        assert_eq!(world.ask("SET second 1\nSET third 1"), "+OK\r\n+OK\r\n");
+        disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, false));
+        world.settle();
+        assert!(world.services.write_log.has_failed());
+        // The process is killed; the machine goes on.
+        drop(world);
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("EXISTS first second third"), ":3\r\n");
+        assert_eq!(world.ask("SET fourth 1"), "+OK\r\n");
+        world.settle();
+        assert!(world.is_durable());
+        disk.power_cut(seed);
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(world.ask("EXISTS first second third fourth"), ":4\r\n", "{seed}");
+        world.end();
+    }
 }

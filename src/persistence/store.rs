@@ -44,7 +44,9 @@ struct Files {
     awaited: Option<u64>,
     /// A log that is made and not yet named.
     unnamed: Option<u64>,
-    /// Files of steps that failed at a point where the manifest on the disk may name them: they go after the next manifest.
+    /// Whatever the disk does now, it has the manifest that is in force.
+    is_settled: bool,
+    /// Files of steps that failed at a point where the manifest on the disk may name them: they go when it is settled.
     doubtful: Vec<String>,
 }
 
@@ -124,7 +126,7 @@ impl Store {
         };
         let is_new = manifest == Manifest::default();
         // Files that the manifest does not name are there until it is known that those it names are good; no new one takes their place.
-        let taken = names.iter().filter_map(|name| OurFile::of(name)?.number()).max();
+        let taken = names.iter().filter_map(|name| Some(OurFile::of(name)?.number())).max();
         manifest.last_number = manifest.last_number.max(taken.unwrap_or(0));
         let files = Mutex::new(Files { manifest, ..Files::default() });
         Ok(Store { disk, key, files, bell: Bell::default(), is_new, _lock: lock })
@@ -148,9 +150,14 @@ impl Store {
         self.files.lock().manifest.clone()
     }
 
-    /// Reserves a number for a file.
-    pub fn next_number(&self) -> u64 {
-        self.files.lock().next_number()
+    /// Reserves a number for a snapshot's file.
+    ///
+    /// # Errors
+    /// When what an earlier attempt has left cannot be cleared away. Nothing is added to it then.
+    pub fn number_snapshot(&self) -> io::Result<u64> {
+        let files = &mut *self.files.lock();
+        self.clear_doubtful(files)?;
+        Ok(files.next_number())
     }
 
     /// Makes the file of an increment of the write log, durable, but not yet part of the data.
@@ -159,7 +166,8 @@ impl Store {
     /// When it cannot be made; there is no such file then.
     pub fn create_log(&self, start_offset: u64, now_ms: i64) -> io::Result<(LogWriter, LogFacts)> {
         // Held, so that nobody removes the file who does not know of it.
-        let mut files = self.files.lock();
+        let files = &mut *self.files.lock();
+        self.clear_doubtful(files)?;
         let number = files.next_number();
         let start = LogStart { number, start_offset, created_ms: now_ms.max(0) as u64 };
         let options = LogOptions { compression: Compression::None, key: self.key() };
@@ -251,7 +259,9 @@ impl Store {
     }
 
     fn replace_manifest(&self, files: &mut Files, next: Manifest) -> io::Result<()> {
+        files.is_settled = false;
         next.write(&*self.disk, self.key())?;
+        files.is_settled = true;
         files.manifest = next;
         for name in std::mem::take(&mut files.doubtful) {
             if !files.manifest.names(&name) {
@@ -261,21 +271,37 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a file that is not needed any more. After a manifest could not be written the one on the disk may name it all the same: where its
-    /// directory could not be synced, the next power cut decides which one that is. Then the file goes after the next manifest.
+    /// After a manifest could not be written the one on the disk may be another than the one in force: where its directory could not be synced, the
+    /// next power cut decides which one that is. Writes the one in force again, if that may be so.
+    fn settle(&self, files: &mut Files) -> io::Result<()> {
+        if files.is_settled {
+            return Ok(());
+        }
+        self.replace_manifest(files, files.manifest.clone())
+    }
+
+    /// Before another file is made, those go whose names are on a manifest that is not in force. So there are never those of more than one attempt.
+    fn clear_doubtful(&self, files: &mut Files) -> io::Result<()> {
+        if files.doubtful.is_empty() { Ok(()) } else { self.settle(files) }
+    }
+
+    /// Removes a file that is not needed any more, at the latest before another is made.
     fn forget(&self, files: &mut Files, name: String) {
         let on_disk = Manifest::read(&*self.disk, self.key());
         if on_disk.is_ok_and(|manifest| manifest.is_some_and(|manifest| !manifest.names(&name))) {
             self.remove(&name);
-        } else {
-            files.doubtful.push(name);
+            return;
+        }
+        files.doubtful.push(name);
+        if let Err(error) = self.settle(files) {
+            tracing::warn!(%error, "files of a step that has failed stay until the manifest can be written");
         }
     }
 
     /// Removes files of ours that the manifest does not name. Only for a server that has read what it does name: in a copy of a directory that was
     /// in use, the files that are not named may be the better ones.
     pub fn remove_unnamed(&self) {
-        let files = self.files.lock();
+        let files = &mut *self.files.lock();
         let waiting = files.waiting.iter().map(|log| log.number).chain(files.unnamed);
         let needed: HashSet<String> =
             files.manifest.file_names().chain(waiting.map(LogFacts::name_of)).collect();
@@ -283,10 +309,15 @@ impl Store {
             tracing::warn!(%error, "the data directory cannot be listed, so files that are no longer needed stay");
             Vec::new()
         });
-        for name in names {
-            if OurFile::of(&name).is_some() && !needed.contains(&name) {
-                self.remove(&name);
-            }
+        let mut unnamed = names.iter().filter(|name| OurFile::of(name).is_some() && !needed.contains(*name));
+        let Some(first) = unnamed.next() else { return };
+        // The manifest that was read may be in the system's memory alone.
+        if let Err(error) = self.settle(files) {
+            tracing::warn!(%error, "the manifest cannot be written, so files that are no longer needed stay");
+            return;
+        }
+        for name in std::iter::once(first).chain(unnamed) {
+            self.remove(name);
         }
     }
 

@@ -263,23 +263,39 @@ impl DiskFile for RealFile {
     }
 }
 
+/// What a file system gives room by.
+const PAGE: usize = 4096;
+/// A file that grows by less than this the next time has its room already.
+const GROWTH: usize = 1024;
+
 /// Replaces a small file whole: whatever happens, the name holds the old bytes or the new ones.
+///
+/// The new bytes are written into a file that has its room already, if the last call could make one, and the file that they replace makes room for
+/// the next. So a disk that is full to the last byte takes them (unless it writes each byte to a new place), and what they say can free it.
 ///
 /// # Errors
 /// What the disk says. Before the rename the old file is untouched; if the last step fails, the next power cut decides which one stays.
 pub fn replace_file(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(name);
-    let written = disk.create(&temporary).and_then(|file| {
-        file.write_all_at(0, bytes)?;
-        file.sync_data()
-    });
-    if let Err(error) = written {
-        // Already an error; a file that stays behind is removed at the next start.
-        let _ = disk.remove(&temporary);
-        return Err(error);
-    }
+    let file = match disk.open(&temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&temporary)?,
+        opened => opened?,
+    };
+    file.write_all_at(0, bytes)?;
+    file.set_size(bytes.len() as u64)?;
+    file.sync_data()?;
     disk.rename(&temporary, name)?;
-    disk.sync_directory()
+    disk.sync_directory()?;
+    // Without it only a full disk is worse off.
+    let _ = take_room(disk, &temporary, bytes.len());
+    Ok(())
+}
+
+/// Takes the room that the next bytes will need.
+fn take_room(disk: &dyn Disk, temporary: &str, len: usize) -> io::Result<()> {
+    let file = disk.create(temporary)?;
+    file.write_all_at(0, &vec![0; (len + GROWTH).next_multiple_of(PAGE)])?;
+    file.sync_data()
 }
 
 /// The name of a file while it is being written.
@@ -322,7 +338,7 @@ mod tests {
         disk.rename("one", "two").expect("renames");
         replace_file(&disk, "two", b"new").expect("replaces");
         disk.sync_directory().expect("syncs");
-        assert_eq!(disk.list().expect("lists"), ["two"]);
+        assert_eq!(disk.list().expect("lists"), ["temp-two", "two"]);
         assert!(disk.exists("two").expect("looks") && !disk.exists("one").expect("looks"));
         disk.remove("two").expect("removes");
         assert_eq!(disk.open("two").err().expect("gone").kind(), io::ErrorKind::NotFound);
@@ -342,12 +358,12 @@ mod tests {
         disk.create("new").expect("creates");
         disk.rename("new", "newer").expect("renames");
         replace_file(&disk, "whole", b"bytes").expect("replaces");
-        assert_eq!(disk.list().expect("lists"), ["newer", "old", "whole"]);
+        assert_eq!(disk.list().expect("lists"), ["newer", "old", "temp-whole", "whole"]);
         assert!(disk.exists("old").expect("looks") && !disk.exists("stranger").expect("looks"));
         disk.open("old").expect("is there");
         disk.open_read("whole").expect("is there");
         disk.remove("old").expect("is there");
-        assert_eq!(fs::read_dir(&moved).expect("is there").count(), 2);
+        assert_eq!(fs::read_dir(&moved).expect("is there").count(), 3);
         assert_eq!(fs::read_dir(&path).expect("is there").count(), 1);
         fs::remove_dir_all(path).expect("removes");
         fs::remove_dir_all(moved).expect("removes");

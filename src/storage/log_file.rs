@@ -37,6 +37,8 @@ use super::pages::page_start;
 pub const RECORDS_MAX: usize = BODY_MAX - TAG_LEN - NONCE_RANDOM_LEN;
 /// How much of a log may lie in memory before the system is told that it need not.
 const FORGET_EVERY: u64 = 16 << 20;
+/// What is read is written again in pieces of this size.
+const COPIED_AT_ONCE: u64 = 1 << 20;
 /// Zeros are written in pieces of this size.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -353,6 +355,27 @@ pub fn cut_tail(disk: &dyn Disk, name: &str, offset: u64) -> io::Result<()> {
     let file = disk.open(name)?;
     if file.size()? > offset {
         file.set_size(offset)?;
+    }
+    file.sync_data()
+}
+
+/// Makes what was read of a log durable, up to `end`, and cuts off what is behind it. What no block vouches for, from `proven_end` on, is written once more:
+/// after a flush that has failed the system's memory has what the disk has not, and takes it for written, so that another flush alone says nothing.
+///
+/// # Errors
+/// What the disk says. Then nothing may follow that depends on what was read.
+pub fn keep_tail(disk: &dyn Disk, name: &str, proven_end: u64, end: u64) -> io::Result<()> {
+    let file = disk.open(name)?;
+    if file.size()? > end {
+        file.set_size(end)?;
+    }
+    let mut bytes = Vec::new();
+    let mut at = proven_end;
+    while at < end {
+        bytes.resize((end - at).min(COPIED_AT_ONCE) as usize, 0);
+        file.read_exact_at(at, &mut bytes)?;
+        file.write_all_at(at, &bytes)?;
+        at += bytes.len() as u64;
     }
     file.sync_data()
 }

@@ -10,6 +10,7 @@
 //! because it does not know the file's id (`format.rs`). What cannot be told from a torn tail is the loss of whole sectors of blocks that none
 //! vouches for: at most what was written after the last sync but one.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::blocks::{BlockHeader, BlockKind, HEADER_LEN, MAGIC, Opener};
@@ -38,6 +39,8 @@ pub struct LogReader {
     rekey: Option<(EncryptionKey, Vec<u8>)>,
     key: Option<FileKey>,
     end: LogEnd,
+    /// Where the blocks begin of which no later one says that they were durable.
+    unproven: VecDeque<LogEnd>,
     opener: Opener,
     window: Vec<u8>,
     /// Where the window lies in the file.
@@ -82,6 +85,7 @@ impl LogReader {
             rekey: key.filter(|_| file_key.is_some()).map(|key| (key.clone(), body)),
             key: file_key,
             end: LogEnd { offset: end, sequence: 1 },
+            unproven: VecDeque::new(),
             window: Vec::new(),
             window_offset: 0,
             file,
@@ -125,6 +129,12 @@ impl LogReader {
     /// Where the next block begins, or where the log ends when there is none.
     pub fn end(&self) -> LogEnd {
         self.end
+    }
+
+    /// From where on no later block says that what was read so far was durable. A process that is killed may leave it in the system's memory alone,
+    /// where it also stays when a flush has failed; and then no flush tells that it is not on the disk.
+    pub fn proven_end(&self) -> u64 {
+        self.unproven.front().unwrap_or(&self.end).offset
     }
 
     /// Bytes of the file.
@@ -215,10 +225,26 @@ impl LogReader {
         if !matches!(header.kind, BlockKind::LogRecords | BlockKind::LogResume) {
             return Err(Damage::wrong(&self.path, at, "the block is of a kind that logs do not have"));
         }
+        self.note_proven(header.unsynced);
         self.end = LogEnd { offset: at + len, sequence: header.sequence + 1 };
         let body = start + HEADER_LEN;
         let place = if header.is_compressed() { Place::Opener } else { Place::Window(body..body + body_len) };
         Ok(Some((header.kind, place)))
+    }
+
+    /// The next block was written when so many right before it were not known to be durable.
+    fn note_proven(&mut self, unsynced: u16) {
+        let durable = self.end.sequence - u64::from(unsynced).min(self.end.sequence);
+        if unsynced < u16::MAX {
+            while self.unproven.front().is_some_and(|block| block.sequence < durable) {
+                self.unproven.pop_front();
+            }
+        }
+        // No block tells of more than these and, in between, the first.
+        if self.unproven.len() > usize::from(u16::MAX) {
+            self.unproven.remove(1);
+        }
+        self.unproven.push_back(self.end);
     }
 
     /// Makes sure that bytes of the file, which is that long, are in the window; returns where in it.

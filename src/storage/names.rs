@@ -4,18 +4,18 @@
 //! `snapshot-7.cloakroom.bak`.
 
 use super::disk::temporary_name;
-use super::manifest::{LogFacts, MANIFEST_NAME, SnapshotFacts};
+use super::manifest::{LogFacts, SnapshotFacts};
 
 /// No server makes so many files; what has a higher number in its name is not ours.
 const NUMBER_MAX: u64 = 1 << 60;
 
-/// A file that has a name of ours, other than `manifest` and `lock`.
+/// A file that has a name of ours, other than `manifest`, `temp-manifest` and `lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OurFile {
     Snapshot(u64),
     Log(u64),
-    /// One that was being written: a snapshot of this number, or (`None`) a manifest.
-    Temporary(Option<u64>),
+    /// A snapshot that was being written.
+    Temporary(u64),
 }
 
 impl OurFile {
@@ -28,17 +28,16 @@ impl OurFile {
             Some(number) if name == SnapshotFacts::name_of(number) => Some(OurFile::Snapshot(number)),
             Some(number) if name == LogFacts::name_of(number) => Some(OurFile::Log(number)),
             Some(number) if name == temporary_name(&SnapshotFacts::name_of(number)) => {
-                Some(OurFile::Temporary(Some(number)))
+                Some(OurFile::Temporary(number))
             }
-            _ => (name == temporary_name(MANIFEST_NAME)).then_some(OurFile::Temporary(None)),
+            _ => None,
         }
     }
 
     /// The number in the name.
-    pub fn number(self) -> Option<u64> {
+    pub fn number(self) -> u64 {
         match self {
-            OurFile::Snapshot(number) | OurFile::Log(number) => Some(number),
-            OurFile::Temporary(number) => number,
+            OurFile::Snapshot(number) | OurFile::Log(number) | OurFile::Temporary(number) => number,
         }
     }
 
@@ -57,8 +56,8 @@ mod tests {
         for (name, expected) in [
             ("snapshot-7.cloakroom", Some(OurFile::Snapshot(7))),
             ("log-12.cloakroom", Some(OurFile::Log(12))),
-            ("temp-snapshot-7.cloakroom", Some(OurFile::Temporary(Some(7)))),
-            ("temp-manifest", Some(OurFile::Temporary(None))),
+            ("temp-snapshot-7.cloakroom", Some(OurFile::Temporary(7))),
+            ("temp-manifest", None),
             ("manifest", None),
             ("lock", None),
             ("temp-4711.rdb", None),

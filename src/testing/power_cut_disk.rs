@@ -15,6 +15,8 @@ use crate::base::random::Random;
 use crate::storage::{Disk, DiskFile};
 
 const SECTOR: usize = 512;
+/// What room is given by.
+const PAGE: usize = 4096;
 
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ struct State {
     /// What was done to names since the directory was synced.
     pending: Vec<NameChange>,
     fault: Option<Fault>,
+    /// Pages that all files together may take; `None` for as many as they want.
+    room: Option<usize>,
     /// How many operations that change something were asked for.
     changes: u64,
     /// Handles from before a power cut are dead.
@@ -129,6 +133,16 @@ impl PowerCutDisk {
     /// Lets everything succeed again.
     pub fn heal(&self) {
         self.state.lock().fault = None;
+    }
+
+    /// Pages that all files together take.
+    pub fn pages(&self) -> usize {
+        self.state.lock().pages()
+    }
+
+    /// Lets all files together take at most so many pages: a write that needs more finds no space, one within what a file has does.
+    pub fn limit_pages(&self, pages: usize) {
+        self.state.lock().room = Some(pages);
     }
 
     /// How many operations were asked for that change something.
@@ -198,6 +212,17 @@ impl State {
 
     fn attempt_io(&mut self, operation: Operation) -> io::Result<()> {
         self.attempt(operation).map_err(|fault| io::Error::from_raw_os_error(fault.errno))
+    }
+
+    fn pages(&self) -> usize {
+        self.live_names.values().map(|file| self.files[*file].live.len().div_ceil(PAGE)).sum()
+    }
+
+    /// Whether a file has room to reach to an end.
+    fn has_room(&self, file: usize, end: usize) -> bool {
+        let len = self.files[file].live.len();
+        let more = end.max(len).div_ceil(PAGE) - len.div_ceil(PAGE);
+        more == 0 || self.room.is_none_or(|room| self.pages() + more <= room)
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -369,6 +394,9 @@ impl DiskFile for PowerCutFile {
                     state.files[file].write(start, &bytes[..written]);
                 }
                 return Err(io::Error::from_raw_os_error(fault.errno));
+            }
+            if !state.has_room(file, offset as usize + bytes.len()) {
+                return Err(io::Error::from_raw_os_error(NO_SPACE));
             }
             state.files[file].write(offset as usize, bytes);
             Ok(())

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cloakroom::storage::{LogFacts, Manifest, RealDisk};
+
 use crate::support::client::Client;
 use crate::support::process::{Folder, Server, is_redis, wait_until};
 use crate::{BARE, LOGGED, field, wait_for_saves, with};
@@ -172,4 +174,26 @@ fn a_snapshot_on_a_full_disk_keeps_the_old_one_and_refuses_writes() {
     let server = Server::start(&folder, &arguments);
     assert_eq!(server.connect().text("MGET later a resumed"), "[yes b (nil)]");
     assert_eq!(server.connect().text("DBSIZE"), "1002");
+}
+
+/// A manifest is what frees a full disk, so it must find its room there.
+#[test]
+fn a_full_disk_takes_manifest_after_manifest() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    let small = SmallDisk::mount(&folder.data(), 2);
+    let disk = RealDisk::open(&folder.data()).expect("opens");
+    let mut manifest = Manifest::default();
+    manifest.write(&disk, None).expect("there is room");
+    small.fill();
+    let full = std::fs::write(folder.data().join("more"), [b'b'; 4096]).expect_err("it is full");
+    assert_eq!(full.raw_os_error(), Some(28));
+    for number in 1..100 {
+        manifest.last_number = number;
+        manifest.logs.push(LogFacts { number, start_offset: number });
+        manifest.write(&disk, None).expect("its room is kept");
+        assert_eq!(Manifest::read(&disk, None).expect("it is whole").as_ref(), Some(&manifest));
+    }
 }

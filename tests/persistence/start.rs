@@ -133,7 +133,7 @@ fn a_start_removes_what_this_program_left_and_nothing_else() {
     }
     let folder = Folder::new("persistence");
     Server::start(&folder, BARE).kill();
-    let ours = ["temp-manifest", "temp-snapshot-3.cloakroom", "snapshot-70.cloakroom", "log-71.cloakroom"];
+    let ours = ["temp-snapshot-3.cloakroom", "snapshot-70.cloakroom", "log-71.cloakroom"];
     let others = ["temp-4711.rdb", "temp-rewriteaof-1.aof", "snapshot-70.cloakroom.bak", "log-07.cloakroom"];
     for name in ours.iter().chain(&others) {
         std::fs::write(folder.data().join(name), "bytes").expect("a file");

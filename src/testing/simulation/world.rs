@@ -117,7 +117,6 @@ impl World {
             snapshot_of: None,
             log_turns: Vec::new(),
             visit_failed: false,
-            flush_may_fail: false,
             removals_fail: false,
             world: self,
         };
@@ -171,8 +170,6 @@ struct Life<'w, 's> {
     log_turns: Vec<(usize, i64)>,
     /// A save has visited entries and failed: the log knows some deadlines only roughly, and nobody knows which.
     visit_failed: bool,
-    /// A flush has failed, perhaps.
-    flush_may_fail: bool,
     /// A removal has failed, so files may stay.
     removals_fail: bool,
 }
@@ -231,9 +228,6 @@ impl Life<'_, '_> {
     fn run(mut self, ops: &mut Iter<'_, Op>) -> Result<Option<Down>, String> {
         for op in ops.by_ref() {
             if let Op::Crash { power, down } = op {
-                // A process that is killed leaves what it has written. Not so after a failed flush: what the system's memory then has, the
-                // disk may lack, although later flushes succeed, and no start can see that.
-                let power = power.or(self.flush_may_fail.then_some(down.ms as u64));
                 self.world.disk.heal();
                 power.iter().for_each(|seed| self.world.disk.power_cut(*seed));
                 self.world.power_was_cut = power.is_some();
@@ -269,7 +263,6 @@ impl Life<'_, '_> {
             Op::Pass { ms } => self.world.hands.advance_ms(*ms),
             Op::SetClock { ms } => self.world.hands.step_wall_ms(*ms),
             Op::Fail(fault) => {
-                self.flush_may_fail |= fault.operation.is_none_or(|kind| kind == Operation::Sync);
                 self.removals_fail |= fault.operation.is_none_or(|kind| kind == Operation::Remove);
                 self.world.disk.fail(*fault);
             }
