@@ -43,7 +43,9 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
         }
         Some(Blocked::Durable { offset, until_ms, local, .. }) => {
             let log = &state.services.write_log;
-            log.is_durable(offset) || local && !log.is_on() || until_ms != 0 && until_ms <= state.steady_ms
+            log.is_durable(offset)
+                || local && !state.config.appendonly
+                || until_ms != 0 && until_ms <= state.steady_ms
         }
         Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.steady_ms,
     };
@@ -89,7 +91,7 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
             _ => reply.ok(),
         },
         Blocked::ShuttingDown { .. } => fail(state, reply, NO_SHUTDOWN),
-        Blocked::Durable { local: true, .. } if !state.services.write_log.is_on() => {
+        Blocked::Durable { local: true, .. } if !state.config.appendonly => {
             fail(state, reply, NO_LOG);
         }
         Blocked::Durable { written, .. } => {

@@ -235,8 +235,9 @@ impl Keyspace {
         }
     }
 
-    /// Shows the keys of a shard whose deadlines the write log knows only roughly, with their exact deadlines. The shard is locked for a bite at a time.
-    pub fn each_coarse(&self, shard: usize, mut see: impl FnMut(usize, &[u8], i64)) {
+    /// Shows the keys of a shard whose deadlines the write log knows only roughly, with their exact deadlines; with `all`, those of which it is not known
+    /// how well it knows them, too. The shard is locked for a bite at a time.
+    pub fn each_coarse(&self, shard: usize, all: bool, mut see: impl FnMut(usize, &[u8], i64)) {
         let mut found = Vec::new();
         let databases: Vec<usize> = self.lock_shard(shard).used().map(|(database, _)| database).collect();
         for database in databases {
@@ -247,7 +248,9 @@ impl Keyspace {
                 found.clear();
                 next = partition.table().gather(granule, GROUP, GROUP_HOMES, &mut found);
                 for entry in found.iter().map(|position| partition.entry(*position)) {
-                    if let (Some(at_ms), 1..) = (entry.expire_at_ms(), entry.logged_coarseness()) {
+                    if let Some(at_ms) = entry.expire_at_ms()
+                        && (all || entry.logged_coarseness() > 0)
+                    {
                         see(database, entry.key(), at_ms);
                     }
                 }

@@ -284,7 +284,7 @@ impl LogTask {
             Ok(named) => {
                 self.writer = Some(writer);
                 self.begun_at = Some(facts.start_offset);
-                if named == Named::InForce && self.log().come_into_force() {
+                if named == Named::InForce && self.log().come_into_force(increment) {
                     self.tell_durable();
                 }
                 self.services.check_writes();

@@ -216,6 +216,7 @@ impl SaveTask {
         if !cut {
             return State::End(Err(io::Error::other("another snapshot is under way")));
         }
+        services.snapshots.has_visited.store(true, Ordering::Release);
         let file = self.begin_file(file, log_offset, now);
         let visit = Visit::new(Arc::clone(&self.services), Arc::clone(&self.store));
         let own = Box::new(visit.visitor(file.as_ref().ok()));
@@ -280,9 +281,10 @@ impl SaveTask {
     /// The log goes on behind the new base.
     fn follow(&self, increment: Option<Increment>, has_log: bool, log_offset: u64) {
         let log = &self.services.write_log;
-        if increment.is_some() && !has_log {
+        let Some(increment) = increment else { return };
+        if !has_log {
             log.cover(log_offset);
-        } else if increment.is_some() && log.come_into_force() {
+        } else if log.failures() == self.log_failures && log.come_into_force(increment) {
             self.tell(&Message::Durable);
         }
     }
@@ -308,6 +310,7 @@ impl SaveTask {
         match &result {
             Ok(facts) => {
                 tracing::info!(keys = facts.entries, bytes = facts.bytes, milliseconds, "snapshot saved");
+                self.services.snapshots.has_visited.store(false, Ordering::Release);
             }
             Err(error) => {
                 tracing::error!(%error, "saving a snapshot has failed");

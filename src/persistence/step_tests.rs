@@ -585,3 +585,103 @@ fn what_a_start_has_read_is_on_the_disk_before_another_log_follows() {
         world.end();
     }
 }
+
+/// What a save has visited is of its epoch, and with that it is forgotten how roughly the log knows its deadline.
+#[test]
+fn after_a_save_that_has_failed_or_not_finished_an_orderly_end_leaves_exact_deadlines() {
+    for fails in [false, true] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, ALWAYS);
+        assert_eq!(
+            world.ask("SET session data PX 900000\nGETEX session PX 1000000"),
+            "+OK\r\n$4\r\ndata\r\n"
+        );
+        // A slide that the log need not tell of.
+        let before = world.services.write_log.appended();
+        assert_eq!(world.ask("GETEX session PX 1000100"), "$4\r\ndata\r\n");
+        assert_eq!(world.services.write_log.appended(), before);
+        world.settle();
+        let mut task = world.begin_save(SaveKind::Save);
+        while !task.is_visiting() {
+            task.step(world.now);
+        }
+        world.settle();
+        if fails {
+            disk.fail(fault(Operation::Write, 0, NO_SPACE, true));
+        }
+        while task.is_visiting() {
+            task.step(world.now);
+        }
+        if fails {
+            assert!(!world.finish(&mut task));
+            disk.heal();
+        }
+        world.end();
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, ALWAYS);
+        let exact = format!(":{}\r\n", START_MS + 1_000_100);
+        assert_eq!(world.ask("PEXPIRETIME session"), exact, "{fails}");
+        world.end();
+    }
+}
+
+/// From `CONFIG SET appendonly yes` on it is enabled, and what it does not have yet is waited for.
+#[test]
+fn who_waits_for_a_log_that_is_turned_on_hears_of_it_when_its_base_is_there() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    world.turn_log(false);
+    let services = Arc::clone(&world.services);
+    let mut client = InProcess::new(&services);
+    let place = client.connect();
+    client.feed(place, b"SET n 1\r\nWAITAOF 1 0 0\r\n");
+    let disabled = client.take_output(place).escape_ascii().to_string();
+    assert!(disabled.ends_with("but appendonly is disabled.\\r\\n"), "{disabled}");
+    world.turn_log(true);
+    client.look(world.now);
+    client.feed(place, b"SET n 2\r\nWAITAOF 1 0 0\r\n");
+    assert_eq!(client.take_output(place), b"+OK\r\n");
+    let mut task = world.begin_save(SaveKind::Rewrite);
+    let info = world.ask("INFO persistence");
+    for line in ["aof_enabled:1", "aof_rewrite_in_progress:1", "aof_pending_rewrite:0", "aof_base_size:"] {
+        assert!(info.contains(line), "{line}: {info}");
+    }
+    while !task.is_visiting() {
+        task.step(world.now);
+    }
+    world.settle();
+    client.look(world.now);
+    assert_eq!(client.take_output(place), b"", "its base is not there");
+    assert!(world.finish(&mut task));
+    client.look(world.now);
+    assert_eq!(client.take_output(place), b"*2\r\n:1\r\n:0\r\n");
+}
+
+/// The log's thread is behind: it begins an increment that continues the data when a later one has begun that does not.
+#[test]
+fn an_increment_that_begins_late_does_not_put_the_next_one_in_force() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("SET n 1"), "+OK\r\n");
+    world.settle();
+    let mut task = world.begin_save(SaveKind::Save);
+    disk.fail(fault(Operation::SyncDirectory, 0, DEVICE_ERROR, false));
+    while task.step(world.now) != Next::End {}
+    assert!(!task.is_saved());
+    world.turn_log(false);
+    world.ask("SET n 100");
+    world.turn_log(true);
+    let mut task = world.begin_save(SaveKind::Rewrite);
+    while !task.is_visiting() {
+        task.step(world.now);
+    }
+    assert_eq!(world.ask("INCR n"), ":101\r\n");
+    world.settle();
+    assert!(!world.is_durable() && !world.services.write_log.is_in_force());
+    assert!(world.finish(&mut task));
+    assert!(world.is_durable());
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("GET n"), "$3\r\n101\r\n");
+    world.end();
+}

@@ -245,8 +245,10 @@ pub fn log_exact_deadlines(services: &Services) {
     if !log.is_on() {
         return;
     }
+    // What a save has visited is of its epoch, and the log of another.
+    let all = services.snapshots.has_visited.load(Ordering::Acquire);
     for shard in 0..SHARDS {
-        services.keyspace.each_coarse(shard, |database, key, at_ms| {
+        services.keyspace.each_coarse(shard, all, |database, key, at_ms| {
             let digits = &mut itoa::Buffer::new();
             let words: [&[u8]; 3] = [b"PEXPIREAT", key, digits.format(at_ms).as_bytes()];
             log.append(database, |out| encode_request(out, &words));

@@ -137,6 +137,8 @@ pub struct Snapshots {
     /// No save runs any more. Goes with `state`.
     pub idle: Condvar,
     pub progress: Progress,
+    /// A save has visited entries and is not the base, or not yet: how well the log knows their deadlines is forgotten.
+    pub has_visited: AtomicBool,
     /// Keys that the running save has written, and how many there are.
     pub keys_written: AtomicU64,
     pub keys_total: AtomicU64,

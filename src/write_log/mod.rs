@@ -239,11 +239,13 @@ impl WriteLog {
         self.in_force.load(Ordering::Acquire)
     }
 
-    /// The base that the present increment continues has been adopted, and the increment with it: what was recorded since the cut counts, and
-    /// an earlier failure is overcome. Says whether somebody waits to hear that.
-    pub fn come_into_force(&self) -> bool {
+    /// The base that an increment continues has been adopted, and the increment with it: if it is the present one, what was recorded since the cut
+    /// counts, and an earlier failure is overcome. Says whether somebody waits to hear that.
+    pub fn come_into_force(&self, increment: Increment) -> bool {
         let mut buffer = self.buffer.lock();
-        if self.in_force.swap(true, Ordering::AcqRel) {
+        if buffer.last_increment.is_none_or(|last| last.index != increment.index)
+            || self.in_force.swap(true, Ordering::AcqRel)
+        {
             return false;
         }
         self.failed.store(false, Ordering::Release);
@@ -706,7 +708,7 @@ mod tests {
             log.note_durable(end);
             assert_eq!(log.durable(), written);
             assert_eq!(log.has_failed(), failure);
-            log.come_into_force();
+            log.come_into_force(increment);
             assert!(log.is_synchronous() && !log.has_failed() && log.failure().is_none());
             assert_eq!(log.durable(), end);
             log.append(0, |out| out.extend_from_slice(&[1; 10]));

@@ -67,7 +67,8 @@ fn wait_for_log(cx: &mut Cx<'_, '_>) -> Outcome {
     let replicas = replicas.ok_or(Failure::text("ERR value is out of range, must be positive"))?;
     let until_ms = until_ms(cx, 3)?;
     let log = &cx.services().write_log;
-    if local == 1 && !log.is_on() {
+    // One that was turned on and has no base yet, or that has failed, is waited for.
+    if local == 1 && !cx.config().appendonly {
         return Err(Failure::text(NO_LOG));
     }
     let offset = cx.client.log_offset;

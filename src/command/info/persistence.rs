@@ -55,7 +55,7 @@ pub fn persistence(cx: &mut Cx<'_, '_>, text: &mut Vec<u8>) {
     line(text, "aof_last_cow_size", state.captured_bytes_peak[SaveKind::Rewrite as usize]);
     line(text, "module_fork_in_progress", 0);
     line(text, "module_fork_last_cow_size", 0);
-    if log.is_on() {
+    if cx.config().appendonly {
         write_log(cx, state, text);
     }
     if loading {
@@ -81,7 +81,7 @@ fn write_log(cx: &Cx<'_, '_>, state: &SaveState, text: &mut Vec<u8>) {
     let behind_base = log.appended().saturating_sub(state.base_offset);
     line(text, "aof_current_size", state.base_bytes + behind_base);
     line(text, "aof_base_size", state.base_bytes);
-    line(text, "aof_pending_rewrite", 0);
+    line(text, "aof_pending_rewrite", u8::from(state.scheduled[SaveKind::Rewrite as usize]));
     line(text, "aof_buffer_length", buffered);
     line(text, "aof_pending_bio_fsync", u8::from(log.durable() < log.written()));
     line(text, "aof_delayed_fsync", 0);

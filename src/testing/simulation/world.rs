@@ -28,6 +28,8 @@ const STEPS_MAX: u32 = 20_000;
 const PREPARED_BYTES: u64 = 16 * 1024;
 /// A key whose time has passed for so long is gone after a round of expiry: a tick, and what the wheels do not notice of a step of the clock.
 const LATE_MS: i64 = 150;
+/// What the wheels count by.
+const TICK_MS: i64 = 16;
 /// `everysec` is a second, and what gathers before it is taken.
 const DURABLE_MS: i64 = 1_100;
 /// Files of ours that the manifest does not name while a server runs: a snapshot that is being written, and a manifest.
@@ -116,7 +118,6 @@ impl World {
             ending: None,
             snapshot_of: None,
             log_turns: Vec::new(),
-            visit_failed: false,
             removals_fail: false,
             world: self,
         };
@@ -168,8 +169,6 @@ struct Life<'w, 's> {
     snapshot_of: Option<usize>,
     /// The present state and the steady time at each turn of the log after which everything was written.
     log_turns: Vec<(usize, i64)>,
-    /// A save has visited entries and failed: the log knows some deadlines only roughly, and nobody knows which.
-    visit_failed: bool,
     /// A removal has failed, so files may stay.
     removals_fail: bool,
 }
@@ -258,7 +257,7 @@ impl Life<'_, '_> {
             Op::Ask { client, request } => self.ask(*client, request),
             Op::Log { turns } => self.turn_log(*turns),
             Op::Save { turns } => self.turn_save(*turns)?,
-            Op::Expire => self.loops.iter_mut().for_each(InProcess::expire),
+            Op::Expire => self.expire(),
             Op::Look => self.look(),
             Op::Pass { ms } => self.world.hands.advance_ms(*ms),
             Op::SetClock { ms } => self.world.hands.step_wall_ms(*ms),
@@ -291,6 +290,17 @@ impl Life<'_, '_> {
             on.feed(place, &request.encode(now.wall_ms()));
         }
         on.take_output(place);
+    }
+
+    /// Twice, because a key whose time had passed already when it was set is due at the next tick.
+    fn expire(&mut self) {
+        self.loops.iter_mut().for_each(InProcess::expire);
+        self.world.hands.advance_ms(TICK_MS);
+        let now = self.now();
+        for on in &mut self.loops {
+            on.look(now);
+            on.expire();
+        }
     }
 
     fn turn_log(&mut self, turns: u32) {
@@ -334,7 +344,6 @@ impl Life<'_, '_> {
     fn end_save(&mut self) -> Result<(), String> {
         let Some(save) = self.save.take() else { return Ok(()) };
         let saved = save.task.is_saved();
-        self.visit_failed = !saved;
         if saved && let Some(cut) = save.cut {
             self.world.history.promise(cut);
             self.snapshot_of = Some(cut);
@@ -476,12 +485,8 @@ impl Life<'_, '_> {
     fn promise_end(&mut self, log_was_in_force: bool) {
         let present = self.world.history.present();
         let log_is_whole = log_was_in_force && !self.services.write_log.has_failed();
-        let is_exact = self.save.is_none() && !self.visit_failed;
-        if log_is_whole && is_exact || self.snapshot_of == Some(present) {
+        if log_is_whole || self.snapshot_of == Some(present) {
             self.world.history.promise_exactly();
-        } else if log_is_whole {
-            // The increment of a save that has not finished knows nothing of the deadlines before it.
-            self.world.history.promise(present);
         }
     }
 }
