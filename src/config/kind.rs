@@ -247,7 +247,7 @@ impl fmt::Display for Kind {
             Kind::Bytes => write!(out, "any bytes"),
             Kind::Words => write!(out, "up to {WORDS_MAX} words"),
             Kind::FileMode => write!(out, "octal, 0 to 777"),
-            Kind::NotifyFlags => write!(out, "letters of `KEg$lshzxetdmnA`"),
+            Kind::NotifyFlags => write!(out, "letters of `KEg$lshzxetdmnocA`"),
             Kind::SavePoints => write!(out, "pairs of seconds and changes"),
             Kind::OutputBufferLimits => write!(out, "groups of class, hard limit, soft limit, soft seconds"),
             Kind::Percentiles => write!(out, "numbers, 0 to 100"),

@@ -81,7 +81,7 @@ config! {
     protected_mode: bool,
     /// empty for none
     requirepass: Vec<u8>,
-    /// for `dir` and `dbfilename`
+    /// for `dbfilename`
     enable_protected_configs: Permission,
     /// for DEBUG
     enable_debug_command: Permission,

@@ -1,7 +1,8 @@
 //! Flags of `notify-keyspace-events`: which keyspace events are published, and on which channels.
 //!
 //! Owns the letters, their meaning, and the order in which CONFIG GET shows them. The letters come from the
-//! Redis documentation page "Redis keyspace notifications"; the order was read from redis-server 7.0.15.
+//! Redis documentation page "Redis keyspace notifications"; the order was read from
+//! redis-server 7.0.15 and 8.2.3.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -39,6 +40,10 @@ impl NotifyFlags {
     pub const MODULE: NotifyFlags = NotifyFlags(1 << 12);
     /// `n`: a new key was added to the keyspace. Not part of `A`.
     pub const NEW_KEY: NotifyFlags = NotifyFlags(1 << 13);
+    /// `o`: a value was overwritten. Since Redis 8.2, not part of `A`; nothing publishes such an event here.
+    pub const OVERWRITTEN: NotifyFlags = NotifyFlags(1 << 14);
+    /// `c`: a key's type was changed. Since Redis 8.2, not part of `A`; there is one type.
+    pub const TYPE_CHANGED: NotifyFlags = NotifyFlags(1 << 15);
     /// `A`: the classes `g$lshzxetd`.
     pub const ALL: NotifyFlags = NotifyFlags(
         NotifyFlags::GENERIC.0
@@ -88,7 +93,7 @@ impl NotifyFlags {
 }
 
 /// Writes the letters as CONFIG GET shows them: `A` or the single classes, then `K`, `E` and `m`.
-/// As in Redis, `n` does not show beside `A`.
+/// As in Redis, `n`, `o` and `c` do not show beside `A`.
 impl fmt::Display for NotifyFlags {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let classes: &[(char, NotifyFlags)] =
@@ -123,6 +128,8 @@ const CLASSES: &[(char, NotifyFlags)] = &[
     ('t', NotifyFlags::STREAM),
     ('d', NotifyFlags::MODULE),
     ('n', NotifyFlags::NEW_KEY),
+    ('o', NotifyFlags::OVERWRITTEN),
+    ('c', NotifyFlags::TYPE_CHANGED),
 ];
 
 /// Letters that follow the classes, `A` or not.
@@ -143,6 +150,9 @@ mod tests {
             ("nmAEK", "AKEm"),
             ("A$n", "A"),
             ("gn", "gn"),
+            ("KEcon", "nocKE"),
+            ("KEAo", "AKE"),
+            ("g$lshzxetdc", "A"),
             ("tdme", "etdm"),
             ("", ""),
         ] {

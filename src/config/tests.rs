@@ -247,7 +247,8 @@ fn set_fails_in_the_words_of_redis() {
         (&[("databases", "5"), ("nope", "5")], related("databases", "can't set immutable config")),
         (&[("DATABASES", "3")], related("DATABASES", "can't set immutable config")),
         (&[("threads", "3")], related("threads", "can't set immutable config")),
-        (&[("dir", "/tmp")], related("dir", "can't set protected config")),
+        (&[("dir", "/tmp")], related("dir", "can't set immutable config")),
+        (&[("dbfilename", "a.rdb")], related("dbfilename", "can't set protected config")),
         (&[("maxmemory", "1gb"), ("MaxMemory", "2gb")], related("MaxMemory", "duplicate parameter")),
         (&[("MAXMEMORY", "abc")], related("maxmemory", "argument must be a memory value")),
         (&[("maxmemory-policy", "bogus")], related("maxmemory-policy", one_of)),
@@ -281,8 +282,21 @@ fn set_fails_in_the_words_of_redis() {
         rejection: Rejection::NotApplied("No such file or directory".to_string()),
     };
     assert_eq!(not_applied.to_string(), related("dir", "No such file or directory"));
-    let allowed = config.set(&[(b"dir", b"/tmp")], true).expect("protected, but allowed");
-    assert_eq!(allowed.dir, "/tmp");
+    let allowed = config.set(&[(b"dbfilename", b"a.rdb")], true).expect("protected, but allowed");
+    assert_eq!(allowed.dbfilename, "a.rdb");
+}
+
+/// Files stay where they are while the server runs; a CONFIG REWRITE behind that would send the next start to an empty directory.
+#[test]
+fn nobody_may_change_the_directory_that_is_in_use() {
+    let config = Config::default();
+    for allowed in [false, true] {
+        let refused = config.set(&[(b"dir", b"/tmp")], allowed).expect_err("in use");
+        assert_eq!(
+            refused.to_string(),
+            "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set immutable config"
+        );
+    }
 }
 
 #[test]
@@ -317,35 +331,79 @@ fn values_are_shown_as_redis_normalises_them() {
     }
 }
 
-/// Directives that nothing reads would be promises: each either says that it has no effect, or some code outside this module asks for its field.
-#[test]
-fn every_directive_with_a_field_is_read_by_something() {
-    let mut code = String::new();
-    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+/// The code of each source file outside this module, without its tests.
+fn code() -> Vec<(String, String)> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let (mut code, mut folders) = (Vec::new(), vec![std::path::PathBuf::from(root)]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder of the source") {
             let path = entry.expect("an entry").path();
             let is_own = path.ends_with("src/config") || path.ends_with("src/testing");
+            let is_test = path.to_string_lossy().ends_with("tests.rs");
             if path.is_dir() && !is_own {
                 folders.push(path);
-            } else if path.extension().is_some_and(|found| found == "rs") {
-                code += &std::fs::read_to_string(path).expect("a source file");
+            } else if path.extension().is_some_and(|found| found == "rs") && !is_test {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                let without_tests = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+                let name = path.strip_prefix(root).expect("in the folder").to_string_lossy().into_owned();
+                code.push((name, without_tests));
             }
         }
     }
-    let is_read = |directive: &Directive| {
-        let field = format!(".{}", directive.name.replace('-', "_"));
-        code.match_indices(&field).any(|(at, _)| {
-            let behind = code[at + field.len()..].chars().next();
-            !behind.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-        })
-    };
+    code
+}
+
+/// Whether some code asks for a directive's field.
+fn asks_for(code: &str, directive: &Directive) -> bool {
+    let field = format!(".{}", directive.name.replace('-', "_"));
+    code.match_indices(&field).any(|(at, _)| {
+        let behind = code[at + field.len()..].chars().next();
+        !behind.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    })
+}
+
+/// Directives that nothing reads would be promises: each either says that it has no effect, or some code outside this module asks for its field.
+#[test]
+fn every_directive_with_a_field_is_read_by_something() {
+    let code = code();
+    let is_read = |directive: &Directive| code.iter().any(|(_, text)| asks_for(text, directive));
     let promised = directives().filter(|directive| matches!(directive.effect, Effect::Field { .. }));
     let unread: Vec<_> = promised.filter(|each| !is_read(each)).map(|each| each.name).collect();
     assert!(unread.is_empty(), "nothing reads {unread:?}");
 }
 
-/// `CONFIG GET *` of Redis 8.2.3 and Valkey 9.1.2 beyond [`REDIS_NAMES`], and what files of Redis 2.4 to 6.2 have beside it.
+/// Files that run while the server starts, and those directives that they read later, too.
+const START: &[&str] = &[
+    "main.rs",
+    "persistence/import.rs",
+    "persistence/load.rs",
+    "persistence/start.rs",
+    "server/listen.rs",
+    "server/logging.rs",
+    "server/run.rs",
+    "server/supervision.rs",
+];
+const READ_AT_A_SIGNAL: &[&str] = &["shutdown-on-sigterm", "shutdown-on-sigint"];
+
+/// CONFIG SET must not answer that it has done what only the next start does, unless the directive's sentence says so.
+#[test]
+fn a_directive_that_only_the_start_reads_cannot_be_set_or_says_so() {
+    let (start, later): (Vec<_>, Vec<_>) =
+        code().into_iter().partition(|(name, _)| START.contains(&name.as_str()));
+    assert_eq!(start.len(), START.len(), "a file of the start is gone");
+    let settable = directives().filter(|each| matches!(each.change, Change::Runtime | Change::Protected));
+    let mut only_start = settable.filter(|each| {
+        let is_read = |code: &[(String, String)]| code.iter().any(|(_, text)| asks_for(text, each));
+        matches!(each.effect, Effect::Field { .. }) && is_read(&start) && !is_read(&later)
+    });
+    let silent = only_start.find(|each| {
+        !READ_AT_A_SIGNAL.contains(&each.name) && !each.doc.to_ascii_lowercase().contains("at the start")
+    });
+    assert!(silent.is_none(), "{:?}", silent.map(|each| each.name));
+}
+
+/// `CONFIG GET *` of Redis 8.2.3 and Valkey 9.1.2 beyond [`REDIS_NAMES`], hidden names that DEBUG CONFIG-REWRITE-FORCE-ALL of 8.2.3 writes,
+/// names of Redis 8.4, and what files of Redis 2.4 to 6.2 have beside it.
 const NAMES_OF_OTHER_VERSIONS: &str = "
     aof-rewrite-cpulist bgsave-cpulist bio-cpulist server-cpulist cluster-compatibility-sample-ratio
     cluster-slot-stats-enabled hide-user-data-from-log max-new-connections-per-cycle max-new-tls-connections-per-cycle
@@ -360,6 +418,10 @@ const NAMES_OF_OTHER_VERSIONS: &str = "
     slot-migration-max-failover-repl-bytes tls-auth-clients-user tls-auto-reload-interval unixsocketgroup
     hash-max-zipmap-entries hash-max-zipmap-value list-max-ziplist-entries list-max-ziplist-value
     lua-replicate-commands gopher-enabled vm-enabled vm-swap-file vm-max-memory vm-page-size vm-pages
+    repl-rdb-channel lazyexpire-nested-arbitrary-keys cluster-ping-interval
+    cluster-slot-migration-handoff-max-lag-bytes cluster-slot-migration-sync-buffer-drain-timeout
+    cluster-slot-migration-write-pause-timeout key-memory-histograms stream-idmp-duration stream-idmp-maxsize
+    aof-load-corrupt-tail-max-size
     vm-max-threads glueoutputbuf events-per-io-thread search-threads ts-num-threads bf-error-rate cf-bucket-size";
 
 /// Clients and Redis's own tests write back what `CONFIG GET *` gave them, and expect that only what Redis cannot change either is refused.

@@ -32,9 +32,7 @@ pub fn import_redis(services: &Services, store: &Store, now: Now, seed: u64) -> 
     let log = RedisLog::find(folder, &config.appenddirname, &config.appendfilename);
     let log = log.map_err(LoadError::Import)?;
     let path = folder.join(&config.dbfilename);
-    let has_dump =
-        path.try_exists().map_err(|error| LoadError::Import(format!("{}: {error}", path.display())))?;
-    let dump = has_dump.then_some(path);
+    let dump = is_file(&path)?.then_some(path);
     let Some(first) = log.as_ref().and_then(|log| log.files.first()).or(dump.as_ref()) else {
         return Ok(false);
     };
@@ -61,6 +59,15 @@ pub fn import_redis(services: &Services, store: &Store, now: Now, seed: u64) -> 
         }
         (None, Some(dump)) => import.dump(dump).map(|()| true),
         (None, None) => Ok(false),
+    }
+}
+
+/// Whether a regular file is there. A directory of that name, which an empty name means as well, is no RDB file.
+fn is_file(path: &Path) -> Result<bool, LoadError> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LoadError::Import(format!("{}: {error}", path.display()))),
     }
 }
 

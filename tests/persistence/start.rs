@@ -216,6 +216,17 @@ fn a_dump_of_redis_in_an_empty_directory_is_imported() {
     }
 }
 
+#[test]
+fn what_is_no_regular_file_is_not_imported() {
+    for name in ["", "folder"] {
+        let folder = Folder::new("persistence");
+        std::fs::create_dir(folder.data().join("folder")).expect("a directory");
+        let arguments: Vec<&str> = BARE.iter().copied().chain(["--dbfilename", name]).collect();
+        let server = Server::start(&folder, &arguments);
+        assert_eq!(server.connect().text("DBSIZE"), "0", "{name:?}");
+    }
+}
+
 /// Whether INFO or OBJECT gives a number in this range.
 #[track_caller]
 fn assert_number(client: &mut Client, line: &str, range: std::ops::Range<i64>) {

@@ -57,6 +57,8 @@ const FOREIGN: &[Foreign] = &[
             "replica-full-sync-buffer-limit",
             "dual-channel-replication-enabled",
             "repl-mptcp",
+            "repl-rdb-channel",
+            "lazyexpire-nested-arbitrary-keys",
             "rdb-version-check",
             "import-mode",
         ],
@@ -75,7 +77,10 @@ const FOREIGN: &[Foreign] = &[
             "cluster-manual-failover-timeout",
             "cluster-message-gossip-perc",
             "cluster-ping-interval",
+            "cluster-slot-migration-handoff-max-lag-bytes",
             "cluster-slot-migration-log-max-len",
+            "cluster-slot-migration-sync-buffer-drain-timeout",
+            "cluster-slot-migration-write-pause-timeout",
             "cluster-slot-stats-enabled",
             "availability-zone",
             "slot-migration-max-failover-repl-bytes",
@@ -121,7 +126,12 @@ const FOREIGN: &[Foreign] = &[
     },
     Foreign { reason: "The server calls itself what it is.", names: &["extended-redis-compatibility"] },
     Foreign { reason: "A debugging aid of Redis or Valkey.", names: &["enable-debug-assert"] },
-    Foreign { reason: "The type does not exist yet.", names: &["vset-force-single-threaded-execution"] },
+    Foreign {
+        reason: "The type does not exist yet.",
+        names: &["vset-force-single-threaded-execution", "stream-idmp-duration", "stream-idmp-maxsize"],
+    },
+    Foreign { reason: "See aof-load-truncated.", names: &["aof-load-corrupt-tail-max-size"] },
+    Foreign { reason: "INFO has no histograms of keys' sizes.", names: &["key-memory-histograms"] },
 ];
 
 /// Why a directive of another server does nothing here; `None` if nobody knows the name. Case does not matter.

@@ -217,15 +217,21 @@ impl Directive {
     }
 
     const fn immutable(self) -> Directive {
-        Directive { change: Change::Immutable, ..self }
+        self.changes(Change::Immutable)
     }
 
     const fn fixed(self) -> Directive {
-        Directive { change: Change::Fixed, ..self }
+        self.changes(Change::Fixed)
     }
 
     const fn protected(self) -> Directive {
-        Directive { change: Change::Protected, ..self }
+        self.changes(Change::Protected)
+    }
+
+    /// A row says once when its directive may change. The tables are constants, so one that says it twice does not compile.
+    const fn changes(self, change: Change) -> Directive {
+        assert!(matches!(self.change, Change::Runtime), "a row says twice when its directive may change");
+        Directive { change, ..self }
     }
 
     const fn secret(self) -> Directive {
@@ -266,3 +272,19 @@ const PORT: Kind = Kind::Integer { min: 0, max: 65535 };
 const MEMORY: Kind = Kind::Memory { min: 0, max: i64::MAX as u64 };
 /// At least one megabyte.
 const LARGE_MEMORY: Kind = Kind::Memory { min: 1 << 20, max: i64::MAX as u64 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_row_can_say_twice_when_its_directive_may_change() {
+        const SAYS: [fn(Directive) -> Directive; 3] =
+            [Directive::immutable, Directive::fixed, Directive::protected];
+        let row = || Directive::accepted("name", Kind::Bool, "no", "A test.");
+        for (first, second) in SAYS.iter().flat_map(|first| SAYS.iter().map(move |second| (first, second))) {
+            let both = std::panic::catch_unwind(|| second(first(row())));
+            assert!(both.is_err(), "the second would win");
+        }
+    }
+}

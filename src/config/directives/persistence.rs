@@ -14,13 +14,12 @@ const ROWS: &[Directive] = &[
         "Directory of everything that the server writes.",
         field!(dir),
     )
-    .immutable()
-    .protected(),
+    .immutable(),
     Directive::new(
         "dbfilename",
         Kind::FileName { is_path: "dbfilename can't be a path, just a filename", is_empty: None },
         "dump.rdb",
-        "Name of an RDB file in `dir` that is imported at the start if there is nothing else in it, no log of Redis either.",
+        "Name of an RDB file in `dir` that is imported at the start (a change of it counts at the next one) if there is nothing else in it, no log of Redis either.",
         field!(dbfilename),
     )
     .protected(),
@@ -128,7 +127,7 @@ const ROWS: &[Directive] = &[
         "aof-load-truncated",
         Kind::Bool,
         "yes",
-        "Cut a record off that was torn when the machine stopped, and start; `no` refuses to start.",
+        "At the start, cut a record off that was torn when the machine stopped; `no` refuses to start then.",
         field!(aof_load_truncated),
     ),
     Directive::new(
