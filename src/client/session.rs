@@ -185,14 +185,21 @@ pub enum Blocked {
 impl Blocked {
     /// Whether the request has not begun, and runs from its beginning when the waiting is over.
     pub fn runs_again(self) -> bool {
-        matches!(
-            self,
+        match self {
             Blocked::Paused
-                | Blocked::Migrating
-                | Blocked::LogFull
-                | Blocked::DeliveriesFull
-                | Blocked::Loading
-        )
+            | Blocked::Migrating
+            | Blocked::LogFull
+            | Blocked::DeliveriesFull
+            | Blocked::Ending
+            | Blocked::Loading => true,
+            Blocked::Withheld
+            | Blocked::Reloading { .. }
+            | Blocked::Saving { .. }
+            | Blocked::ShuttingDown { .. }
+            | Blocked::Durable { .. }
+            | Blocked::Waiting { .. }
+            | Blocked::Unblocked => false,
+        }
     }
 
     /// When a client that waits for others is to be answered at the latest (0: never); `None` for one that waits for the

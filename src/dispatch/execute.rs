@@ -25,6 +25,9 @@ pub struct Prepared {
     pub key: Option<(usize, u64, usize)>,
 }
 
+/// What is known of a request without arguments (an empty line, `*0`).
+pub const EMPTY: Prepared = Prepared { command: None, key: None };
+
 /// Finds the command and hashes the key of a request.
 #[inline(always)]
 pub fn prepare(keyspace: &Keyspace, args: Args<'_>) -> Prepared {
@@ -57,8 +60,14 @@ pub fn execute(
 ) -> bool {
     state.refresh();
     let mark = out.len();
-    let shown = prepared.command.filter(|command| command.subcommands.is_empty());
-    client.info.last_command.store(shown.map_or(usize::MAX, |command| command.id), Relaxed);
+    match prepared.command {
+        Some(command) if command.subcommands.is_empty() => {
+            client.info.last_command.store(command.id, Relaxed)
+        }
+        // An empty request is none.
+        None if args.is_empty() => {}
+        _ => client.info.last_command.store(usize::MAX, Relaxed),
+    }
     let served = serve(state, client, prepared, args, out);
     if served != Served::Waits && client.gates.has(Gates::MUTED.and(Gates::WITHHELD)) {
         if served == Served::Whole {
@@ -108,6 +117,10 @@ fn serve(
 ) -> Served {
     let mut reply = Reply::new(out, client.protocol);
     let Some(command) = prepared.command else {
+        if args.is_empty() {
+            // Nothing but the end of a request, which CLIENT REPLY SKIP waits for.
+            return Served::Whole;
+        }
         if admit::is_from_browser(args.at(0)) {
             tracing::warn!(client = client.info.address, "closed: a browser's request, perhaps an attack");
             client.closing = Closing::Now;

@@ -14,7 +14,7 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-pub use execute::{Prepared, execute, prepare, refuse};
+pub use execute::{EMPTY, Prepared, execute, prepare, refuse};
 pub use expire::expire_round;
 pub use leave::forget_client;
 pub use memory::{evict_clients, relieve};

@@ -3,7 +3,7 @@
 //! Its three steps are what makes pipelined requests cheap: parse many requests and hash their keys, prefetch first the table slots and
 //! then the entries of all of them, run them.
 
-use crate::dispatch::{Prepared, prepare};
+use crate::dispatch::{EMPTY, Prepared, prepare};
 use crate::keyspace::{Ahead, Keyspace};
 use crate::resp::{ArgRange, Args};
 
@@ -91,6 +91,11 @@ impl Batch {
         let prepared = prepare(keyspace, Args::new(&bytes, &self.ranges[first_range..]));
         self.add(prepared, None, first_range, start, self.inline.len() as u32);
         self.inline.push(bytes);
+    }
+
+    /// Adds a request without arguments.
+    pub fn push_empty(&mut self, start: usize) {
+        self.add(EMPTY, None, self.ranges.len(), start, NOT_INLINE);
     }
 
     #[inline]

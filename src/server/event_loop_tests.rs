@@ -117,6 +117,49 @@ fn a_request_is_not_charged_with_what_came_before_its_turn() {
     assert!(calls.calls == 1 && calls.usec < 60_000_000, "{calls:?}");
 }
 
+/// As in Redis, where whatever resets the connection's parser ends the request that is skipped.
+#[test]
+fn an_empty_request_is_the_one_that_client_reply_skip_skips() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    for empty in ["\r\n", "*0\r\n", "*-1\r\n", "   \r\n", "\n", "\r\n*0\r\n\r\n"] {
+        let mut client = connect(&mut event_loop);
+        client.write_all(format!("CLIENT REPLY SKIP\r\n{empty}PING\r\n").as_bytes()).expect("a socket");
+        event_loop.step(0).expect("a poller");
+        assert_eq!(received(&mut client), b"+PONG\r\n", "{empty:?} with the others");
+        for piece in ["CLIENT REPLY SKIP\r\n", empty, "CLIENT LIST ID 1\r\nECHO 1\r\n"] {
+            client.write_all(piece.as_bytes()).expect("a socket");
+            event_loop.step(0).expect("a poller");
+        }
+        let heard = String::from_utf8(received(&mut client)).expect("text");
+        assert!(heard.starts_with('$') && heard.ends_with("$1\r\n1\r\n"), "{empty:?} alone: {heard}");
+    }
+}
+
+/// An empty request is none: it counts for nothing and is not the last command.
+#[test]
+fn empty_requests_leave_no_trace_and_have_a_turn_like_others() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    client.write_all(b"PING\r\n\r\n*0\r\n").expect("a socket");
+    event_loop.step(0).expect("a poller");
+    assert_eq!(received(&mut client), b"+PONG\r\n");
+    let ping = COMMANDS.find(b"PING").expect("a command").id;
+    assert_eq!(services.clients.all()[0].last_command.load(Relaxed), ping);
+    let errors = services.statistics.counters().count(Count::ErrorReplies);
+    assert_eq!(errors, 0);
+    // A request that waits behind them is not lost when each uses up its turn.
+    event_loop.turn_ticks = 0;
+    client.write_all(b"\r\n\r\n\r\nECHO 1\r\n\r\n").expect("a socket");
+    let mut heard = Vec::new();
+    while heard.is_empty() {
+        event_loop.step(0).expect("a poller");
+        heard = received(&mut client);
+    }
+    assert_eq!(heard, b"$1\r\n1\r\n");
+}
+
 #[test]
 fn a_pipeline_whose_time_is_used_up_waits_for_other_clients() {
     let services = services(&Arc::default());

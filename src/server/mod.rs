@@ -5,6 +5,7 @@ mod connection;
 mod control;
 mod door;
 mod drain;
+mod ending;
 mod event_loop;
 mod hold;
 mod housekeeping;

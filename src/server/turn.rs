@@ -73,11 +73,11 @@ impl EventLoop<'_> {
         while turn.more && self.batch.requests.len() - first < BATCH_REQUESTS {
             let (start, first_range) = (intake.whole(), self.batch.ranges.len());
             match intake.next(input, &limits, &mut self.batch.ranges) {
-                Ok(Step::Request) if self.batch.ranges.len() == first_range => {}
+                Ok(Step::Request) if self.batch.ranges.len() == first_range => self.batch.push_empty(start),
                 Ok(Step::Request) => self.batch.push(keyspace, database, input, first_range, start),
                 Ok(Step::Inline(line)) => {
                     match split_args(&input[line.start as usize..][..line.len as usize]) {
-                        Ok(words) if words.is_empty() => {}
+                        Ok(words) if words.is_empty() => self.batch.push_empty(start),
                         Ok(words) => self.batch.push_inline(keyspace, &words, start),
                         Err(_) => {
                             intake.return_to(start);

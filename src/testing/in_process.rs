@@ -17,7 +17,9 @@ use crate::client::{
 };
 use crate::command::{COMMANDS, LoopState, write_parcel};
 use crate::config::Config;
-use crate::dispatch::{evict_clients, execute, expire_round, forget_client, prepare, refuse, relieve, wake};
+use crate::dispatch::{
+    EMPTY, evict_clients, execute, expire_round, forget_client, prepare, refuse, relieve, wake,
+};
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
@@ -264,10 +266,9 @@ impl<'s> InProcess<'s> {
                 }
                 Err(error) => return self.refuse(place, error),
             };
-            let ran = args.is_empty() || {
-                let prepared = prepare(&self.state.services.keyspace, args);
-                execute(&mut self.state, client, prepared, args, &mut self.outputs[place])
-            };
+            let keyspace = &self.state.services.keyspace;
+            let prepared = if args.is_empty() { EMPTY } else { prepare(keyspace, args) };
+            let ran = execute(&mut self.state, client, prepared, args, &mut self.outputs[place]);
             // A request that has to wait is parsed again when it may go on.
             let consumed = if ran { connection.parser.at } else { 0 };
             connection.input.drain(..consumed);

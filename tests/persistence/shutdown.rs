@@ -3,7 +3,8 @@
 use rustix::process::Signal;
 
 use crate::disk::SmallDisk;
-use crate::support::process::{Folder, Server};
+use crate::support::client::request as bytes_of;
+use crate::support::process::{Folder, Server, is_redis, wait_until};
 use crate::{BARE, LOGGED, with};
 
 /// Ends a server by `end` after a write, and says whether the write is there after a restart.
@@ -68,9 +69,65 @@ fn a_shutdown_whose_save_fails_is_given_up() {
     assert_eq!(client.text("SHUTDOWN SAVE NOW"), refusal);
     assert_eq!(client.text("SHUTDOWN ABORT"), "-ERR No shutdown in progress.");
     server.signal(Signal::TERM);
-    server.wait_for_line(&["sigterm"]);
-    assert_eq!(client.text("DBSIZE"), "10000");
+    server.wait_for_line(&["sigterm", if is_redis() { "errors trying" } else { "shutting down" }]);
+    // A write waits until it is decided.
+    assert_eq!(client.text("CONFIG SET stop-writes-on-bgsave-error no"), "OK");
+    assert_eq!(client.text("SET later yes"), "OK");
+    assert_eq!(client.text("DBSIZE"), "10001");
     shut_down(&server, "SHUTDOWN FORCE");
     assert!(server.exit().success());
     drop(disk);
+}
+
+/// What the log has not brought to the disk would be lost, whatever NOSAVE says.
+#[test]
+fn a_shutdown_that_would_lose_the_end_of_the_log_is_given_up() {
+    if is_redis() {
+        // It ends, and loses that.
+        return;
+    }
+    let folder = Folder::new("persistence");
+    let disk = SmallDisk::mount(&folder.data(), 8);
+    let arguments = with(LOGGED, &["--appendfsync", "everysec"]);
+    let mut server = Server::start(&folder, &arguments);
+    let mut client = server.connect();
+    assert_eq!(client.text("SET first yes"), "OK");
+    disk.fill();
+    let value = "v".repeat(100_000);
+    let mut written = 0;
+    while client.ask(&["SET", &format!("key:{written}"), &value]).to_string() == "OK" {
+        written += 1;
+    }
+    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN SAVE"] {
+        assert_eq!(client.text(line), "-ERR Errors trying to SHUTDOWN. Check logs.", "{line}");
+    }
+    server.signal(Signal::TERM);
+    server.wait_for_line(&["sigterm"]);
+    disk.free();
+    // Now it ends, and nothing is lost.
+    let ended = wait_until(|| client.try_ask(&["SHUTDOWN"]).is_err());
+    assert!(ended && server.exit().success(), "{}", server.log());
+    let server = Server::start(&folder, &arguments);
+    assert_eq!(server.connect().text("DBSIZE"), (written + 1).to_string());
+}
+
+/// The last save waits for a loop that sleeps; the second signal does not.
+#[test]
+fn a_second_sigint_ends_the_last_save_at_once() {
+    if is_redis() {
+        // It does not look at signals while it sleeps.
+        return;
+    }
+    let folder = Folder::new("persistence");
+    let mut server = Server::start(&folder, &with(BARE, &["--save", "3600 1"]));
+    let mut client = server.connect();
+    for request in [&["MULTI"][..], &["DEBUG", "LOG", "asleep"], &["DEBUG", "SLEEP", "3600"], &["EXEC"]] {
+        client.send_bytes(&bytes_of(request)).expect("the server reads");
+    }
+    server.wait_for_line(&["asleep"]);
+    server.signal(Signal::INT);
+    server.wait_for_line(&["sigint received, shutting down"]);
+    server.signal(Signal::INT);
+    assert_eq!(server.exit().code(), Some(1));
+    server.wait_for_line(&["sigint received again"]);
 }
