@@ -157,6 +157,8 @@ pub enum Blocked {
     Paused,
     /// MIGRATE: until the other server has answered; the request then runs from its beginning, with the result.
     Migrating,
+    /// Until the client's next turn, in which the request goes on from where [`Parked`] says.
+    Parked,
     /// Until the write log has room again; the request then runs from its beginning.
     LogFull,
     /// Until the other event loops have taken what was sent to their clients; the request then runs from its beginning.
@@ -188,6 +190,7 @@ impl Blocked {
         match self {
             Blocked::Paused
             | Blocked::Migrating
+            | Blocked::Parked
             | Blocked::LogFull
             | Blocked::DeliveriesFull
             | Blocked::Ending
@@ -219,6 +222,21 @@ pub struct Withheld {
     pub awaited: Acknowledgements,
 }
 
+/// A request whose work takes more than a turn: how far its walk through the keyspace has come, and what it has found.
+#[derive(Debug, Default)]
+pub struct Parked {
+    pub shard: usize,
+    pub granule: u64,
+    pub found: Output,
+    /// Replies in `found`.
+    pub count: usize,
+    /// What it may still look at (SCAN).
+    pub keys_left: usize,
+    pub homes_left: usize,
+    /// What it has taken so far, on the stopwatch.
+    pub spent_ticks: u64,
+}
+
 /// Gates of which other threads see a copy, with its name there.
 const SHOWN_GATES: [(Gates, ClientFlags); 3] = [
     (Gates::IN_TRANSACTION, ClientFlags::IN_TRANSACTION),
@@ -246,6 +264,8 @@ pub struct Client {
     /// How the MIGRATE went that the client is blocked in.
     pub migration: Option<Arc<MigrationResult>>,
     pub withheld: Option<Box<Withheld>>,
+    /// The request that goes on in the client's next turn.
+    pub parked: Option<Box<Parked>>,
 }
 
 impl Client {
@@ -268,6 +288,7 @@ impl Client {
             log_offset: 0,
             migration: None,
             withheld: None,
+            parked: None,
         }
     }
 

@@ -26,7 +26,7 @@ use super::spec::Flags;
 use crate::base::clock::{Now, Stopwatch};
 use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
-use crate::client::{Client, ClientInfo, Gates, Message};
+use crate::client::{Blocked, Client, ClientInfo, Gates, Message, Parked};
 use crate::config::Config;
 use crate::keyspace::{
     AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Mark, Partition, Position, Removed,
@@ -58,6 +58,9 @@ impl Failure {
         Failure::text("ERR internal error: the command uses a key that its row does not name");
     const TOO_LATE: Failure =
         Failure::text("ERR internal error: the command asks for a further key behind its first change");
+    /// What was done to the key is undone.
+    pub const NOT_HELD: Failure =
+        Failure::text("ERR internal error: the command uses a key whose shard is not locked");
     /// Not an answer: the request runs again.
     const AGAIN: Failure = Failure::text("ERR internal error: the request was not run again");
     pub const NO_SUCH_KEY: Failure = Failure::text("ERR no such key");
@@ -309,6 +312,10 @@ impl<'a, 's> Cx<'a, 's> {
         if self.locked.holds(key.shard) || self.locked.widen(key.shard) {
             return Ok(key);
         }
+        if !self.command.has(Flags::OPEN_KEYS) {
+            // Nobody would run it again.
+            return Err(Failure::NOT_A_KEY);
+        }
         if self.has_changed {
             return Err(Failure::TOO_LATE);
         }
@@ -326,6 +333,24 @@ impl<'a, 's> Cx<'a, 's> {
         }
         self.locked.want(|wanted| wanted.turn = true);
         Err(Failure::AGAIN)
+    }
+
+    /// What the request has done in earlier turns of its client, if it is not its first.
+    pub fn take_parked(&mut self) -> Option<Box<Parked>> {
+        let parked = self.client.parked.take()?;
+        // So that it is charged with all of its turns, and with nothing between them.
+        self.state.started_ticks = self.state.started_ticks.wrapping_sub(parked.spent_ticks);
+        Some(parked)
+    }
+
+    /// Lets the request go on in the client's next turn. Nothing is written, and the function passes the failure on. Not inside EXEC, which is one
+    /// step.
+    pub fn park(&mut self, mut parked: Box<Parked>) -> Failure {
+        debug_assert!(!self.in_exec && !self.has_changed, "{}", self.command.full_name);
+        parked.spent_ticks = Stopwatch::ticks().wrapping_sub(self.state.started_ticks);
+        self.client.parked = Some(parked);
+        self.client.blocked = Some(Blocked::Parked);
+        Failure::AGAIN
     }
 
     /// The argument at `index` as an integer.

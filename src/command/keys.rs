@@ -92,6 +92,8 @@ pub struct Found {
     pub effect: Effect,
     /// The database of these keys, where it is not the client's.
     pub database: Option<usize>,
+    /// One more database in which keys of these names are used (MOVE).
+    pub also_in: Option<usize>,
 }
 
 impl Found {
@@ -138,7 +140,8 @@ impl Keys {
     /// What the specification alone says; nothing, where the request is not as it expects.
     pub fn declared(&self, args: Args<'_>) -> Found {
         let (first, end, step) = self.places(args).unwrap_or((0, 0, 1));
-        Found { first, end, step, access: self.access, effect: self.effect, database: None }
+        let (access, effect) = (self.access, self.effect);
+        Found { first, end, step, access, effect, database: None, also_in: None }
     }
 
     fn places(&self, args: Args<'_>) -> Option<(usize, usize, usize)> {
@@ -199,9 +202,11 @@ pub struct RequestKey {
     pub slot: u16,
     pub access: Access,
     pub effect: Effect,
+    /// Its database, where that is not the client's.
+    pub database: Option<u32>,
 }
 
-/// All keys of a request, by position.
+/// All keys of a request, by position. One that is used in two databases is there twice.
 #[derive(Debug, Default)]
 pub struct RequestKeys(SmallVec<[RequestKey; 4]>);
 
@@ -212,7 +217,12 @@ impl RequestKeys {
             for position in found.positions() {
                 let (hash, slot) = keyspace.locate(args.at(position));
                 let (access, effect) = (found.access, found.effect);
-                keys.push(RequestKey { hash, position: position as u32, slot, access, effect });
+                let key = |database: Option<usize>| {
+                    let database = database.and_then(|database| u32::try_from(database).ok());
+                    RequestKey { hash, position: position as u32, slot, access, effect, database }
+                };
+                keys.push(key(found.database));
+                keys.extend(found.also_in.map(|database| key(Some(database))));
             }
         }
         debug_assert!(keys.is_sorted_by_key(|key: &RequestKey| key.position), "{}", command.full_name);
@@ -255,6 +265,8 @@ pub enum Located<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::COMMANDS;
+    use crate::keyspace::{KeyHasher, Reclaimer};
     use crate::resp::ArgRange;
 
     fn places(keys: Keys, line: &str) -> Vec<usize> {
@@ -268,6 +280,34 @@ mod tests {
             })
             .collect();
         keys.find(Args::new(line.as_bytes(), &ranges)).positions().collect()
+    }
+
+    /// Position and database of each key of a request.
+    fn keys_of(line: &str) -> Vec<(u32, Option<u32>)> {
+        let keyspace = Keyspace::new(16, 1, KeyHasher::fixed(1), Reclaimer::inline(), 0);
+        let (mut at, mut ranges) = (0, Vec::new());
+        for word in line.split(' ') {
+            ranges.push(ArgRange { start: at, len: word.len() as u32 });
+            at += word.len() as u32 + 1;
+        }
+        let args = Args::new(line.as_bytes(), &ranges);
+        let command = COMMANDS.find(args.at(0)).expect("a row");
+        let keys = RequestKeys::of(&keyspace, command, args);
+        for key in keys.iter() {
+            let located = keyspace.key(args.at(key.position as usize));
+            assert_eq!((key.hash, Keyspace::shard_of_slot(key.slot)), (located.hash, located.shard));
+            assert!(keys.at(key.position as usize, args).is_some());
+        }
+        keys.iter().map(|key| (key.position, key.database)).collect()
+    }
+
+    #[test]
+    fn the_keys_of_a_request_say_in_which_databases_they_are() {
+        assert_eq!(keys_of("MOVE k 3"), [(1, None), (1, Some(3))]);
+        assert_eq!(keys_of("MOVE k x"), [(1, None)]);
+        assert_eq!(keys_of("COPY a b DB 2 REPLACE"), [(1, None), (2, Some(2))]);
+        assert_eq!(keys_of("COPY a b DB -1"), [(1, None), (2, None)]);
+        assert_eq!(keys_of("RENAME a b"), [(1, None), (2, None)]);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub use keys::{Located, RequestKeys};
 pub use markdown::render_markdown;
 pub use monitor::{feed_monitors, leave_monitor, shown_args};
 pub use pubsub::{note_subscriptions, publish_behind, publish_events, unsubscribe_all};
+#[cfg(test)]
+pub use registry::ROWS_OF_TESTS;
 pub use registry::{COMMANDS, Command, Commands, KeyPlan};
 pub use spec::{Access, CommandSpec, Effect, Flags, Group, Keys, Run};
 pub use transactions::{end_transaction, unwatch_all};

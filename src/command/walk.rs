@@ -1,7 +1,7 @@
 //! Walks through the keyspace: each shard is locked for a bite at a time, so that nobody waits long for one with many keys.
 //!
 //! Inside EXEC all shards are held anyway, and nothing changes between two bites. Elsewhere what others change meanwhile is seen or not; what
-//! is there all the time is seen once.
+//! is there all the time is seen once. There a request may also let others have the loop, and go on in its client's next turn (`Cx::park`).
 
 use std::ops::Range;
 
@@ -11,6 +11,29 @@ use crate::keyspace::{EntryRef, Keyspace, SHARDS, Shard};
 /// Entries that one bite looks at, and homes of a table that it goes over: some ten microseconds' work.
 pub const BITE_KEYS: usize = 512;
 pub const BITE_HOMES: usize = 4096;
+
+/// What a request may look at in a turn of its client: entries, and homes, of which so many cost as much as an entry. Entries come from anywhere in
+/// memory, so this is about the millisecond that a turn has.
+const TURN_KEYS: usize = 4096;
+const HOMES_PER_KEY: usize = 8;
+
+/// What is left of a turn.
+pub struct TurnLeft(usize);
+
+impl TurnLeft {
+    /// EXEC is one step, whatever is in it.
+    pub fn of(cx: &Cx<'_, '_>) -> TurnLeft {
+        TurnLeft(if cx.in_exec { usize::MAX } else { TURN_KEYS })
+    }
+
+    pub fn spend(&mut self, entries: usize, homes: usize) {
+        self.0 = self.0.saturating_sub(entries.max(homes / HOMES_PER_KEY));
+    }
+
+    pub fn is_used_up(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// Visits the entries of some databases. Each is given with its database; those whose time has passed are among them.
 pub fn each_entry(cx: &mut Cx<'_, '_>, databases: Range<usize>, mut visit: impl FnMut(usize, EntryRef<'_>)) {

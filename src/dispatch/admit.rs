@@ -195,8 +195,9 @@ pub fn reject(
     command: Option<&Command>,
     text: &[u8],
 ) {
-    // A request that waited for the other server (MIGRATE) and is refused now must not leave the answer to the next one.
+    // A request that waited for the other server (MIGRATE), or for its next turn, and is refused now must not leave anything to the next one.
     client.migration = None;
+    client.parked = None;
     let mut text = Cow::Borrowed(text);
     if command.is_some_and(|command| command.plan == KeyPlan::Queue) {
         let cause = text.strip_prefix(b"ERR ").unwrap_or(&text);

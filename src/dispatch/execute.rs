@@ -143,8 +143,8 @@ fn serve(
     }
     let in_parts = command.plan == KeyPlan::Queue && client.transaction.is_some();
     run(state, client, command, prepared, args, out);
-    if client.blocked == Some(Blocked::Migrating) {
-        // It is not done: it runs once more when the other server has answered.
+    if matches!(client.blocked, Some(Blocked::Migrating | Blocked::Parked)) {
+        // It is not done: it runs once more when the other server has answered, or in the client's next turn.
         return Served::Waits;
     }
     if gates.has(Gates::MONITORED) {
@@ -243,10 +243,13 @@ pub fn call<'s>(
     let mark = out.len();
     let reply = Reply::new(out, client.protocol);
     let mut cx = Cx { args, command, reply, client, state, locked, keys, has_changed: false, in_exec };
-    let outcome = (command.spec.run)(&mut cx);
+    let mut outcome = (command.spec.run)(&mut cx);
+    if cx.locked.take_stray() {
+        outcome = Err(Failure::NOT_HELD);
+    }
     if let Err(Failure(text)) = outcome {
         cx.reply.rewind(mark);
-        if cx.locked.wants_more() {
+        if cx.locked.wants_more() || cx.client.parked.is_some() {
             return;
         }
         cx.reply.error(&text);

@@ -69,7 +69,10 @@ pub fn replay(
         has_changed: false,
         in_exec: false,
     };
-    let outcome = (command.spec.run)(&mut cx);
+    let mut outcome = (command.spec.run)(&mut cx);
+    if locked.take_stray() {
+        outcome = Err(Failure::NOT_HELD);
+    }
     drop(locked);
     state.effects.events.clear();
     state.effects.records.clear();

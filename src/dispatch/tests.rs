@@ -6,7 +6,7 @@ use crate::base::clock::{Now, Stopwatch};
 use crate::client::{
     Blocked, Client, ClientFlags, ClientInfo, Clients, Gates, Mailbox, Message, MigrationOrder, ReloadOrder,
 };
-use crate::command::{COMMANDS, Located, LoopState, RequestKeys};
+use crate::command::{COMMANDS, Located, LoopState, ROWS_OF_TESTS, RequestKeys};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
 use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
 use crate::observe::statistics::Statistics;
@@ -63,7 +63,7 @@ fn services_with(control: Box<dyn Control>, loops: usize, change: impl FnOnce(&m
         Keyspace::new(4, loops, hasher, Reclaimer::inline(), START_MS),
         Settings::new(config, None),
         Clients::new(mailboxes.collect()),
-        Statistics::new(loops, COMMANDS.count),
+        Statistics::new(loops, COMMANDS.count + ROWS_OF_TESTS),
         control,
         Identity { run_id: String::new(), started_ms: START_MS, loops, executable: String::new() },
     )

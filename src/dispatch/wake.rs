@@ -20,7 +20,7 @@ const NO_SHUTDOWN: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// a request that was held back by a pause is then run from its beginning. An EXEC goes on here, and may have to wait once more.
 pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) -> bool {
     let done = match client.blocked {
-        None | Some(Blocked::Unblocked) => true,
+        None | Some(Blocked::Unblocked | Blocked::Parked) => true,
         Some(Blocked::Paused) => state.services.pause_at(state.steady_ms).is_none(),
         Some(Blocked::Migrating) => client.migration.is_some(),
         Some(Blocked::Loading) => {
@@ -106,6 +106,7 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
         | Blocked::DeliveriesFull
         | Blocked::Ending
         | Blocked::Migrating
+        | Blocked::Parked
         | Blocked::Withheld => {}
     }
 }

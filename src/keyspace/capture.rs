@@ -11,10 +11,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Site;
 use super::entry::{Entry, EntryRef};
 use super::partition::Partition;
 use super::visit::AtCut;
+use super::{NO_DATABASE, Site};
 use crate::base::lock::Mutex;
 
 /// Something that was part of the keyspace at the cut; the snapshot frees it when it has seen it.
@@ -179,6 +179,9 @@ impl Drop for Removed<'_> {
 
 #[cold]
 fn capture_entry(site: Site<'_>, entry: Entry) {
+    if site.database == NO_DATABASE {
+        return;
+    }
     let keyspace = site.keyspace;
     keyspace.captured_bytes.captured(entry.view());
     let database = keyspace.database_at_cut(site.database);

@@ -20,7 +20,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Key, Keyspace, Partition, SHARDS, Shard, ShardGuard, Site};
+use super::{Key, Keyspace, NO_DATABASE, Partition, SHARDS, Shard, ShardGuard, Site};
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::base::waiting::may_wait;
 
@@ -115,6 +115,8 @@ struct Many<'k> {
     guards: Vec<(usize, ShardGuard<'k>)>,
     turn: Option<Turn<'k>>,
     wanted: Option<Box<Wanted>>,
+    /// An empty shard in the place of those that were asked for but are not held. Nobody else sees it, and it goes with the request.
+    stray: Option<Box<Shard>>,
 }
 
 /// The locks a request holds.
@@ -166,14 +168,14 @@ impl<'k> Locked<'k> {
             return Locked {
                 keyspace,
                 one: None,
-                many: Some(Many { guards, turn: Some(turn), wanted: None }),
+                many: Some(Many { guards, turn: Some(turn), ..Many::default() }),
             };
         }
         let guards = acquire(keyspace, &wanted.shards).unwrap_or_else(|| {
             let _turn = keyspace.widening.wait_for_turn();
             acquire(keyspace, &wanted.shards).expect("the gate is down while its turn is ours")
         });
-        Locked { keyspace, one: None, many: Some(Many { guards, turn: None, wanted: None }) }
+        Locked { keyspace, one: None, many: Some(Many { guards, ..Many::default() }) }
     }
 
     /// Whether this shard is held.
@@ -228,25 +230,42 @@ impl<'k> Locked<'k> {
     }
 
     /// The held shard with this index. Whoever has a key of a request has it from `Cx::key` or `Cx::further`, and those fail where its
-    /// shard is not held.
+    /// shard is not held. Who asks for one all the same, which is a defect, gets an empty shard of no use, and
+    /// [`Locked::take_stray`] tells.
     #[inline]
     pub fn shard(&mut self, shard: usize) -> &mut Shard {
+        self.held_or_stray(shard).0
+    }
+
+    /// A shard, and whether it is the one that was asked for.
+    #[inline]
+    fn held_or_stray(&mut self, shard: usize) -> (&mut Shard, bool) {
         if let Some((held, guard)) = &mut self.one
             && *held == shard
         {
-            return guard;
+            return (guard, true);
         }
-        let many = self.many.as_mut().map_or(&mut [][..], |many| &mut many.guards[..]);
-        let found = many.binary_search_by_key(&shard, |(held, _)| *held);
-        let index = found.expect("keys come from where their shards are checked");
-        &mut many[index].1
+        let many = self.many.get_or_insert_default();
+        match many.guards.binary_search_by_key(&shard, |(held, _)| *held) {
+            Ok(index) => (&mut many.guards[index].1, true),
+            Err(_) => (many.stray.get_or_insert_default(), false),
+        }
+    }
+
+    /// Whether a shard was asked for that is not held. What was done there goes.
+    #[inline]
+    pub fn take_stray(&mut self) -> bool {
+        self.many.as_mut().is_some_and(|many| many.stray.take().is_some())
     }
 
     /// The partition of a key, and the site to change it at.
     #[inline]
     pub fn partition(&mut self, database: usize, key: Key<'_>, now_ms: i64) -> (&mut Partition, Site<'k>) {
-        let site = Site { keyspace: self.keyspace, database, shard: key.shard, now_ms };
-        (self.shard(key.shard).partition_mut(database), site)
+        let keyspace = self.keyspace;
+        let (shard, is_held) = self.held_or_stray(key.shard);
+        let site_database = if is_held { database } else { NO_DATABASE };
+        let site = Site { keyspace, database: site_database, shard: key.shard, now_ms };
+        (shard.partition_mut(database), site)
     }
 
     /// Takes everything out of some databases, and marks those of its keys that somebody watches as changed. Every shard must be held.

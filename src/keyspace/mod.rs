@@ -149,6 +149,9 @@ pub struct Key<'a> {
     pub shard: usize,
 }
 
+/// The database of a site whose partition is in no keyspace: snapshots and readers ahead know nothing of it.
+const NO_DATABASE: usize = 1 << 20;
+
 /// Where and when an operation happens: the partition's coordinates, and the time of the batch.
 #[derive(Clone, Copy)]
 pub struct Site<'k> {

@@ -69,9 +69,9 @@ impl Partition {
     }
 
     /// Records in the wheel that are due at the site's time, stale ones included: at least as many as there are keys whose
-    /// time has passed and which are still resident, but for the last [`TICK_MS`].
-    pub fn due_records(&self, site: Site<'_>) -> usize {
-        self.wheel.as_ref().map_or(0, |wheel| wheel.due(site.tick_reached()))
+    /// time has passed and which are still resident, but for the last [`TICK_MS`]. Not counted further than `enough`, or a little more.
+    pub fn due_records(&self, site: Site<'_>, enough: usize) -> usize {
+        self.wheel.as_ref().map_or(0, |wheel| wheel.due(site.tick_reached(), enough))
     }
 
     #[inline]

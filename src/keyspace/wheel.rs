@@ -203,24 +203,27 @@ impl Wheel {
         record
     }
 
-    /// Records whose tick is at or before `target`, stale ones included. It looks only at slots that begin by then.
-    pub fn due(&self, target: u64) -> usize {
+    /// Records whose tick is at or before `target`, stale ones included. It looks only at slots that begin by then, and no further once it has
+    /// counted `enough`.
+    pub fn due(&self, target: u64, enough: usize) -> usize {
         let mut due = self.overtaken.as_ref().map_or(0, |old| old.len());
         for (level, slot) in (0..Self::SWEEP_STEPS).map(|step| (step / SLOTS, step % SLOTS)) {
-            if self.occupied[level] >> slot & 1 == 1 && self.start(level, slot) <= target {
-                due += self.count(&self.slots[level][slot], target);
+            if due < enough && self.occupied[level] >> slot & 1 == 1 && self.start(level, slot) <= target {
+                due += self.count(&self.slots[level][slot], target, enough - due);
                 if self.sweep.step == level * SLOTS + slot {
-                    due += self.count(&self.sweep.kept, target);
+                    due += self.count(&self.sweep.kept, target, enough.saturating_sub(due));
                 }
             }
         }
         due
     }
 
-    /// Records of a chain whose tick is at or before `target`.
-    fn count(&self, head: &Option<Box<Chunk>>, target: u64) -> usize {
+    /// Records of a chain whose tick is at or before `target`; no further once there are `enough`.
+    fn count(&self, head: &Option<Box<Chunk>>, target: u64, enough: usize) -> usize {
         let (mut next, mut due) = (head.as_deref(), 0);
-        while let Some(chunk) = next {
+        while let Some(chunk) = next
+            && due < enough
+        {
             due +=
                 chunk.records[..chunk.len].iter().filter(|record| self.tick_of(**record) <= target).count();
             next = chunk.next.as_deref();
@@ -382,7 +385,15 @@ mod tests {
         for i in 0..1000 {
             wheel.file(i, u64::from(1 + i * 3));
         }
-        assert_eq!((wheel.due(0), wheel.due(1), wheel.due(300), wheel.due(u64::MAX)), (0, 1, 100, 1000));
+        assert_eq!(
+            (
+                wheel.due(0, usize::MAX),
+                wheel.due(1, usize::MAX),
+                wheel.due(300, usize::MAX),
+                wheel.due(u64::MAX, usize::MAX)
+            ),
+            (0, 1, 100, 1000)
+        );
     }
 
     #[test]
@@ -430,7 +441,7 @@ mod tests {
         for i in 0..100 {
             wheel.file(i, 10 + u64::from(i) * day);
         }
-        assert_eq!(wheel.due(9), 0);
+        assert_eq!(wheel.due(9, usize::MAX), 0);
         // One who comes before the wheel has caught up.
         wheel.file(500, today + 20);
         assert_eq!((wheel.len(), wheel.next_tick()), (101, Some(wheel.now)));
@@ -459,7 +470,7 @@ mod tests {
             wheel.sweep(&mut budget, |record| record.prefix % 3 != 0);
             assert!(before - wheel.len() <= 7 - budget);
             if filed % 16 == 0 {
-                let counted = wheel.due(tick);
+                let counted = wheel.due(tick, usize::MAX);
                 let mut budget = usize::MAX;
                 let mut due = Vec::new();
                 while let Some(record) = wheel.pop_due(tick, &mut budget) {

@@ -9,10 +9,10 @@ use super::log_writer::LogTask;
 use super::save::{SaveTask, Saver};
 use super::start::Loader;
 use super::store::Store;
-use super::threads::log_exact_deadlines;
+use super::threads::{log_exact_deadlines, look};
 use crate::base::clock::{Clock, Now};
 use crate::base::step::Next;
-use crate::config::{AppendFsync, Config};
+use crate::config::{AppendFsync, Config, SavePoint};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
 use crate::storage::{Disk, check};
@@ -171,6 +171,47 @@ fn a_life_goes_in_steps_of_one_thread() {
     let world = World::begin(&disk, START_MS, |_| {});
     assert_eq!(world.ask("GET before\nGET counter\nGET late"), "$4\r\nsave\r\n$1\r\n2\r\n$1\r\n1\r\n");
     world.end();
+}
+
+/// What is due is due when its time has passed, whatever the wall clock shows meanwhile.
+#[test]
+fn save_points_and_retries_keep_their_time_while_the_wall_clock_is_set() {
+    const HOUR_US: i64 = 3_600_000_000;
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, |config| {
+        config.appendonly = false;
+        config.save = vec![SavePoint { seconds: 60, changes: 1 }];
+    });
+    assert!(world.save(SaveKind::Save));
+    assert_eq!(world.ask("SET a 1"), "+OK\r\n");
+    let due_in = |world: &mut World, milliseconds: i64| {
+        for step_us in [-HOUR_US, 3 * HOUR_US, -3 * HOUR_US] {
+            world.now.wall_us += step_us;
+            assert_eq!(look(&world.services, world.now.steady_ms()), None, "it is too early");
+        }
+        world.pass(milliseconds);
+        assert_eq!(look(&world.services, world.now.steady_ms()), None, "a moment too early");
+        world.pass(1);
+        assert_eq!(look(&world.services, world.now.steady_ms()), Some(SaveKind::Save));
+        world.saver.begin(SaveKind::Save)
+    };
+    let mut task = due_in(&mut world, 60_000);
+    disk.fail(fault(Operation::Create, 0, NO_SPACE, true));
+    assert!(!world.finish(&mut task));
+    // After each failure the wait is twice as long.
+    for wait_ms in [5000, 10_000] {
+        let mut task = due_in(&mut world, wait_ms);
+        assert!(!world.finish(&mut task));
+    }
+    disk.heal();
+    let mut task = due_in(&mut world, 20_000);
+    assert!(world.finish(&mut task));
+    let state = world.services.snapshots.state.lock();
+    assert_eq!(state.last_save_ms, world.now.wall_ms(), "LASTSAVE is a date");
+    drop(state);
+    assert_eq!(world.ask("SET a 2"), "+OK\r\n");
+    let mut task = due_in(&mut world, 60_000);
+    assert!(world.finish(&mut task));
 }
 
 /// `appendfsync no` leaves flushing to the system; from the change on it is the server's again, although no more writes come.

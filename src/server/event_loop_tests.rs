@@ -186,6 +186,48 @@ fn a_pipeline_whose_time_is_used_up_waits_for_other_clients() {
 }
 
 #[test]
+fn a_request_that_walks_through_all_keys_shares_its_loop() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    event_loop.turn_ticks = u64::MAX;
+    let (mut walker, mut other) = (connect(&mut event_loop), connect(&mut event_loop));
+    let mut filling = Vec::new();
+    for number in 0..20_000 {
+        filling.extend_from_slice(format!("SET {{t}}{number} v\r\n").as_bytes());
+    }
+    for part in filling.chunks(32 * 1024) {
+        walker.write_all(part).expect("a socket");
+        event_loop.step(0).expect("a poller");
+        while !received(&mut walker).is_empty() {
+            event_loop.step(0).expect("a poller");
+        }
+    }
+    walker.write_all(b"ECHO 1\r\nKEYS *\r\nECHO 2\r\n*2\r\n$4\r\nECHO\r\n$1\r\n").expect("a socket");
+    event_loop.step(0).expect("a poller");
+    assert!(received(&mut walker) == b"$1\r\n1\r\n", "what came before is sent");
+    walker.write_all(b"3\r\n").expect("a socket");
+    let (mut heard, mut steps) = (Vec::new(), 0);
+    while !heard.ends_with(b"$1\r\n3\r\n") && steps < 1000 {
+        other.write_all(b"PING\r\n").expect("a socket");
+        let wait_ms = event_loop.step(0).expect("a poller");
+        assert_eq!(received(&mut other), b"+PONG\r\n");
+        heard.extend(received(&mut walker));
+        assert!(wait_ms == 0 || !heard.is_empty(), "no rest while there is more to look at");
+        steps += 1;
+    }
+    assert!(heard.starts_with(b"*20000\r\n") && (4..1000).contains(&steps), "{steps} steps");
+    assert!(heard.ends_with(b"$1\r\n2\r\n$1\r\n3\r\n"));
+    // One that goes away on its way takes all with it.
+    walker.write_all(b"KEYS *\r\n").expect("a socket");
+    event_loop.step(0).expect("a poller");
+    drop(walker);
+    for _ in 0..100 {
+        event_loop.step(0).expect("a poller");
+    }
+    assert!(event_loop.unfinished.is_empty() && services.clients.connected() == 1);
+}
+
+#[test]
 fn a_pipeline_whose_replies_are_large_waits_for_other_clients() {
     let services = services(&Arc::default());
     let mut event_loop = event_loop(&services);

@@ -11,7 +11,7 @@ use super::connection::limits;
 use super::event_loop::EventLoop;
 use crate::base::clock::Stopwatch;
 use crate::base::quote::split_args;
-use crate::client::{Closing, Gates};
+use crate::client::{Blocked, Closing, Gates};
 use crate::dispatch::{execute, refuse};
 use crate::observe::counters::Count;
 use crate::resp::{ParseError, Step};
@@ -229,7 +229,12 @@ impl EventLoop<'_> {
             let args = self.batch.args(request, input);
             let client = &mut connection.client;
             if !execute(&mut self.state, client, request.prepared, args, &mut self.output) {
+                // One that is parked has used up its turn, and goes on in the next.
+                let parked = client.blocked.take_if(|blocked| *blocked == Blocked::Parked);
                 self.give_back(turn, index);
+                if parked.is_some() {
+                    return Ran::UsedUp;
+                }
                 self.block(place);
                 return Ran::Stopped;
             }

@@ -274,6 +274,10 @@ impl<'s> InProcess<'s> {
             connection.input.drain(..consumed);
             connection.parser = Parser::default();
             connection.ranges.clear();
+            if client.blocked.take_if(|blocked| *blocked == Blocked::Parked).is_some() {
+                // Its next turn comes at once.
+                continue;
+            }
             if client.blocked.is_some() {
                 let waiting = matches!(client.blocked, Some(Blocked::Waiting { .. }));
                 client.info.set_flag(ClientFlags::BLOCKED, true);

@@ -74,7 +74,7 @@ fn only_key(keys: &Keys, args: Args<'_>) -> Found {
 fn listed_keys(keys: &Keys, args: Args<'_>) -> Found {
     let list = list(args).filter(|_| args.at(3).is_empty());
     let (first, end) = list.map_or((0, 0), |first| (first, args.len()));
-    Found { first, end, step: 1, access: keys.access, effect: MOVED, database: None }
+    Found { first, end, step: 1, access: keys.access, effect: MOVED, ..keys.declared(args) }
 }
 
 struct Options {

@@ -37,10 +37,13 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "MOVE key db",
         group: Group::Generic,
         since: "1.0.0",
-        complexity: "O(1)",
+        complexity: "O(1); O(N) where N is the length of the value, if a running snapshot has not seen it yet.",
         summary: "Moves a key to another database, unless that has the key already.",
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))],
+        keys: &[Keys {
+            exact: Some(key_of_move),
+            ..Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))
+        }],
         tips: &[],
         subcommands: &[],
         run: move_key,
@@ -125,8 +128,16 @@ fn database_argument(cx: &Cx<'_, '_>, index: usize) -> Result<usize, Failure> {
 /// The second key lies in the database that DB names.
 fn key_of_copy(keys: &Keys, args: Args<'_>) -> Found {
     let named = (3..args.len()).rfind(|index| args.at(*index).eq_ignore_ascii_case(b"DB"));
-    let number = named.and_then(|index| parse_i64(args.get(index + 1)?));
-    Found { database: number.and_then(|number| usize::try_from(number).ok()), ..keys.declared(args) }
+    Found { database: named.and_then(|index| database_of(args.get(index + 1)?)), ..keys.declared(args) }
+}
+
+/// The key is looked for, and may come to lie, in the database that the second argument names.
+fn key_of_move(keys: &Keys, args: Args<'_>) -> Found {
+    Found { also_in: args.get(2).and_then(database_of), ..keys.declared(args) }
+}
+
+fn database_of(word: &[u8]) -> Option<usize> {
+    parse_i64(word).and_then(|number| usize::try_from(number).ok())
 }
 
 fn copy(cx: &mut Cx<'_, '_>) -> Outcome {

@@ -1,16 +1,18 @@
 //! Commands that look for keys: SCAN, KEYS, RANDOMKEY.
 //!
 //! A SCAN cursor stands for a shard and a place in its table (`keyspace/cursor.rs`); see `keyspace/segment.rs` for why a place means the
-//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk, whatever COUNT says (`walk.rs`).
+//! same before and after a resize. Outside EXEC one shard is locked at a time, and for a bounded walk, whatever COUNT says (`walk.rs`); a request
+//! that looks at more keys than fit a turn goes on in its client's next one, so that others of its loop do not wait for it.
 //! Keys whose time has passed are skipped; reclaiming them is the wheel's work.
 
 use super::super::cx::{Cx, Failure, LoopState, Outcome};
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::super::walk::{BITE_HOMES, BITE_KEYS, each_entry};
+use super::super::walk::{BITE_HOMES, BITE_KEYS, TurnLeft};
 use crate::base::glob;
 use crate::base::random::Random;
+use crate::client::Parked;
 use crate::keyspace::{Locked, Partition, SHARDS, ShardWeights};
-use crate::resp::{Output, Reply};
+use crate::resp::{Protocol, Reply};
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
 
@@ -64,22 +66,57 @@ const HOMES_PER_KEY: usize = 10;
 const RANDOM_TRIES: usize = 16;
 const RANDOM_SLOTS: usize = 256;
 
-/// Replies that are collected before their number is known.
-struct Found {
-    body: Output,
-    count: usize,
+/// What an earlier turn has left, or a beginning there.
+fn begin(cx: &mut Cx<'_, '_>, (shard, granule): (usize, u64), count: usize) -> Box<Parked> {
+    cx.take_parked().unwrap_or_else(|| {
+        let homes_left = count.saturating_mul(HOMES_PER_KEY);
+        let found = cx.reply.aside();
+        Box::new(Parked { shard, granule, found, keys_left: count, homes_left, ..Parked::default() })
+    })
 }
 
-impl Found {
-    fn push(&mut self, key: &[u8], protocol: crate::resp::Protocol) {
-        Reply::new(&mut self.body, protocol).bulk(key);
-        self.count += 1;
-    }
+fn push(parked: &mut Parked, key: &[u8], protocol: Protocol) {
+    Reply::new(&mut parked.found, protocol).bulk(key);
+    parked.count += 1;
+}
 
-    fn reply(self, reply: &mut Reply<'_>) {
-        reply.array(self.count);
-        reply.append(self.body);
+fn reply(parked: Parked, reply: &mut Reply<'_>) {
+    reply.array(parked.count);
+    reply.append(parked.found);
+}
+
+/// Looks at the next keys of the client's database, and collects those that are `wanted`, until there are no more, so many as may be looked at were
+/// seen, the reply is over its limit, or the turn is used up; then it says false.
+fn look(cx: &mut Cx<'_, '_>, parked: &mut Parked, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
+    let keyspace = &cx.services().keyspace;
+    let mut left = TurnLeft::of(cx);
+    while parked.shard < SHARDS && parked.keys_left > 0 && parked.homes_left > 0 && !parked.found.is_over() {
+        if left.is_used_up() {
+            return false;
+        }
+        let in_hand = parked.shard;
+        cx.locked.each_shard(in_hand, |_, held| {
+            let table = held.partition(database).table();
+            let (keys, homes) = (parked.keys_left.min(BITE_KEYS), parked.homes_left.min(BITE_HOMES));
+            let mut seen = 0;
+            let rehash = |key: &[u8]| keyspace.key(key).hash;
+            let rest = table.walk(parked.granule, keys, homes, rehash, |entry| {
+                seen += 1;
+                if !entry.is_expired(now_ms) && wanted(entry.key()) {
+                    push(parked, entry.key(), protocol);
+                }
+            });
+            let homes = homes.min(table.slots());
+            left.spend(seen, homes);
+            parked.keys_left = parked.keys_left.saturating_sub(seen);
+            parked.homes_left = parked.homes_left.saturating_sub(homes);
+            (parked.shard, parked.granule) = rest.map_or((in_hand + 1, 0), |rest| (in_hand, rest));
+            false
+        });
+        cx.locked.let_others(in_hand);
     }
+    true
 }
 
 /// A pattern that matches every key.
@@ -94,26 +131,32 @@ fn matches(pattern: &[u8], key: &[u8]) -> bool {
 
 fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     let pattern = cx.args.at(1);
-    let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
-    let mut found = Found { body: cx.reply.aside(), count: 0 };
-    if pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
-        each_entry(cx, database..database + 1, |_, entry| {
-            if !entry.is_expired(now_ms) && matches(pattern, entry.key()) {
-                found.push(entry.key(), protocol);
-            }
-        });
-    } else {
-        let key = cx.services().keyspace.key(pattern);
-        cx.locked.each_shard(key.shard, |_, shard| {
-            let partition = shard.partition(database);
-            let position = partition.find(key.hash, key.bytes);
-            if position.is_some_and(|position| !partition.entry(position).is_expired(now_ms)) {
-                found.push(key.bytes, protocol);
-            }
-            false
-        });
+    if !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
+        return only_key(cx, pattern);
     }
-    found.reply(&mut cx.reply);
+    let mut parked = begin(cx, (0, 0), usize::MAX);
+    if !look(cx, &mut parked, |key| matches(pattern, key)) {
+        return Err(cx.park(parked));
+    }
+    reply(*parked, &mut cx.reply);
+    Ok(())
+}
+
+/// KEYS of a pattern that one key can match.
+fn only_key(cx: &mut Cx<'_, '_>, name: &[u8]) -> Outcome {
+    let (database, now_ms) = (cx.client.database, cx.now_ms());
+    let key = cx.services().keyspace.key(name);
+    let mut is_there = false;
+    cx.locked.each_shard(key.shard, |_, shard| {
+        let partition = shard.partition(database);
+        let position = partition.find(key.hash, key.bytes);
+        is_there = position.is_some_and(|position| !partition.entry(position).is_expired(now_ms));
+        false
+    });
+    cx.reply.array(usize::from(is_there));
+    if is_there {
+        cx.reply.bulk(name);
+    }
     Ok(())
 }
 
@@ -165,42 +208,16 @@ fn cursor_argument(text: &[u8]) -> Result<u64, Failure> {
 fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let cursor = cursor_argument(cx.args.at(1))?;
     let options = scan_options(cx)?;
-    let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let keyspace = &cx.services().keyspace;
-    let mut found = Found { body: cx.reply.aside(), count: 0 };
-    let (mut shard, mut granule) = keyspace.place_of(cursor);
-    let mut keys_left = options.count;
-    let mut homes_left = options.count.saturating_mul(HOMES_PER_KEY);
-    while shard < SHARDS && keys_left > 0 && homes_left > 0 {
-        let in_hand = shard;
-        cx.locked.each_shard(shard, |_, held| {
-            let table = held.partition(database).table();
-            let (keys, homes) = (keys_left.min(BITE_KEYS), homes_left.min(BITE_HOMES));
-            let mut seen = 0;
-            let rest = table.walk(
-                granule,
-                keys,
-                homes,
-                |key| keyspace.key(key).hash,
-                |entry| {
-                    seen += 1;
-                    let wanted = !options.nothing && !entry.is_expired(now_ms);
-                    if wanted && matches(options.pattern, entry.key()) {
-                        found.push(entry.key(), protocol);
-                    }
-                },
-            );
-            keys_left = keys_left.saturating_sub(seen);
-            homes_left = homes_left.saturating_sub(homes.min(table.slots()));
-            (shard, granule) = rest.map_or((shard + 1, 0), |rest| (shard, rest));
-            false
-        });
-        cx.locked.let_others(in_hand);
+    let mut parked = begin(cx, keyspace.place_of(cursor), options.count);
+    if !look(cx, &mut parked, |key| !options.nothing && matches(options.pattern, key)) {
+        return Err(cx.park(parked));
     }
-    let next = if shard < SHARDS { keyspace.cursor_of(shard, granule) } else { 0 };
+    let at_end = parked.shard >= SHARDS;
+    let next = if at_end { 0 } else { keyspace.cursor_of(parked.shard, parked.granule) };
     cx.reply.array(2);
     cx.reply.bulk_text(next);
-    found.reply(&mut cx.reply);
+    reply(*parked, &mut cx.reply);
     Ok(())
 }
 

@@ -22,6 +22,42 @@ fn page(reply: &str) -> (u64, Vec<String>) {
     (cursor, words[4..].iter().filter(|word| !word.starts_with('$')).map(|word| (*word).to_owned()).collect())
 }
 
+impl Loop<'_> {
+    /// Runs a request that may take several turns; gives the reply and how many it took.
+    fn in_turns(&mut self, line: &str) -> (String, usize) {
+        for turn in 1..1000 {
+            if let Some(reply) = self.ask(0, line) {
+                return (reply, turn);
+            }
+            assert_eq!(self.clients[0].blocked.take(), Some(Blocked::Parked), "{line}");
+        }
+        panic!("{line} never ends");
+    }
+}
+
+/// It counts as one call, and MONITOR shows it once; what is refused on the way leaves nothing behind.
+#[test]
+fn a_long_walk_goes_on_in_later_turns_of_its_client() {
+    let services = services(1, |_| {});
+    let mut each = Loop::new(&services, 0, 2);
+    fill(&mut each, 0..KEYS);
+    let calls = |name: &[u8]| services.statistics.commands()[COMMANDS.find(name).expect("a row").id].calls;
+    for (line, name) in [("KEYS *", &b"keys"[..]), ("SCAN 0 COUNT 100000000", b"scan")] {
+        let (before, (reply, turns)) = (calls(name), each.in_turns(line));
+        assert!(turns > 2 && reply.matches("{tag}:").count() == KEYS, "{line}: {turns} turns");
+        assert_eq!((calls(name), each.clients[0].parked.is_none()), (before + 1, true), "{line}");
+    }
+    assert_eq!(each.ask(0, "KEYS *"), None);
+    each.clients[0].blocked = None;
+    services.set_gate(Gates::LOADING, true);
+    assert!(each.ask(0, "KEYS *").is_some_and(|reply| reply.starts_with("-LOADING")));
+    services.set_gate(Gates::LOADING, false);
+    assert_eq!(each.in_turns("KEYS *").0.matches("{tag}:").count(), KEYS);
+    each.check(0, "MULTI", "+OK");
+    each.check(0, "KEYS *", "+QUEUED");
+    assert!(each.ask(0, "EXEC").is_some_and(|reply| reply.matches("{tag}:").count() == KEYS), "one step");
+}
+
 #[test]
 fn no_walk_holds_a_shard_for_more_than_a_bite_whatever_it_asks_for() {
     let services = services(1, |config| config.enable_debug_command = Permission::Yes);
@@ -29,7 +65,7 @@ fn no_walk_holds_a_shard_for_more_than_a_bite_whatever_it_asks_for() {
     fill(&mut each, 0..KEYS);
     for line in ["SCAN 0 COUNT 100000000", "KEYS *", "DEBUG DIGEST"] {
         let before = LOCKED.get();
-        let reply = each.ask(0, line).expect("it does not wait");
+        let (reply, _) = each.in_turns(line);
         let locked = LOCKED.get() - before;
         assert!(locked >= SHARDS - 1 + KEYS / 512, "{line} locked {locked} times");
         if line.starts_with("SCAN") {
