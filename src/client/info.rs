@@ -16,7 +16,6 @@ impl ClientFlags {
     pub const BLOCKED: ClientFlags = ClientFlags(1);
     pub const IN_TRANSACTION: ClientFlags = ClientFlags(1 << 1);
     pub const MONITOR: ClientFlags = ClientFlags(1 << 2);
-    pub const SUBSCRIBED: ClientFlags = ClientFlags(1 << 3);
     pub const UNIX_SOCKET: ClientFlags = ClientFlags(1 << 4);
     pub const NO_EVICT: ClientFlags = ClientFlags(1 << 5);
     pub const NO_TOUCH: ClientFlags = ClientFlags(1 << 6);

@@ -205,6 +205,16 @@ impl Blocked {
         }
     }
 
+    /// CLIENT UNBLOCK: ends the waiting for others, as its time does or with an error.
+    pub fn end(&mut self, error: bool) {
+        match self {
+            Blocked::Waiting { .. } | Blocked::Durable { .. } if error => *self = Blocked::Unblocked,
+            // Whose time has come long ago is woken at the next look at blocked clients.
+            Blocked::Waiting { until_ms, .. } | Blocked::Durable { until_ms, .. } => *until_ms = 1,
+            _ => {}
+        }
+    }
+
     /// When a client that waits for others is to be answered at the latest (0: never); `None` for one that waits for the
     /// server itself.
     pub fn waits_until_ms(&self) -> Option<i64> {
@@ -305,6 +315,20 @@ impl Client {
                 self.info.set_flag(flag, on);
             }
         }
+    }
+
+    /// What others see of the client's waiting follows from what it waits in: called when it begins to wait, and when it goes on.
+    pub fn show_blocked(&self) {
+        let until_ms = self.blocked.as_ref().and_then(Blocked::waits_until_ms);
+        self.info.set_flag(ClientFlags::BLOCKED, self.blocked.is_some());
+        self.info.unblockable.store(until_ms.is_some(), Ordering::Relaxed);
+        self.info.has_timeout.store(until_ms.is_some_and(|at| at != 0), Ordering::Relaxed);
+    }
+
+    /// The connection ends when all that was written has been sent.
+    pub fn close_after_reply(&mut self) {
+        self.closing = Closing::AfterReply;
+        self.info.set_flag(ClientFlags::CLOSE_AFTER_REPLY, true);
     }
 
     /// Chooses the database that the client's requests work on.

@@ -22,19 +22,14 @@ const FLAGS: Flags =
 const OWNER_ONLY: u32 = 0o600;
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
-pub const ROWS: &[CommandSpec] = &[CommandSpec {
-    name: "config",
-    syntax: "CONFIG <subcommand>",
-    group: Group::Server,
-    since: "2.0.0",
-    complexity: "Depends on subcommand.",
-    summary: "A container for server configuration commands.",
-    flags: Flags::NONE,
-    keys: &[],
-    tips: &[],
-    subcommands: SUBCOMMANDS,
-    run: help::help,
-}];
+pub const ROWS: &[CommandSpec] = &[help::container(
+    "config",
+    "CONFIG <subcommand>",
+    Group::Server,
+    "2.0.0",
+    "A container for server configuration commands.",
+    SUBCOMMANDS,
+)];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {

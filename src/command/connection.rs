@@ -10,7 +10,7 @@ use super::spec::{CommandSpec, Flags, Group};
 use super::transactions::{end_transaction, unwatch_all};
 use crate::base::number::parse_i64;
 use crate::base::secret::is_same_secret;
-use crate::client::{Client, ClientFlags, Closing, Gates, is_valid_name};
+use crate::client::{Client, ClientFlags, Gates, is_valid_name};
 use crate::observe::counters::Count;
 use crate::resp::Protocol;
 
@@ -269,8 +269,7 @@ pub fn close_after_reply(cx: &mut Cx<'_, '_>) {
     if is_listening(cx.client) {
         cx.write_deliveries_first();
     }
-    cx.client.closing = Closing::AfterReply;
-    cx.client.info.set_flag(ClientFlags::CLOSE_AFTER_REPLY, true);
+    cx.client.close_after_reply();
 }
 
 /// What stays is the library's name and version: it is still the same library that speaks.

@@ -21,6 +21,30 @@ pub const fn row(syntax: &'static str, group: Group, since: &'static str, flags:
     }
 }
 
+/// The row of a container.
+pub const fn container(
+    name: &'static str,
+    syntax: &'static str,
+    group: Group,
+    since: &'static str,
+    summary: &'static str,
+    subcommands: &'static [CommandSpec],
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        syntax,
+        group,
+        since,
+        complexity: "Depends on subcommand.",
+        summary,
+        flags: Flags::NONE,
+        keys: &[],
+        tips: &[],
+        subcommands,
+        run: help,
+    }
+}
+
 /// Answers with the lines of the container that the request names.
 pub fn help(cx: &mut Cx<'_, '_>) -> Outcome {
     let Some(container) = COMMANDS.find(cx.args.at(0)) else { return Ok(()) };

@@ -13,19 +13,14 @@ const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 const WORD_BYTES: usize = 8;
 const TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
-pub const ROWS: &[CommandSpec] = &[CommandSpec {
-    name: "memory",
-    syntax: "MEMORY <subcommand>",
-    group: Group::Server,
-    since: "4.0.0",
-    complexity: "Depends on subcommand.",
-    summary: "A container for memory diagnostics commands.",
-    flags: Flags::NONE,
-    keys: &[],
-    tips: &[],
-    subcommands: SUBCOMMANDS,
-    run: help::help,
-}];
+pub const ROWS: &[CommandSpec] = &[help::container(
+    "memory",
+    "MEMORY <subcommand>",
+    Group::Server,
+    "4.0.0",
+    "A container for memory diagnostics commands.",
+    SUBCOMMANDS,
+)];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {

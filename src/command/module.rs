@@ -4,19 +4,14 @@ use super::cx::{Cx, Outcome};
 use super::help;
 use super::spec::{CommandSpec, Flags, Group};
 
-pub const ROWS: &[CommandSpec] = &[CommandSpec {
-    name: "module",
-    syntax: "MODULE <subcommand>",
-    group: Group::Server,
-    since: "4.0.0",
-    complexity: "Depends on subcommand.",
-    summary: "A container for module commands.",
-    flags: Flags::NONE,
-    keys: &[],
-    tips: &[],
-    subcommands: SUBCOMMANDS,
-    run: help::help,
-}];
+pub const ROWS: &[CommandSpec] = &[help::container(
+    "module",
+    "MODULE <subcommand>",
+    Group::Server,
+    "4.0.0",
+    "A container for module commands.",
+    SUBCOMMANDS,
+)];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     help::row("MODULE HELP", Group::Server, "5.0.0", Flags::NONE),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::cx::{Cx, Failure, LoopState, Outcome};
 use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use crate::client::{Client, ClientFlags, Gates};
+use crate::client::{Client, Gates};
 use crate::observe::counters::Gauge;
 use crate::pubsub::Space;
 use crate::resp::{Output, Protocol, Reply};
@@ -309,12 +309,12 @@ fn confirm(cx: &mut Cx<'_, '_>, kind: &str, name: Option<&[u8]>, count: usize) {
 /// Makes what depends on a client's subscriptions and its protocol version agree with them.
 pub fn note_subscriptions(state: &LoopState<'_>, client: &mut Client) {
     let info = &client.info;
+    let was_subscribed = info.is_subscriber();
     info.channels.store(client.channels.len(), Relaxed);
     info.patterns.store(client.patterns.len(), Relaxed);
     info.shard_channels.store(client.shard_channels.len(), Relaxed);
     let subscribed = client.subscriptions() > 0;
-    if subscribed != info.has(ClientFlags::SUBSCRIBED) {
-        info.set_flag(ClientFlags::SUBSCRIBED, subscribed);
+    if subscribed != was_subscribed {
         let gauges = &state.statistics.counters;
         if subscribed {
             gauges.rise(Gauge::PubsubClients);

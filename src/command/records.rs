@@ -17,32 +17,22 @@ const REPORT_TIPS: &[&str] =
 const SLOWLOG_COUNT: i64 = 10;
 
 pub const ROWS: &[CommandSpec] = &[
-    CommandSpec {
-        name: "latency",
-        syntax: "LATENCY <subcommand>",
-        group: Group::Server,
-        since: "2.8.13",
-        complexity: "Depends on subcommand.",
-        summary: "A container for latency diagnostics commands.",
-        flags: Flags::NONE,
-        keys: &[],
-        tips: &[],
-        subcommands: LATENCY,
-        run: help::help,
-    },
-    CommandSpec {
-        name: "slowlog",
-        syntax: "SLOWLOG <subcommand>",
-        group: Group::Server,
-        since: "2.2.12",
-        complexity: "Depends on subcommand.",
-        summary: "A container for slow log commands.",
-        flags: Flags::NONE,
-        keys: &[],
-        tips: &[],
-        subcommands: SLOWLOG,
-        run: help::help,
-    },
+    help::container(
+        "latency",
+        "LATENCY <subcommand>",
+        Group::Server,
+        "2.8.13",
+        "A container for latency diagnostics commands.",
+        LATENCY,
+    ),
+    help::container(
+        "slowlog",
+        "SLOWLOG <subcommand>",
+        Group::Server,
+        "2.2.12",
+        "A container for slow log commands.",
+        SLOWLOG,
+    ),
 ];
 
 const SLOWLOG: &[CommandSpec] = &[

@@ -70,6 +70,9 @@ impl Flags {
     pub const SECRET_OPTIONS: Flags = Flags(1 << 39);
     pub const SECRET_VALUES: Flags = Flags(1 << 40);
 
+    /// Ours: an increment is a floating-point number (COMMAND DOCS).
+    pub const FLOAT_INCREMENT: Flags = Flags(1 << 41);
+
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }

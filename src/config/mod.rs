@@ -209,6 +209,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The defaults, but for what a test changes.
+    #[cfg(test)]
+    pub fn with(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        config
+    }
+
     /// Answers CONFIG GET: names and values of the directives that any of `patterns` matches, each once, in
     /// the order of the table; an alias is a name of its own. A pattern without `*`, `?` or `[` is a name.
     /// Case does not matter; a directive that is asked for by its name is called as the first such pattern calls it, as in Redis.

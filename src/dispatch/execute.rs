@@ -289,5 +289,5 @@ pub fn refuse(client: &mut Client, error: ParseError, out: &mut Output) {
     let mark = out.len();
     Reply::new(out, client.protocol).error(format!("ERR {error}"));
     client.settle_reply(out, mark);
-    client.closing = Closing::AfterReply;
+    client.close_after_reply();
 }

@@ -55,8 +55,7 @@ fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
 }
 
 fn services_with(control: Box<dyn Control>, loops: usize, change: impl FnOnce(&mut Config)) -> Services {
-    let mut config = Config::default();
-    change(&mut config);
+    let config = Config::with(change);
     let hasher = KeyHasher::random(HashFunction::Ahash);
     let mailboxes = (0..loops).map(|_| Mailbox::new(Box::new(|| {})));
     Services::new(

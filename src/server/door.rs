@@ -278,26 +278,20 @@ fn refusal(config: &Config, connected: usize, local: bool) -> Option<&'static st
 mod tests {
     use super::*;
 
-    fn config(change: impl FnOnce(&mut Config)) -> Config {
-        let mut config = Config::default();
-        change(&mut config);
-        config
-    }
-
     #[test]
     fn protected_mode_refuses_strangers_until_there_is_a_password() {
         let open = Config::default();
         assert_eq!(refusal(&open, 0, true), None);
         assert_eq!(refusal(&open, 0, false), Some(PROTECTED));
-        let with_password = config(|config| config.requirepass = b"secret".to_vec());
+        let with_password = Config::with(|config| config.requirepass = b"secret".to_vec());
         assert_eq!(refusal(&with_password, 0, false), None);
-        let unprotected = config(|config| config.protected_mode = false);
+        let unprotected = Config::with(|config| config.protected_mode = false);
         assert_eq!(refusal(&unprotected, 0, false), None);
     }
 
     #[test]
     fn the_limit_of_clients_comes_before_protected_mode() {
-        let config = config(|config| config.maxclients = 3);
+        let config = Config::with(|config| config.maxclients = 3);
         assert_eq!(refusal(&config, 2, true), None);
         assert_eq!(refusal(&config, 3, false), Some(TOO_MANY));
     }

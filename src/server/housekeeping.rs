@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::event_loop::EventLoop;
-use crate::client::{Blocked, ClientFlags, Gates};
+use crate::client::Gates;
 use crate::dispatch::{evict_clients, expire_round, relieve, wake};
 use crate::keyspace::TICK_MS;
 use crate::observe::counters::Gauge;
@@ -16,12 +16,8 @@ impl EventLoop<'_> {
     pub(super) fn block(&mut self, place: usize) {
         self.blocked.push(place);
         self.state.statistics.counters.rise(Gauge::BlockedClients);
-        if let Some(connection) = self.connections[place].as_deref_mut() {
-            let info = &connection.client.info;
-            info.set_flag(ClientFlags::BLOCKED, true);
-            let until_ms = connection.client.blocked.as_ref().and_then(Blocked::waits_until_ms);
-            info.unblockable.store(until_ms.is_some(), Relaxed);
-            info.has_timeout.store(until_ms.is_some_and(|at| at != 0), Relaxed);
+        if let Some(connection) = self.connections[place].as_deref() {
+            connection.client.show_blocked();
         }
     }
 
@@ -39,10 +35,7 @@ impl EventLoop<'_> {
                 self.send_output(place);
                 continue;
             }
-            let info = &connection.client.info;
-            info.set_flag(ClientFlags::BLOCKED, false);
-            info.unblockable.store(false, Relaxed);
-            info.has_timeout.store(false, Relaxed);
+            connection.client.show_blocked();
             self.state.statistics.counters.fall(Gauge::BlockedClients);
             self.poll_input(place, true);
             self.send_output(place);

@@ -356,15 +356,9 @@ mod tests {
 
     use super::*;
 
-    fn config(change: impl FnOnce(&mut Config)) -> Config {
-        let mut config = Config::default();
-        change(&mut config);
-        config
-    }
-
     #[test]
     fn addresses_are_shown_with_their_port() {
-        let mut config = config(|config| config.bind = vec!["-::1".into(), "10.0.0.1".into()]);
+        let mut config = Config::with(|config| config.bind = vec!["-::1".into(), "10.0.0.1".into()]);
         config.port = 7;
         let shown: Vec<_> = tcp_endpoints(&config)
             .iter()

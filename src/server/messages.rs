@@ -59,16 +59,9 @@ impl EventLoop<'_> {
                 }
             }
             Message::Unblock { place, id, error } => {
-                let Some(connection) = self.connection_of(place, id) else { return };
-                if let Some(Blocked::Waiting { answer, .. }) = connection.client.blocked {
-                    // Whose time has come long ago is woken at the next look at blocked clients.
-                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
-                    connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
-                } else if let Some(Blocked::Durable { offset, written, local, .. }) =
-                    connection.client.blocked
-                {
-                    let timed_out = Blocked::Durable { offset, written, until_ms: 1, local };
-                    connection.client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                let blocked = self.connection_of(place, id).and_then(|found| found.client.blocked.as_mut());
+                if let Some(blocked) = blocked {
+                    blocked.end(error);
                 }
             }
             Message::Migrated { place, id, result } => {

@@ -279,9 +279,7 @@ impl<'s> InProcess<'s> {
                 continue;
             }
             if client.blocked.is_some() {
-                let waiting = matches!(client.blocked, Some(Blocked::Waiting { .. }));
-                client.info.set_flag(ClientFlags::BLOCKED, true);
-                client.info.unblockable.store(waiting, Relaxed);
+                client.show_blocked();
                 self.state.statistics.counters.rise(Gauge::BlockedClients);
             }
             self.deliver_local();
@@ -324,8 +322,7 @@ impl<'s> InProcess<'s> {
         if client.blocked.is_none() || !wake(&mut self.state, client, &mut self.outputs[place]) {
             return false;
         }
-        client.info.set_flag(ClientFlags::BLOCKED, false);
-        client.info.unblockable.store(false, Relaxed);
+        client.show_blocked();
         self.state.statistics.counters.fall(Gauge::BlockedClients);
         self.run(place);
         true
@@ -360,10 +357,8 @@ impl<'s> InProcess<'s> {
                 }
             }
             Message::Unblock { place, id, error } => {
-                let Some(client) = self.client_of(place, id) else { return };
-                if let Some(Blocked::Waiting { answer, .. }) = client.blocked {
-                    let timed_out = Blocked::Waiting { until_ms: 1, answer };
-                    client.blocked = Some(if error { Blocked::Unblocked } else { timed_out });
+                if let Some(blocked) = self.client_of(place, id).and_then(|client| client.blocked.as_mut()) {
+                    blocked.end(error);
                 }
             }
             Message::Migrated { place, id, result } => {

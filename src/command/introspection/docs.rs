@@ -8,7 +8,7 @@
 //! ```
 
 use crate::command::registry::Command;
-use crate::command::spec::CommandSpec;
+use crate::command::spec::{CommandSpec, Flags};
 use crate::resp::Reply;
 
 /// Commands that Redis advises against: the name, since which version, and what to use instead.
@@ -112,8 +112,7 @@ pub fn arguments(spec: &CommandSpec) -> Vec<Argument> {
         words.next();
     }
     let mut arguments = sequence(&mut words).0;
-    if spec.name == "incrbyfloat" {
-        // The only argument whose name has another type elsewhere.
+    if spec.flags.has(Flags::FLOAT_INCREMENT) {
         arguments
             .iter_mut()
             .filter(|each| each.name == "increment")

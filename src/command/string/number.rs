@@ -73,7 +73,7 @@ pub const ROWS: &[CommandSpec] = &[
         since: "2.6.0",
         complexity: "O(1)",
         summary: "Adds a number to the floating point value of a key. A missing key counts as 0.",
-        flags: FLAGS.and(Flags::LOGGED_OTHERWISE),
+        flags: FLAGS.and(Flags::LOGGED_OTHERWISE).and(Flags::FLOAT_INCREMENT),
         keys: UPDATE_KEY,
         tips: &[],
         subcommands: &[],
