@@ -211,7 +211,7 @@ impl Services {
         if config.stop_writes_on_bgsave_error && !config.save.is_empty() && saving_failed {
             return Some(String::from(SAVE_FAILED));
         }
-        let failure = self.write_log.failure()?;
+        let failure = self.write_log.failure().filter(|_| config.appendonly)?;
         Some(format!("MISCONF Errors writing to the AOF file: {failure}"))
     }
 

@@ -284,15 +284,16 @@ impl SaveTask {
         let Some(increment) = increment else { return };
         if !has_log {
             log.cover(log_offset);
-        } else if log.failures() == self.log_failures && log.come_into_force(increment) {
+        } else if log.come_into_force(increment) {
             self.tell(&Message::Durable);
         }
     }
 
-    /// Without its base an increment that continues nothing is of no use.
+    /// Without its base an increment that continues nothing is of no use. Writes are refused until there is one.
     fn give_up_increment(&self) {
         let log = &self.services.write_log;
-        if self.increment.is_some() && !log.is_in_force() {
+        let is_wanted = self.with_log && self.services.settings.load().appendonly;
+        if is_wanted && !(log.is_on() && log.is_in_force()) {
             self.services.keyspace.while_locked(|| log.give_up_increment());
             self.store.forget_waiting();
         }

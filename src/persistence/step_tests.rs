@@ -293,6 +293,8 @@ fn a_log_whose_base_cannot_be_saved_is_no_log() {
     disk.fail(fault(Operation::Rename, 0, NO_SPACE, true));
     assert!(!world.save(SaveKind::Rewrite));
     assert!(!world.services.write_log.is_on());
+    let refused = world.ask("SET n 3");
+    assert!(refused.starts_with("-MISCONF Errors writing to the AOF file: the snapshot that"), "{refused}");
     assert_eq!(world.store.manifest().logs, before.logs);
     assert_eq!(files(&disk), before.file_names().collect::<Vec<_>>());
     disk.heal();
@@ -385,7 +387,7 @@ fn a_flush_that_fails_is_made_good_by_the_next_snapshot() {
     world.settle();
     let log = Arc::clone(&world.services);
     let log = &log.write_log;
-    assert!(log.has_failed() && !log.is_on() && !world.is_durable());
+    assert!(log.has_failed() && log.needs_cut() && !world.is_durable());
     assert!(world.ask("SET third 1").starts_with("-MISCONF"));
     // The second flush of that file would say that all is well.
     log.request_sync();
@@ -400,6 +402,90 @@ fn a_flush_that_fails_is_made_good_by_the_next_snapshot() {
     let world = World::begin(&disk, START_MS, ALWAYS);
     assert_eq!(world.ask("EXISTS first second third"), ":3\r\n");
     world.end();
+}
+
+/// The snapshot has nothing of what came behind its cut, and the log, which had it, is lost.
+#[test]
+fn a_save_that_was_cut_before_a_flush_failed_does_not_overcome_the_failure() {
+    for (policy, kind) in [
+        (AppendFsync::Always, SaveKind::Save),
+        (AppendFsync::Everysec, SaveKind::Save),
+        (AppendFsync::Always, SaveKind::Rewrite),
+    ] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, |config| config.appendfsync = policy);
+        assert_eq!(world.ask("SET first 1"), "+OK\r\n");
+        world.settle();
+        world.pass(2000);
+        world.settle();
+        let mut task = world.begin_save(kind);
+        while !task.is_visiting() {
+            task.step(world.now);
+        }
+        // The increment behind the cut has its file.
+        world.settle();
+        assert_eq!(world.ask("SET second 1"), "+OK\r\n");
+        disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, false));
+        world.pass(2000);
+        world.settle();
+        assert!(world.services.write_log.has_failed());
+        assert!(world.finish(&mut task));
+        assert!(world.ask("SET third 1").starts_with("-MISCONF"), "{policy:?}");
+        // Nor does a save that fails, whatever it fails at, and however long the next one waits.
+        for operation in [Operation::Create, Operation::Write, Operation::Rename] {
+            disk.fail(fault(operation, 0, NO_SPACE, true));
+            world.pass(400_000);
+            assert_eq!(look(&world.services, world.now.steady_ms()), Some(SaveKind::Rewrite));
+            let mut task = world.saver.begin(SaveKind::Rewrite);
+            assert!(!world.finish(&mut task));
+            assert!(world.ask("SET third 1").starts_with("-MISCONF"), "{policy:?}, {operation:?}");
+            disk.heal();
+        }
+        assert!(world.save(SaveKind::Rewrite));
+        assert_eq!(world.ask("SET third 1"), "+OK\r\n");
+        world.pass(2000);
+        world.settle();
+        assert!(world.is_durable());
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, |_| {});
+        assert_eq!(world.ask("EXISTS first second third"), ":3\r\n", "{policy:?}");
+        world.end();
+    }
+}
+
+/// Between the failure and the gate that refuses writes some may still run.
+#[test]
+fn what_a_failed_log_cannot_record_is_acknowledged_only_once_a_snapshot_has_it() {
+    for policy in [AppendFsync::Always, AppendFsync::Everysec, AppendFsync::No] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, |config| config.appendfsync = policy);
+        let services = Arc::clone(&world.services);
+        let mut clients = InProcess::new(&services);
+        let [before, behind, transaction] = [clients.connect(), clients.connect(), clients.connect()];
+        clients.feed(before, b"SET before 1\r\n");
+        // One that is acknowledged at once stays so.
+        assert_eq!(clients.is_held(before), policy == AppendFsync::Always);
+        services.write_log.note_failure(String::from("the disk is gone"));
+        clients.feed(before, b"GET before\r\n");
+        assert_eq!(clients.is_held(before), policy == AppendFsync::Always);
+        clients.feed(behind, b"SET behind 1\r\n");
+        clients.feed(transaction, b"MULTI\r\nSET within 1\r\nEXEC\r\n");
+        assert!(clients.is_held(behind) && clients.is_held(transaction), "{policy:?}");
+        // What the log's thread does with what comes changes nothing about that.
+        world.pass(2000);
+        world.settle();
+        services.write_log.request_sync();
+        world.settle();
+        assert!(clients.is_held(behind) && clients.is_held(transaction), "{policy:?}");
+        assert_eq!(services.write_log.backlog_bytes(), 0);
+        assert!(world.save(SaveKind::Rewrite));
+        assert!(![before, behind, transaction].into_iter().any(|place| clients.is_held(place)));
+        assert!(world.is_durable());
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, |_| {});
+        assert_eq!(world.ask("EXISTS before behind within"), ":3\r\n", "{policy:?}");
+        world.end();
+    }
 }
 
 #[test]

@@ -297,7 +297,7 @@ fn due(services: &Services, steady_ms: i64) -> Option<SaveKind> {
         return Some(SaveKind::Save);
     }
     // It was turned on while a save ran that did not know of it yet, or has failed, or its base could not be saved.
-    let log_missing = config.appendonly && !log.is_on();
+    let log_missing = config.appendonly && log.needs_cut();
     let log_bytes = log.appended().saturating_sub(state.base_offset);
     let percentage = u64::from(config.auto_aof_rewrite_percentage);
     let grown = log.is_on()

@@ -17,7 +17,7 @@ impl EventLoop<'_> {
             return false;
         }
         self.connections[place].as_deref().is_some_and(|connection| {
-            log.durable() < connection.client.log_offset && connection.client.closing != Closing::Now
+            log.is_awaited(connection.client.log_offset) && connection.client.closing != Closing::Now
         })
     }
 

@@ -188,6 +188,15 @@ impl<'s> InProcess<'s> {
         self.connections[place].is_some()
     }
 
+    /// What the client is told has to wait for the disk. Here it is not kept back.
+    pub fn is_held(&self, place: usize) -> bool {
+        let log = &self.state.services.write_log;
+        (log.is_synchronous() || log.has_failed())
+            && self.connections[place]
+                .as_deref()
+                .is_some_and(|connection| log.is_awaited(connection.client.log_offset))
+    }
+
     /// A request of the client waits for something.
     pub fn is_waiting(&self, place: usize) -> bool {
         self.connections[place].as_deref().is_some_and(|connection| connection.client.blocked.is_some())

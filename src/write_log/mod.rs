@@ -30,6 +30,8 @@ const CHUNK_FULL: usize = CHUNK_BYTES - (64 << 10);
 const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that are kept for later records. What a large record or a slow disk has needed beyond that is given back after use.
 const SPARE_CHUNKS: usize = 8;
+/// Why writes are refused while the log is wanted and cannot begin.
+const NO_BASE: &str = "the snapshot that the log would continue could not be saved";
 /// No database was selected yet in the present increment.
 const NO_DATABASE: usize = usize::MAX;
 
@@ -53,6 +55,8 @@ pub struct WriteLog {
     failed: AtomicBool,
     /// How often that has happened.
     failures: AtomicU64,
+    /// Where the last failure was: what was appended up to there was admitted before it.
+    failed_at: AtomicU64,
     /// Offset before which the base has everything: nothing before it needs to be written any more.
     covered: AtomicU64,
     /// Offset up to which records are on disk in an increment that is not in force.
@@ -86,6 +90,8 @@ struct Buffer {
     database: usize,
     /// The increment that began last since the server started.
     last_increment: Option<Increment>,
+    /// How often the log had failed when it began.
+    failures_before: u64,
     /// The writing thread waits, with nothing to do.
     idle: bool,
     /// The writing thread lets records gather.
@@ -164,6 +170,7 @@ impl Default for WriteLog {
                 length: 0,
                 database: NO_DATABASE,
                 last_increment: None,
+                failures_before: 0,
                 idle: false,
                 gathering: false,
                 calls: 0,
@@ -182,6 +189,7 @@ impl Default for WriteLog {
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             failures: AtomicU64::new(0),
+            failed_at: AtomicU64::new(0),
             covered: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
@@ -191,7 +199,8 @@ impl Default for WriteLog {
 }
 
 impl WriteLog {
-    /// Whether changes are recorded. Read under a shard's lock, written under all of them.
+    /// Whether changes are recorded. Read under a shard's lock, written under all of them. A log that has failed stays on: what it cannot record has
+    /// an offset all the same, which counts as durable only when a snapshot has it.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
@@ -212,6 +221,7 @@ impl WriteLog {
         let start_offset = self.appended.load(Ordering::Relaxed);
         if let Some(last) = buffer.last_increment
             && was_on
+            && !self.has_failed()
             && last.start_offset == start_offset
         {
             let last = Increment { continues: self.is_in_force(), ..last };
@@ -229,6 +239,7 @@ impl WriteLog {
         }
         buffer.database = NO_DATABASE;
         buffer.last_increment = Some(increment);
+        buffer.failures_before = self.failures();
         self.call(buffer);
         increment
     }
@@ -239,11 +250,14 @@ impl WriteLog {
         self.in_force.load(Ordering::Acquire)
     }
 
-    /// The base that an increment continues has been adopted, and the increment with it: if it is the present one, what was recorded since the cut
-    /// counts, and an earlier failure is overcome. Says whether somebody waits to hear that.
+    /// The base that an increment continues has been adopted, and the increment with it: if it is the present one, and the log has not failed since
+    /// it began, what was recorded since the cut counts, and an earlier failure is overcome. Nothing else overcomes one. Says whether somebody
+    /// waits to hear that.
     pub fn come_into_force(&self, increment: Increment) -> bool {
         let mut buffer = self.buffer.lock();
-        if buffer.last_increment.is_none_or(|last| last.index != increment.index)
+        if !self.is_on()
+            || buffer.last_increment.is_none_or(|last| last.index != increment.index)
+            || buffer.failures_before != self.failures()
             || self.in_force.swap(true, Ordering::AcqRel)
         {
             return false;
@@ -254,11 +268,19 @@ impl WriteLog {
         self.note_durable(self.synced.load(Ordering::Acquire))
     }
 
-    /// Ends recording into an increment whose base was not to be had. Called while all shards are locked.
+    /// The base that the log needs was not to be had: ends recording into the increment that waits for it, if one has begun, until there is one. Called
+    /// while all shards are locked.
     pub fn give_up_increment(&self) {
-        if !self.is_in_force() {
-            self.turn_off();
+        let mut buffer = self.buffer.lock();
+        if buffer.failures_before == self.failures() {
+            self.on.store(false, Ordering::Relaxed);
         }
+        buffer.failure.get_or_insert_with(|| String::from(NO_BASE));
+    }
+
+    /// What is recorded goes nowhere, and no increment has begun that would go on behind a snapshot.
+    pub fn needs_cut(&self) -> bool {
+        !self.is_on() || self.buffer.lock().failures_before != self.failures()
     }
 
     /// Everything before `offset` is in the base: what the writing thread has of it, or cannot write, it may forget.
@@ -281,9 +303,13 @@ impl WriteLog {
         self.buffer.lock().last_increment
     }
 
-    /// Ends recording. Called while all shards are locked.
+    /// Ends recording, because it is not wanted any more. Called while all shards are locked.
     pub fn turn_off(&self) {
+        let mut buffer = self.buffer.lock();
         self.on.store(false, Ordering::Relaxed);
+        self.in_force.store(false, Ordering::Release);
+        self.failed.store(false, Ordering::Release);
+        buffer.failure = None;
     }
 
     /// Goes on where the log of an earlier start ended. Before the first record.
@@ -402,6 +428,13 @@ impl WriteLog {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the answer to what was written before `offset` waits for the disk, or for a snapshot. Without `appendfsync always` that is only so for what
+    /// the log could not record any more.
+    pub fn is_awaited(&self, offset: u64) -> bool {
+        let is_synchronous = || self.policy.load(Ordering::Relaxed) == AppendFsync::Always as u8;
+        self.durable() < offset && (is_synchronous() || offset > self.failed_at.load(Ordering::Acquire))
+    }
+
     /// What was appended and is not durable may stay so for long.
     pub fn is_stuck(&self) -> bool {
         self.troubled.load(Ordering::Acquire) || self.has_failed()
@@ -471,7 +504,7 @@ impl WriteLog {
         while self.is_on() && self.is_in_force() && self.durable() < target && !self.is_stuck() {
             buffer = self.advanced.wait(buffer);
         }
-        !self.is_stuck()
+        !self.is_on() || self.is_durable(target)
     }
 
     /// [`WriteLog::sync_and_wait`], also after the log was turned off. Only while its thread works and no save runs.
@@ -482,7 +515,7 @@ impl WriteLog {
         while self.durable() < target && !self.is_stuck() {
             buffer = self.advanced.wait(buffer);
         }
-        !self.is_stuck()
+        self.durable() >= target
     }
 
     /// [`WriteLog::end`] was called.
@@ -571,8 +604,9 @@ impl WriteLog {
         }
     }
 
+    /// After a failure everything counts as written.
     pub fn note_written(&self, offset: u64) {
-        self.written.store(offset, Ordering::Release);
+        self.written.fetch_max(offset, Ordering::AcqRel);
     }
 
     /// Everything before `offset` is on disk. Says whether somebody waits to hear that.
@@ -601,10 +635,10 @@ impl WriteLog {
         let mut buffer = self.buffer.lock();
         (buffer.failure, buffer.trouble) = (Some(why), None);
         self.failures.fetch_add(1, Ordering::AcqRel);
+        self.failed_at.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
         self.failed.store(true, Ordering::Release);
         self.troubled.store(false, Ordering::Release);
         self.in_force.store(false, Ordering::Release);
-        self.on.store(false, Ordering::Relaxed);
         (buffer.full, buffer.open, buffer.spare) = Default::default();
         buffer.length = 0;
         self.written.store(self.appended.load(Ordering::Relaxed), Ordering::Release);

@@ -305,7 +305,7 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
         let log = &cx.services().write_log;
         if log.is_on() {
             // At once, because the lock goes with the next key.
-            log.append(database, |out| encode_request(out, &[b"SET", &name, &value]));
+            cx.client.log_offset = log.append(database, |out| encode_request(out, &[b"SET", &name, &value]));
         }
     }
     cx.reply.ok();
