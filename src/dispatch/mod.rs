@@ -19,5 +19,5 @@ pub use expire::expire_round;
 pub use leave::forget_client;
 pub use memory::{evict_clients, relieve};
 pub use record::append_removal;
-pub use replay::replay;
+pub use replay::{NO_DATABASE, replay};
 pub use wake::wake;

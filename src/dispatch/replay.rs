@@ -11,6 +11,9 @@ use crate::resp::{Args, Output, Reply};
 
 use super::execute::{Prepared, prepare};
 
+/// What an error ends with that another configuration helps against.
+pub const NO_DATABASE: &str = "a database that this server does not have (see databases)";
+
 /// Does one record again, after [`LoopState::begin_replay`]. `out` is used for the reply, which nobody reads.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub fn replay(
     if is(args, b"SELECT") {
         let database = args.get(1).and_then(parse_i64).and_then(|number| usize::try_from(number).ok());
         let known = database.filter(|database| *database < state.services.keyspace.databases());
-        client.database = known.ok_or("a database that this server does not have (see databases)")?;
+        client.database = known.ok_or_else(|| format!("a request of {NO_DATABASE}"))?;
         return Ok(());
     }
     let keyspace = &state.services.keyspace;

@@ -160,21 +160,28 @@ fn write_costs(report: &Report, first: usize, fix: bool, out: &mut impl Write) -
     let log = &report.logs[first];
     let (name, lost) = (LogFacts::name_of(log.number), &log.behind);
     let would = if fix { "" } else { "would " };
+    let s = if fix { "s" } else { "" };
     let torn = log.problem.as_ref().is_some_and(|damage| damage.is_torn_tail());
     let what = if torn { "the torn end" } else { "everything from the damage on" };
-    writeln!(
-        out,
-        "--fix {would}cut{} {name} at offset {}: {what} is lost, {} with {} whose headers are whole",
-        if fix { "s" } else { "" },
-        log.end,
-        counted(lost.bytes, "byte"),
-        counted(lost.blocks, "block"),
-    )?;
+    if log.is_missing() {
+        writeln!(
+            out,
+            "--fix {would}go{} on without {name}: what it had is lost, and how much that was is not known",
+            if fix { "es" } else { "" }
+        )?;
+    } else {
+        writeln!(
+            out,
+            "--fix {would}cut{s} {name} at offset {}: {what} is lost, {} with {} whose headers are whole",
+            log.end,
+            counted(lost.bytes, "byte"),
+            counted(lost.blocks, "block"),
+        )?;
+    }
     for later in &report.logs[first + 1..] {
         writeln!(
             out,
-            "--fix {would}remove{} {}: {} in {} that follow the damage are lost",
-            if fix { "s" } else { "" },
+            "--fix {would}remove{s} {}: {} in {} that follow the damage are lost",
             LogFacts::name_of(later.number),
             counted(later.records, "record"),
             counted(later.blocks, "block")

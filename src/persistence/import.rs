@@ -71,6 +71,20 @@ fn is_file(path: &Path) -> Result<bool, LoadError> {
     }
 }
 
+/// Says what of Redis lies in a directory that has data of ours, and is not read. Whoever has put it there may take it for what is served.
+pub fn warn_of_redis(services: &Services) {
+    let config = services.settings.load();
+    let folder = Path::new(&config.dir);
+    let dump = Some(folder.join(&config.dbfilename)).filter(|path| path.is_file());
+    let log = RedisLog::find(folder, &config.appenddirname, &config.appendfilename);
+    let log = log.map_or_else(Some, |log| Some(log?.files.first()?.display().to_string()));
+    for file in dump.map(|path| path.display().to_string()).into_iter().chain(log) {
+        tracing::warn!(
+            "{file}: it is Redis's and is not read, because the directory has data of Cloakroom's own"
+        );
+    }
+}
+
 /// What was read of an RDB stream.
 struct Rdb {
     keys: u64,

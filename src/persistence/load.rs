@@ -17,7 +17,7 @@ use crate::base::slabs;
 use crate::base::step::Next;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
-use crate::dispatch::{append_removal, replay};
+use crate::dispatch::{NO_DATABASE, append_removal, replay};
 use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
@@ -228,11 +228,9 @@ impl<'l> SnapshotLoad<'l> {
         if let Some(count) =
             reader.counts().iter().find(|count| count.database as usize >= services.keyspace.databases())
         {
-            let text = format!(
-                "it has keys in database {}, which this server does not have (see databases)",
-                count.database
-            );
-            return Err(reader.damage(text));
+            let (database, databases) = (count.database, services.keyspace.databases());
+            let what = format!("it has keys in database {database}, and databases is {databases}");
+            return Err(reader.damage("").misfit(what));
         }
         services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
         let access = access_rules(&services.settings.load());
@@ -465,7 +463,10 @@ fn replay_block(
                 }
                 Err(what) => Err(what),
             };
-            done.map_err(|what| reader.damage_at(place, format!("the block has {what}")))?;
+            done.map_err(|what| match what.ends_with(NO_DATABASE) {
+                true => reader.damage_at(place, "").misfit(format!("it has {what}")),
+                false => reader.damage_at(place, format!("the block has {what}")),
+            })?;
             let progress = &replayer.state.services.snapshots.progress;
             progress.loaded_bytes.fetch_add(reader.end().offset - place, Ordering::Relaxed);
             Ok(Some(bytes))

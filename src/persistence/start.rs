@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::import::import_redis;
+use super::import::{import_redis, warn_of_redis};
 use super::load::{Expired, LoadError, LogEnding, ManifestLoad};
 use super::save::{SaveTask, Saver};
 use super::store::Store;
@@ -116,6 +116,7 @@ impl<'l> Loader<'l> {
         }
         let keys = self.services.snapshots.progress.loaded_keys.load(Ordering::Relaxed);
         tracing::info!(keys, records, milliseconds, "data loaded");
+        warn_of_redis(self.services);
         State::BeginLog
     }
 

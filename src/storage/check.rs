@@ -93,6 +93,14 @@ pub struct LogReport {
     pub behind: Behind,
 }
 
+impl LogReport {
+    /// The manifest names it, and it is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.problem, Some(Damage { problem: Problem::Unreadable(error), .. })
+            if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl Report {
     /// Everything that is wrong, in the order of reading.
     pub fn problems(&self) -> impl Iterator<Item = &Damage> {
@@ -117,7 +125,10 @@ impl Report {
         let curable = self.logs[first].problem.as_ref().is_some_and(|damage| match &damage.problem {
             Problem::TornTail(_) | Problem::Wrong(_) => true,
             Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
-            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } | Problem::NotEncrypted { .. } => false,
+            Problem::UnknownVersion { .. }
+            | Problem::WrongKey { .. }
+            | Problem::NotEncrypted { .. }
+            | Problem::Misfit(_) => false,
         });
         curable.then_some(first)
     }

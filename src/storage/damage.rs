@@ -34,6 +34,8 @@ pub enum Problem {
     WrongKey { file: KeyId, configured: Option<KeyId> },
     /// A key is configured, and the file was written without one. It may be an old one, or somebody else's.
     NotEncrypted { configured: KeyId },
+    /// The bytes are sound, and this server has no place for what they tell; with another configuration it has.
+    Misfit(String),
     /// The disk did not give the bytes; they may be there.
     Unreadable(io::Error),
 }
@@ -54,6 +56,11 @@ impl Damage {
         Damage::new(file, offset, Problem::Unreadable(error))
     }
 
+    /// The same place, where nothing is wrong but that the server has no room for what is there.
+    pub fn misfit(self, what: impl Into<String>) -> Damage {
+        Damage { problem: Problem::Misfit(what.into()), ..self }
+    }
+
     /// What the operator can do about it; nothing where another key, program or disk is needed instead.
     pub fn advice(&self) -> String {
         let path = Path::new(&self.file);
@@ -62,7 +69,7 @@ impl Damage {
         let may_help = match &self.problem {
             Problem::TornTail(_) | Problem::Wrong(_) => true,
             Problem::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
-            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } => false,
+            Problem::UnknownVersion { .. } | Problem::WrongKey { .. } | Problem::Misfit(_) => false,
             Problem::NotEncrypted { .. } => {
                 return String::from(
                     "; if it is yours, let the server read it once with encryption-accept-plaintext yes, or encrypt it with 'cloakroom rekey'",
@@ -110,6 +117,7 @@ impl fmt::Display for Damage {
                     "{file}: it was written without a key, and the key {configured} is configured"
                 )
             }
+            Problem::Misfit(what) => write!(formatter, "{file}: {what}; it is not damaged"),
             Problem::Unreadable(error) => {
                 write!(formatter, "{file}: cannot be read at offset {offset}: {error}")
             }

@@ -83,11 +83,28 @@ fn name_of(record: &Record) -> [u8; 16] {
     name
 }
 
-/// Sessions are credentials: nobody but the user may read them.
+/// Removes what exports to this file have left that were killed. One that is still written is locked.
+fn remove_left(path: &Path, folder: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    // Who cannot list the folder may still write into it.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let other = entry.file_name();
+        let of = other.to_str().and_then(|other| other.strip_prefix(name)?.strip_prefix(".temp-"));
+        let is_ours = of.is_some_and(|number| number.parse::<u32>().is_ok());
+        if is_ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Sessions are credentials: nobody but the user may read them. The file is locked as long as it is written.
 fn create_private(path: &Path) -> io::Result<File> {
     // What an earlier process of this number has left may be anybody's.
     let _ = fs::remove_file(path);
-    File::options().write(true).create_new(true).mode(0o600).open(path)
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    // Some file systems have no locks; what is left of a killed export stays there.
+    let _ = file.try_lock();
+    Ok(file)
 }
 
 /// Writes a file under another name first: what is then under its own is whole and on disk.
@@ -96,6 +113,8 @@ pub fn replace_durably(
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let temporary = path.with_added_extension(format!("temp-{}", std::process::id()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    remove_left(path, folder);
     let written = (|| {
         let mut file = BufWriter::new(create_private(&temporary).map_err(Error::file(&temporary))?);
         write(&mut file)?;
@@ -103,7 +122,6 @@ pub fn replace_durably(
         file.sync_all().map_err(Error::file(path))?;
         fs::rename(&temporary, path).map_err(Error::file(path))?;
         // The new name is durable with its folder.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file(folder))
     })();
     if written.is_err() {

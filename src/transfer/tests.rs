@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::connection::Address;
 use super::error::Error;
-use super::export::write_file;
+use super::export::{replace_durably, write_file};
 use super::import::{Destination, ImportOptions, Source, import};
 use super::origin::{LiveOrigin, Origin};
 use super::state::StateFile;
@@ -109,6 +109,29 @@ fn a_key_that_goes_between_its_value_and_its_deadline_is_not_taken_as_one_withou
             .map(|record| (record.key.escape_ascii().to_string(), record.expire_at_ms.is_some()))
             .collect();
         assert_eq!(found, [(String::from("k1"), false), (String::from("k2"), true)]);
+    }
+}
+
+/// Sessions are in it, and nobody else knows of it.
+#[test]
+fn what_an_export_has_left_that_was_killed_goes_with_the_next_one() {
+    let path = scratch("left");
+    let beside = |end: &str| PathBuf::from(format!("{}.{end}", path.display()));
+    let write = || replace_durably(&path, |file| file.write_all(b"new").map_err(Error::file(&path)));
+    for end in ["temp-1", "temp-2", "temp-later"] {
+        fs::write(beside(end), "sessions").expect("writes");
+    }
+    let under_way = File::open(beside("temp-2")).expect("opens");
+    under_way.lock().expect("locks");
+    write().expect("exports");
+    let left = ["temp-1", "temp-2", "temp-later"].map(|end| beside(end).exists());
+    assert_eq!(left, [false, true, true]);
+    drop(under_way);
+    write().expect("exports");
+    assert!(!beside("temp-2").exists());
+    assert_eq!(fs::read(&path).expect("reads"), b"new");
+    for path in [path.clone(), beside("temp-later")] {
+        fs::remove_file(path).expect("removes");
     }
 }
 

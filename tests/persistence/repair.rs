@@ -267,3 +267,37 @@ fn rubbish_at_the_end_is_damage() {
     file.write_all(&b"rubbish ".repeat(100)).expect("room");
     assert!(refused(&folder, LOGGED).contains(&name(&newest_log(&folder))));
 }
+
+/// A log that is not there says nothing about what it had.
+#[test]
+fn what_a_missing_log_had_is_not_called_nothing() {
+    if is_redis() {
+        return;
+    }
+    let folder = ten_writes();
+    std::fs::remove_file(newest_log(&folder)).expect("removes");
+    let (sound, text) = check(&folder, &[]);
+    assert!(!sound && text.contains("how much that was is not known") && !text.contains("0 bytes"), "{text}");
+    let (sound, text) = check(&folder, &["--fix"]);
+    assert!(sound && text.contains("goes on without log-"), "{text}");
+}
+
+/// Nothing is damaged then, so nobody is told to look for a copy, or to cut a log.
+#[test]
+fn fewer_databases_than_the_data_have_are_not_called_damage() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    for request in ["PING", "SAVE"] {
+        let server = Server::start(&folder, LOGGED);
+        let mut client = server.connect();
+        assert_eq!(client.text("SELECT 12"), "OK");
+        assert_eq!(client.text("SET key value"), "OK");
+        client.text(request);
+        server.kill();
+        let log = refused(&folder, &with(LOGGED, &["--databases", "4"]));
+        assert!(log.contains("databases") && log.contains("it is not damaged"), "{log}");
+        assert!(!log.contains("damaged at") && !log.contains("check"), "{log}");
+    }
+}

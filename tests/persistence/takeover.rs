@@ -272,3 +272,20 @@ fn what_cannot_be_imported_whole_refuses_the_start_and_says_where() {
     let server = Server::start(&redis, &with(&keyed, &["--encryption-accept-plaintext", "yes"]));
     assert_eq!(server.connect().text("GET key"), "1");
 }
+
+/// A dump that was put into a directory on which a server of ours has run before is not what is served, and whoever has put it there hears so.
+#[test]
+fn what_of_redis_lies_beside_data_of_our_own_is_named_and_not_read() {
+    if is_redis() {
+        return;
+    }
+    let folder = Folder::new("persistence");
+    Server::start(&folder, LOGGED).kill();
+    for name in ["dump.rdb", "appendonly.aof"] {
+        std::fs::write(folder.data().join(name), "from elsewhere").expect("a file");
+    }
+    let server = Server::start(&folder, LOGGED);
+    assert_eq!(server.connect().text("DBSIZE"), "0");
+    server.wait_for_line(&["warn", "dump.rdb", "not read"]);
+    server.wait_for_line(&["warn", "appendonly.aof", "not read"]);
+}
