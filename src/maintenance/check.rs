@@ -142,6 +142,10 @@ fn write_snapshot(snapshot: &SnapshotReport, out: &mut impl Write) -> io::Result
 }
 
 fn write_log(log: &LogReport, out: &mut impl Write) -> io::Result<()> {
+    if log.is_missing() {
+        let name = LogFacts::name_of(log.number);
+        return writeln!(out, "{name}: missing; it begins at offset {} of the write log", log.offsets.0);
+    }
     writeln!(
         out,
         "{}: {} in {}, {}{}; offsets {} to {} of the write log",

@@ -79,6 +79,14 @@ impl World {
         panic!("the log's writer finds no end");
     }
 
+    /// What was appended is written and flushed, if the disk takes it.
+    fn come_to_rest(&mut self) {
+        for milliseconds in [0, 10, 2000] {
+            self.pass(milliseconds);
+            self.settle();
+        }
+    }
+
     /// Requests of a client of database 0, as lines; gives the replies.
     fn ask(&self, lines: &str) -> String {
         let mut client = InProcess::new(&self.services);
@@ -415,9 +423,7 @@ fn a_save_that_was_cut_before_a_flush_failed_does_not_overcome_the_failure() {
         let disk = PowerCutDisk::new();
         let mut world = World::begin(&disk, START_MS, |config| config.appendfsync = policy);
         assert_eq!(world.ask("SET first 1"), "+OK\r\n");
-        world.settle();
-        world.pass(2000);
-        world.settle();
+        world.come_to_rest();
         let mut task = world.begin_save(kind);
         while !task.is_visiting() {
             task.step(world.now);
@@ -426,8 +432,7 @@ fn a_save_that_was_cut_before_a_flush_failed_does_not_overcome_the_failure() {
         world.settle();
         assert_eq!(world.ask("SET second 1"), "+OK\r\n");
         disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, false));
-        world.pass(2000);
-        world.settle();
+        world.come_to_rest();
         assert!(world.services.write_log.has_failed());
         assert!(world.finish(&mut task));
         assert!(world.ask("SET third 1").starts_with("-MISCONF"), "{policy:?}");
@@ -443,8 +448,7 @@ fn a_save_that_was_cut_before_a_flush_failed_does_not_overcome_the_failure() {
         }
         assert!(world.save(SaveKind::Rewrite));
         assert_eq!(world.ask("SET third 1"), "+OK\r\n");
-        world.pass(2000);
-        world.settle();
+        world.come_to_rest();
         assert!(world.is_durable());
         disk.power_cut(1);
         let world = World::begin(&disk, START_MS, |_| {});
@@ -472,8 +476,7 @@ fn what_a_failed_log_cannot_record_is_acknowledged_only_once_a_snapshot_has_it()
         clients.feed(transaction, b"MULTI\r\nSET within 1\r\nEXEC\r\n");
         assert!(clients.is_held(behind) && clients.is_held(transaction), "{policy:?}");
         // What the log's thread does with what comes changes nothing about that.
-        world.pass(2000);
-        world.settle();
+        world.come_to_rest();
         services.write_log.request_sync();
         world.settle();
         assert!(clients.is_held(behind) && clients.is_held(transaction), "{policy:?}");
