@@ -56,8 +56,8 @@ enum Command {
     Import(ImportArguments),
     /// Write the sessions of a running server into an RDB file that Redis and Valkey load
     Export(ExportArguments),
-    /// Read the data directory of a server that does not run, say what is in it and where it is damaged, and end: with status 0 if it is
-    /// sound
+    /// Read the data directory of a server that does not run, load it for trial, say what is in it and where it is damaged, and end: with
+    /// status 0 if it is sound
     Check {
         /// Cut the write log where it is damaged or torn, and drop what follows; says what is lost
         #[arg(long)]

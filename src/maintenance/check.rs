@@ -1,11 +1,13 @@
-//! `cloakroom check [--fix] DIR`: what is in a data directory, where it is damaged, and, if that is wanted, a cut there.
+//! `cloakroom check [--fix] DIR`: what is in a data directory, where it is damaged, and, if that is wanted, a cut there. Sound is only what loads.
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{KeyOptions, ToolError, open};
+use crate::persistence::{LoadError, load_for_trial};
 use crate::storage::{self, Disk, EncryptionKey, KeyId, LogFacts, LogReport, Report, SnapshotReport};
 use crate::write_log::scan;
 
@@ -21,7 +23,7 @@ pub fn check(
 ) -> Result<(), ToolError> {
     let key = key.load()?;
     let (disk, _lock) = open(directory)?;
-    let report = examine(&disk, key.as_ref(), fix, out);
+    let report = examine(&(Arc::new(disk) as Arc<dyn Disk>), key.as_ref(), fix, out);
     match report {
         Ok(true) => Ok(()),
         Ok(false) => Err(ToolError::NotSound),
@@ -30,8 +32,8 @@ pub fn check(
 }
 
 /// Checks, repairs and checks again; whether the data are sound now.
-fn examine(
-    disk: &dyn Disk,
+pub fn examine(
+    disk: &Arc<dyn Disk>,
     key: Option<&EncryptionKey>,
     fix: bool,
     out: &mut impl Write,
@@ -53,7 +55,7 @@ fn examine(
     if !fix {
         return Ok(false);
     }
-    storage::repair(disk, key, &report)?;
+    storage::repair(&**disk, key, &report)?;
     let repaired = read_all(disk, key)?;
     for damage in repaired.problems() {
         writeln!(out, "still damaged: {damage}")?;
@@ -64,8 +66,22 @@ fn examine(
     Ok(repaired.is_sound())
 }
 
-/// Reads everything, with a bar if standard error is a terminal.
-fn read_all(disk: &dyn Disk, key: Option<&EncryptionKey>) -> io::Result<Report> {
+/// Reads everything, and loads it if nothing is wrong with the files: then it is said of no data that they are sound that a start refuses.
+fn read_all(disk: &Arc<dyn Disk>, key: Option<&EncryptionKey>) -> io::Result<Report> {
+    let mut report = read_files(&**disk, key)?;
+    if report.is_sound() && report.manifest.is_some() {
+        match load_for_trial(Arc::clone(disk), key.cloned()) {
+            Err(LoadError::Damage(damage)) => report.note(&**disk, key, damage),
+            Err(LoadError::System(error)) => return Err(error),
+            Err(error @ LoadError::Import(_)) => return Err(io::Error::other(error.to_string())),
+            Ok(()) => {}
+        }
+    }
+    Ok(report)
+}
+
+/// Reads all files, with a bar if standard error is a terminal.
+fn read_files(disk: &dyn Disk, key: Option<&EncryptionKey>) -> io::Result<Report> {
     let bar = ProgressBar::new(0).with_message("check");
     // The template is a constant; a mistake in it would only cost its look.
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left") {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::storage::{DirectoryLock, EncryptionKey, KeyError, KeySource, RealDisk, RekeyError};
 
-pub use check::{check, count_records};
+pub use check::{check, count_records, examine};
 pub use rekey::rekey;
 
 /// Why a tool could not do its work.

@@ -24,6 +24,7 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod threads;
+mod trial;
 mod visit;
 
 pub use load::LoadError;
@@ -33,4 +34,5 @@ pub use save::{SaveTask, Saver};
 pub use start::Loader;
 pub use store::{Store, StoreError};
 pub use threads::{Persistence, log_exact_deadlines, look, open_store};
+pub use trial::load_for_trial;
 pub use visit::Visitor;

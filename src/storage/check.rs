@@ -114,6 +114,20 @@ impl Report {
         self.problems().next().is_none()
     }
 
+    /// Notes damage that only loading has shown, at the file that it is in.
+    pub fn note(&mut self, disk: &dyn Disk, key: Option<&EncryptionKey>, damage: Damage) {
+        let is_in = |log: &&mut LogReport| disk.describe(&LogFacts::name_of(log.number)) == damage.file;
+        match self.logs.iter_mut().find(is_in) {
+            Some(log) => {
+                let reader = LogReader::open(disk, log.number, key);
+                log.behind = reader.and_then(|mut reader| reader.behind(damage.offset)).unwrap_or_default();
+                log.end = damage.offset;
+                log.problem = Some(damage);
+            }
+            None => self.problem = Some(damage),
+        }
+    }
+
     /// The first log that has to be cut, by its place in [`Report::logs`]; `None` if nothing is wrong, or if something is that no cut repairs.
     pub fn first_cut(&self) -> Option<usize> {
         let snapshot = self.snapshot.as_ref().and_then(|snapshot| snapshot.problem.as_ref());
