@@ -118,6 +118,22 @@ impl LogTask {
         LogTask { prepared_bytes, ..self }
     }
 
+    /// Divides what it takes into smaller blocks than a real one.
+    pub fn dividing(self, block_max: usize) -> LogTask {
+        LogTask { block_max, ..self }
+    }
+
+    /// Whether its thread, which waits as the last step has said, would go on at this time.
+    pub fn is_awake(&self, next: Next, now: Now) -> bool {
+        let is_time = match next {
+            Next::Now => true,
+            Next::At(steady_ms) => steady_ms <= now.steady_ms(),
+            Next::Signal => false,
+            Next::End => return false,
+        };
+        is_time || self.log().is_called(self.heard, self.found)
+    }
+
     /// Works until [`WriteLog::end`] was called and everything is written, or cannot be.
     pub fn run(mut self, clock: &Clock) {
         loop {

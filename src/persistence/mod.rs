@@ -10,6 +10,7 @@
 //! ```
 //! It knows no sockets and no event loops; what clients must hear goes through their mailboxes.
 
+mod end;
 mod helpers;
 mod import;
 mod load;
@@ -27,12 +28,13 @@ mod threads;
 mod trial;
 mod visit;
 
+pub use end::{EndTask, end_log};
 pub use load::LoadError;
 pub use log_writer::LogTask;
 pub use reload::LOADED_SOON;
 pub use save::{SaveTask, Saver};
 pub use start::Loader;
 pub use store::{Store, StoreError};
-pub use threads::{Persistence, log_exact_deadlines, look, open_store};
+pub use threads::{Persistence, look, open_store};
 pub use trial::load_for_trial;
 pub use visit::Visitor;

@@ -40,12 +40,17 @@ impl Saver {
     /// Does a save that [`Services::reserve_save`] has reserved, and says how it went. Then does those that were scheduled meanwhile.
     pub fn save(&self, kind: SaveKind) -> bool {
         let saved = self.run(&mut self.begin(kind));
-        loop {
-            let scheduled = self.services.snapshots.state.lock().next_scheduled();
-            let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, self.clock.steady_ms()));
-            let Some(kind) = reserved else { return saved };
-            self.run(&mut self.begin(kind));
+        while let Some(mut task) = self.begin_scheduled(self.clock.steady_ms()) {
+            self.run(&mut task);
         }
+        saved
+    }
+
+    /// The next save of those that were scheduled while another ran.
+    pub fn begin_scheduled(&self, steady_ms: i64) -> Option<SaveTask> {
+        let scheduled = self.services.snapshots.state.lock().next_scheduled();
+        let reserved = scheduled.filter(|kind| self.services.reserve_save(*kind, steady_ms));
+        reserved.map(|kind| self.begin(kind))
     }
 
     /// A save that was reserved, from its beginning.

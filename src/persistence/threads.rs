@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::end::{EndTask, end_log};
 use super::load::LoadError;
 use super::log_writer::LogTask;
 use super::reload::Reloader;
@@ -16,7 +16,7 @@ use super::save::Saver;
 use super::start::Loader;
 use super::store::{Store, StoreError};
 use crate::base::clock::Clock;
-use crate::client::{Gates, Message, QuietPoint, ReloadOrder};
+use crate::client::{Gates, Message, ReloadOrder};
 use crate::config::Config;
 use crate::keyspace::SHARDS;
 use crate::services::Services;
@@ -32,9 +32,6 @@ const RETRY_MAX_MS: i64 = 300_000;
 /// How many times its own duration passes between one rewrite of the log and the next that only growth asks for. A small keyspace that is
 /// rewritten all the time would else be saved all the time.
 const REWRITE_REST: i64 = 10;
-
-/// How often the server's end looks whether it can go on.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// What a client is told whose reload has no thread.
 const NOT_STARTED: &str = "ERR the operating system has no thread left";
@@ -148,89 +145,15 @@ impl Persistence {
     /// # Errors
     /// See above.
     pub async fn prepare_end(&self, save: Option<bool>) -> Result<(), String> {
-        let snapshots = &self.services.snapshots;
-        if snapshots.is_loading() && !snapshots.is_loading_again() {
-            // What is on disk is better than the part of it that was loaded. What is loaded again is soon whole.
-            return Ok(());
-        }
-        self.hold_writes().await;
-        let asked = save.unwrap_or_else(|| !self.services.settings.load().save.is_empty());
-        // Where the log has everything, nothing else is needed; where it has not, a snapshot may.
-        let ready = match asked {
-            true => self.save_last().await,
-            false => self.flush_log().await || save.is_none() && self.save_last().await,
-        };
-        if ready {
-            return Ok(());
-        }
-        let lost = self.would_lose(asked);
-        self.saver.hurry(false);
-        self.let_writes_in();
-        Err(lost)
-    }
-
-    /// Lets writes wait, and returns when none runs any more.
-    async fn hold_writes(&self) {
-        self.services.set_gate(Gates::ENDING, true);
-        let mailboxes = self.services.clients.mailboxes();
-        let quiet_point = Arc::new(QuietPoint::new(mailboxes.len()));
-        for mailbox in mailboxes {
-            mailbox.send(Message::Pass(Arc::clone(&quiet_point)));
-        }
-        // A loop that has failed passes nothing any more.
-        while !quiet_point.is_passed() && !self.services.failed.load(Ordering::Relaxed) {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    fn let_writes_in(&self) {
-        self.services.set_gate(Gates::ENDING, false);
-        for mailbox in self.services.clients.mailboxes() {
-            mailbox.send(Message::Look);
-        }
-    }
-
-    async fn save_last(&self) -> bool {
-        self.saver.hurry(true);
-        while !self.services.reserve_save(SaveKind::Save, self.clock.steady_ms()) {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        let saver = Arc::clone(&self.saver);
-        tokio::task::spawn_blocking(move || saver.save(SaveKind::Save)).await.unwrap_or(false)
-    }
-
-    /// Flushes the log; false if it does not hold all that it should.
-    async fn flush_log(&self) -> bool {
-        if !self.services.settings.load().appendonly {
-            return true;
-        }
-        let services = Arc::clone(&self.services);
-        let flush = move || {
-            let log = &services.write_log;
-            log.is_on() && log.is_in_force() && log.sync_and_wait()
-        };
-        tokio::task::spawn_blocking(flush).await.unwrap_or(false)
-    }
-
-    fn would_lose(&self, asked: bool) -> String {
-        let (services, log) = (&self.services, &self.services.write_log);
-        if services.settings.load().appendonly {
-            let bytes = log.appended().saturating_sub(log.durable());
-            let why = log.failure().unwrap_or_else(|| String::from("its base is not saved yet"));
-            return format!("{bytes} bytes of the write log are not on disk ({why})");
-        }
-        let changes = services.changes() - services.snapshots.state.lock().saved_changes;
-        debug_assert!(asked, "without a log only a save that was asked for can fail");
-        format!("{changes} changes since the last good save")
+        let task = EndTask::new(Arc::clone(&self.services), Arc::clone(&self.saver), save);
+        let clock = self.clock.clone();
+        let ready = tokio::task::spawn_blocking(move || task.run(&clock)).await;
+        ready.unwrap_or_else(|panic| Err(panic.to_string()))
     }
 
     /// Writes the end of the log. After the event loops have ended. False if the disk did not take it.
     pub fn end(&mut self) -> bool {
-        let failures = self.services.write_log.failures();
-        if !self.services.snapshots.is_loading() {
-            log_exact_deadlines(&self.services);
-        }
-        self.services.write_log.end();
+        let failures = end_log(&self.services);
         if let Some(thread) = self.log_thread.take() {
             // A thread that panicked has said so already.
             let _ = thread.join();

@@ -128,11 +128,12 @@ impl<'s> InProcess<'s> {
         InProcess { state, connections: Vec::new(), outputs: Vec::new(), next_expire_ms }
     }
 
-    /// The loop looks at the clocks, at its mailbox, and at who waits.
-    pub fn look(&mut self, now: Now) {
+    /// The loop looks at the clocks, at its mailbox, and at who waits, and lets one client go on; false if there was nothing to do. So what
+    /// several clients then do can be observed one by one.
+    pub fn look(&mut self, now: Now) -> bool {
         self.state.set_now(now);
         self.state.refresh();
-        self.settle();
+        self.settle_one()
     }
 
     /// Rounds of expiry until nothing more is due.
@@ -200,6 +201,13 @@ impl<'s> InProcess<'s> {
     /// A request of the client waits for something.
     pub fn is_waiting(&self, place: usize) -> bool {
         self.connections[place].as_deref().is_some_and(|connection| connection.client.blocked.is_some())
+    }
+
+    /// The client waits for others, and for a time at most (WAIT, WAITAOF).
+    pub fn waits_for_time(&self, place: usize) -> bool {
+        let connection = self.connections[place].as_deref();
+        let blocked = connection.and_then(|connection| connection.client.blocked.as_ref());
+        blocked.and_then(Blocked::waits_until_ms).is_some_and(|until_ms| until_ms != 0)
     }
 
     /// Takes what the server has sent to a client since the last call.
@@ -303,21 +311,19 @@ impl<'s> InProcess<'s> {
 
     /// Lets happen what the last request or tick has caused, or another loop, until nothing more follows.
     pub fn settle(&mut self) {
-        loop {
-            let mut messages = Vec::new();
-            let mailbox = self.state.services.clients.mailbox(self.state.loop_index);
-            self.state.note_taken(mailbox.take(&mut messages, Some(usize::MAX)));
-            let mut quiet = messages.is_empty();
-            for message in messages {
-                self.receive(message);
-            }
-            for place in 0..self.connections.len() {
-                quiet &= !self.look_after(place);
-            }
-            if quiet {
-                return;
-            }
+        while self.settle_one() {}
+    }
+
+    /// Takes the messages of other loops, and lets one client go on or leave; false if there was nothing to do.
+    fn settle_one(&mut self) -> bool {
+        let mut messages = Vec::new();
+        let mailbox = self.state.services.clients.mailbox(self.state.loop_index);
+        self.state.note_taken(mailbox.take(&mut messages, Some(usize::MAX)));
+        let any = !messages.is_empty();
+        for message in messages {
+            self.receive(message);
         }
+        (0..self.connections.len()).any(|place| self.look_after(place)) || any
     }
 
     /// Closes or wakes a client whose time has come; says whether it was so.

@@ -94,6 +94,9 @@ struct State {
     fault: Option<Fault>,
     /// Pages that all files together may take; `None` for as many as they want.
     room: Option<usize>,
+    /// Milliseconds that each sync of a file takes, and that were taken so and not yet told.
+    sync_ms: i64,
+    waited_ms: i64,
     /// How many operations that change something were asked for.
     changes: u64,
     /// Handles from before a power cut are dead.
@@ -130,9 +133,20 @@ impl PowerCutDisk {
         self.fail(Fault { operation: None, after: changes, errno: DEVICE_ERROR, short: true, lasting: true });
     }
 
-    /// Lets everything succeed again.
+    /// Lets everything succeed again, in no time.
     pub fn heal(&self) {
-        self.state.lock().fault = None;
+        let mut state = self.state.lock();
+        (state.fault, state.sync_ms) = (None, 0);
+    }
+
+    /// Makes each sync of a file take so long. Nothing waits here: whoever has a clock asks for [`PowerCutDisk::take_waited_ms`] and lets it pass.
+    pub fn slow_down(&self, sync_ms: i64) {
+        self.state.lock().sync_ms = sync_ms;
+    }
+
+    /// How long was waited for the disk since this was last asked.
+    pub fn take_waited_ms(&self) -> i64 {
+        std::mem::take(&mut self.state.lock().waited_ms)
     }
 
     /// Pages that all files together take.
@@ -415,6 +429,7 @@ impl DiskFile for PowerCutFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state, file| {
+            state.waited_ms += state.sync_ms;
             if let Err(error) = state.attempt_io(Operation::Sync) {
                 // Linux marks the pages clean: nobody will write them again.
                 state.files[file].dirty.clear();

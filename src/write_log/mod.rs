@@ -150,6 +150,16 @@ impl Buffer {
     fn has_chunks(&self) -> bool {
         !self.full.is_empty() || !self.open.is_empty()
     }
+
+    /// Whether a writing thread goes on that has heard so many calls and found so much.
+    fn is_called(&self, heard: u64, found: Gathered) -> bool {
+        let more = match found {
+            Gathered::Nothing => self.has_chunks(),
+            Gathered::Few => self.length >= TAKE_SOON_BYTES,
+            Gathered::Enough => false,
+        };
+        more || self.calls != heard
+    }
 }
 
 impl Chunk {
@@ -573,12 +583,7 @@ impl WriteLog {
     /// for the first record, where there was little for much, else only for a call.
     pub fn wait(&self, heard: u64, found: Gathered, now: Now, next: Next) {
         let mut buffer = self.buffer.lock();
-        let more = match found {
-            Gathered::Nothing => buffer.has_chunks(),
-            Gathered::Few => buffer.length >= TAKE_SOON_BYTES,
-            Gathered::Enough => false,
-        };
-        if more || buffer.calls != heard {
+        if buffer.is_called(heard, found) {
             return;
         }
         buffer.idle = found == Gathered::Nothing;
@@ -590,6 +595,11 @@ impl WriteLog {
         }
         buffer.idle = false;
         buffer.gathering = false;
+    }
+
+    /// Whether [`WriteLog::wait`] would return at once, or if it waits already, because of what was appended or called.
+    pub fn is_called(&self, heard: u64, found: Gathered) -> bool {
+        self.buffer.lock().is_called(heard, found)
     }
 
     /// Gives the memory of a chunk back whose records are written.

@@ -1,6 +1,6 @@
 //! Whole lives of a server, drawn from seeds (`cloakroom::testing::simulation` says what happens in them and how to add to it).
 //!
-//! `CLOAKROOM_SEEDS=100000` runs so many seeds instead of 3,000; `CLOAKROOM_SEED=17` runs one.
+//! `CLOAKROOM_SEEDS=100000` runs so many seeds instead of 3,000; `CLOAKROOM_SEED=17` runs one; both together, so many from there on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,10 +20,9 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_a_server_finds_what_it_has_promised() {
-    let (first, last) = match number("CLOAKROOM_SEED") {
-        Some(seed) => (seed, seed + 1),
-        None => (0, number("CLOAKROOM_SEEDS").unwrap_or(SEEDS)),
-    };
+    let (seed, seeds) = (number("CLOAKROOM_SEED"), number("CLOAKROOM_SEEDS"));
+    let first = seed.unwrap_or(0);
+    let last = first + seeds.unwrap_or(if seed.is_some() { 1 } else { SEEDS });
     // A panic in a world is a finding; each is told once, when its sequence of events is as short as it gets.
     std::panic::set_hook(Box::new(|_| {}));
     let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));

@@ -27,6 +27,8 @@ struct Moment {
     contents: Contents,
     /// Where the log was behind what led here; `u64::MAX` if it was off.
     log_offset: u64,
+    /// Keys were evicted on the way here, one after the other.
+    evicting: bool,
 }
 
 /// See the module's text.
@@ -38,8 +40,9 @@ pub struct History {
     promised: usize,
     /// What is found must be the last one, with exact deadlines.
     exact: bool,
-    /// `expire-log-slack` when it was last looked at.
+    /// `expire-log-slack` and the number of evicted keys when they were last looked at.
     percent: i64,
+    evicted: u64,
 }
 
 impl Default for History {
@@ -51,12 +54,19 @@ impl Default for History {
 impl History {
     pub fn new() -> History {
         let nothing = vec![None; DATABASES * KEYS.len()];
-        let moments = vec![Moment { contents: nothing, log_offset: u64::MAX }];
-        History { keys: Vec::new(), moments, promised: 0, exact: false, percent: 0 }
+        let moments = vec![Moment { contents: nothing, log_offset: u64::MAX, evicting: false }];
+        History { keys: Vec::new(), moments, promised: 0, exact: false, percent: 0, evicted: 0 }
     }
 
-    /// Looks at the keyspace, and notes what has changed. `percent` is `expire-log-slack`.
-    pub fn observe(&mut self, keyspace: &Keyspace, log_offset: Option<u64>, now_ms: i64, percent: i64) {
+    /// Looks at the keyspace, and notes what has changed. The counts are the log's offset and how many keys were evicted; `percent` is
+    /// `expire-log-slack`.
+    pub fn observe(
+        &mut self,
+        keyspace: &Keyspace,
+        (log_offset, evicted): (Option<u64>, u64),
+        now_ms: i64,
+        percent: i64,
+    ) {
         let last = &self.moments[self.moments.len() - 1];
         // Some of what happened may have happened before it was changed.
         let larger = percent.max(std::mem::replace(&mut self.percent, percent));
@@ -67,7 +77,8 @@ impl History {
             (new, old) => new.is_none() && old.is_none(),
         });
         if !is_same || last.log_offset != log_offset && log_offset != u64::MAX {
-            self.moments.push(Moment { contents, log_offset });
+            let evicting = std::mem::replace(&mut self.evicted, evicted) != evicted;
+            self.moments.push(Moment { contents, log_offset, evicting });
         }
     }
 
@@ -121,8 +132,14 @@ impl History {
         if known != found.iter().flatten().count() {
             return Err(format!("{known} keys are there, and some of them nobody has ever named"));
         }
-        let wrong = |moment: &Moment| differences(&found, &moment.contents, now_ms, self.exact);
-        let wrongs: Vec<Vec<String>> = self.moments[self.promised..].iter().map(wrong).collect();
+        let possible = &self.moments[self.promised..];
+        let followers = possible.iter().skip(1).map(Some).chain([None]);
+        let wrong = |(moment, next): (&Moment, Option<&Moment>)| {
+            // A crash may come between two evictions.
+            let leaving = next.filter(|next| next.evicting).map(|next| &next.contents);
+            differences(&found, &moment.contents, leaving, now_ms, self.exact)
+        };
+        let wrongs: Vec<Vec<String>> = possible.iter().zip(followers).map(wrong).collect();
         if wrongs.iter().any(Vec::is_empty) {
             self.go_on_from(&wrongs, found, lasting);
             return Ok(());
@@ -146,7 +163,7 @@ impl History {
             kept.filter(|(_, wrong)| !lasting || wrong.is_empty()).map(|(moment, _)| moment).collect();
         // The offsets of another life mean nothing any more.
         self.moments.iter_mut().for_each(|moment| moment.log_offset = u64::MAX);
-        self.moments.push(Moment { contents: found, log_offset: u64::MAX });
+        self.moments.push(Moment { contents: found, log_offset: u64::MAX, evicting: false });
         (self.promised, self.exact) = (0, false);
     }
 }
@@ -179,12 +196,20 @@ fn slack_ms(at_ms: i64, before: &Contents, now_ms: i64, percent: i64) -> i64 {
     carried_ms.max(given_ms)
 }
 
-/// In which keys what was found is not what a state says.
-fn differences(found: &Contents, state: &Contents, now_ms: i64, exact: bool) -> Vec<String> {
+/// In which keys what was found is not what a state says. Those that the next state, `leaving`, lacks may be gone already.
+fn differences(
+    found: &Contents,
+    state: &Contents,
+    leaving: Option<&Contents>,
+    now_ms: i64,
+    exact: bool,
+) -> Vec<String> {
     let names = (0..DATABASES).flat_map(|database| KEYS.map(|key| format!("{key} of database {database}")));
-    let pairs = names.zip(found.iter().zip(state));
+    let leaves = |index: usize| leaving.is_some_and(|next| next[index].is_none());
+    let pairs = names.zip(found.iter().zip(state)).enumerate();
     pairs
-        .filter_map(|(name, (found, said))| {
+        .filter(|(index, (_, (found, _)))| found.is_some() || !leaves(*index))
+        .filter_map(|(_, (name, (found, said)))| {
             let wrong = difference(found.as_deref(), said.as_deref(), now_ms, exact)?;
             Some(format!("{name} {wrong}"))
         })

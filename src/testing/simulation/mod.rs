@@ -5,23 +5,29 @@
 //! [`PowerCutDisk`](super::power_cut_disk::PowerCutDisk), and then [`history`] checks that it is what may be there. So a defect in what is promised
 //! shows as a seed; `shrink` leaves out what is not needed for it.
 //!
+//! To extend it:
+//! - **A row** (a command, a data type) takes part by its syntax line ([`requests`]), if it writes. An argument whose words need a form of their own is named in
+//!   `requests::string` or `requests::integer`; a request to the server itself is a line of `plan::order`. What a value *is* beyond its bytes belongs into `history::observe`.
+//! - **A fault** is a [`plan::Op`], drawn in `plan::draw_op` and done in `life::Life::act`; one of the disk is a state of the `PowerCutDisk`. What
+//!   only goes wrong when it lasts is a sequence, like `plan::draw_outage`: shrinking leaves out what it does not need.
+//! - **A thread** is an object with `step(now) -> Next` that the server's own thread runs, too. It is a field of `life::Life`, with the `Next` that it has given last and an
+//!   `Op` that gives it a turn. It gets none before what it waits for has come, so that a forgotten wake-up shows; it never waits and never reads a clock.
+//! - **A rule** is a line in [`history`] (what a start may find) or a function in `checks` (what holds at any time).
+//!
 //! What is checked, besides that nothing panics:
 //! - What is loaded is one of the states that the keyspace was in, not before the last that was promised; no deadline is earlier than in that state,
 //!   and none later than `expire-log-slack` allows; after an orderly end it is the last state, exactly.
-//! - `check` calls the directory sound, and it loads.
-//! - With `everysec`, a log that is not in trouble is durable after a second.
-//! - After a round of expiry nothing is left whose time has long passed, however the clock was set.
-//! - After a save nothing is captured; the directory holds no more files than the manifest names, once a start has cleared it.
-//! - Whatever is asked to end ends within a bounded number of steps.
-//!
-//! To extend it:
-//! - **A command or a data type** takes part by the syntax line of its rows ([`requests`]). An argument whose words need a form of their own is named in
-//!   `requests::string` or `requests::integer`. What a value *is* beyond its bytes belongs into `history::observe`.
-//! - **A fault** is a [`plan::Op`], drawn in `plan::draw_op`, done in `world::Life::act`.
-//! - **An actor** is a field of `world::Life` with an `Op` that gives it a turn. It must not wait and must not read a clock.
-//! - **A rule** is a line in `history` (what may be found) or in `world::Life::check` (what must hold at any time).
+//! - `check` calls the directory sound, and it loads. A start that a failing disk refuses has removed nothing; another program's file stays.
+//! - With `everysec`, a log that is not in trouble is durable after a second; with `always`, when its thread rests.
+//! - After a round of expiry nothing is left whose time has long passed, however the clock was set. Who waits for a time is answered then.
+//! - After a save nothing is captured; a good one leaves the log in force, whatever has failed before. None waits for what does not come.
+//! - A save that a save point asks for begins, and after failures each attempt later than the one before.
+//! - The manifest names a new log only where a failed save has cut off records; files that it does not name, and bytes, are bounded.
+//! - Whatever is asked to end ends, or refuses to, within a bounded number of steps; and on a disk that works again it does not refuse.
 
+mod checks;
 pub mod history;
+mod life;
 pub mod plan;
 pub mod requests;
 mod world;

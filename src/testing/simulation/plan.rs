@@ -32,6 +32,8 @@ pub enum Op {
     Fail(Fault),
     /// The disk works again.
     Heal,
+    /// From here on each flush takes so long.
+    Slow { ms: i64 },
     /// A client's connection breaks.
     Disconnect { client: usize },
     /// SIGTERM. What follows happens while the server ends; it is up again, with another configuration, after it has ended.
@@ -56,6 +58,10 @@ pub struct Start {
     pub policy: AppendFsync,
     /// `save 1 3` instead of no save points.
     pub saves: bool,
+    /// Blocks of the log and its buffer are small.
+    pub tight: bool,
+    /// A first attempt to start is made on a disk that fails so.
+    pub fault: Option<Fault>,
 }
 
 impl Start {
@@ -64,6 +70,8 @@ impl Start {
             appendonly: random.below(4) > 0,
             policy: one_of(random, &[AppendFsync::Always, AppendFsync::Everysec, AppendFsync::No]),
             saves: random.below(2) == 0,
+            tight: random.below(2) == 0,
+            fault: (random.below(4) == 0).then(|| start_fault(random)),
         }
     }
 }
@@ -104,19 +112,20 @@ fn draw_op(ops: &mut Vec<Op>, random: &mut Random) {
         0..22 => Op::Ask { client, request: session_write(random) },
         22..42 => Op::Ask { client, request: any_write(random) },
         42..44 => return draw_transaction(ops, client, random),
-        44..50 => Op::Ask { client, request: order(random) },
-        50..66 => Op::Log { turns: 1 + random.below(8) as u32 },
+        44..51 => Op::Ask { client, request: order(random) },
+        51..66 => Op::Log { turns: 1 + random.below(8) as u32 },
         66..73 => Op::Save { turns: one_of(random, &[1, 3, 300, 2000]) },
         73..78 => Op::Expire,
         78..82 => Op::Look,
         82..92 => Op::Pass { ms: pause_ms(random) },
         92 => Op::SetClock { ms: clock_ms(random) },
         93 => Op::Fail(fault(random)),
+        94 if random.below(4) == 0 => Op::Slow { ms: one_of(random, &[40, 3_000]) },
         94 => Op::Heal,
         95 => Op::Disconnect { client },
-        96 => Op::Terminate { down: down(random) },
+        96 => return draw_end(ops, client, random),
         97..99 => Op::Crash { power: (random.below(2) == 0).then(|| random.next_u64()), down: down(random) },
-        _ => Op::Ask { client, request: Request::of("CLIENT UNPAUSE") },
+        _ => return draw_outage(ops, client, random),
     };
     ops.push(op);
 }
@@ -130,10 +139,42 @@ fn draw_transaction(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
     ask(Request::of(one_of(random, &["EXEC", "EXEC", "EXEC", "DISCARD"])));
 }
 
+/// The disk fails for a while, in which the server tries again and again.
+fn draw_outage(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    ops.push(Op::Fail(Fault { lasting: true, ..fault(random) }));
+    let (ms, writes) = (one_of(random, &[1_100, 6_000, 11_000]), random.below(2) == 0);
+    for _ in 0..3 + random.below(6) {
+        if writes {
+            ops.push(Op::Ask { client, request: session_write(random) });
+        }
+        ops.extend([
+            Op::Log { turns: 8 },
+            Op::Look,
+            Op::Save { turns: 300 },
+            Op::Log { turns: 8 },
+            Op::Pass { ms },
+        ]);
+    }
+    ops.push(Op::Heal);
+}
+
+/// The server ends while clients go on.
+fn draw_end(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    ops.push(Op::Terminate { down: down(random) });
+    for _ in 0..random.below(12) {
+        ops.push(match random.below(8) {
+            0..3 => Op::Save { turns: 1 + random.below(3) as u32 },
+            3 => Op::Log { turns: 2 },
+            4 => Op::Ask { client, request: Request::of("CLIENT UNPAUSE") },
+            _ => Op::Ask { client, request: session_write(random) },
+        });
+    }
+}
+
 /// A request to the server itself.
 fn order(random: &mut Random) -> Request {
     let database = random.below(DATABASES as u64);
-    let line = match random.below(16) {
+    let line = match random.below(18) {
         0..3 => format!("SELECT {database}"),
         3 => "BGSAVE".to_owned(),
         4 => "BGREWRITEAOF".to_owned(),
@@ -142,14 +183,25 @@ fn order(random: &mut Random) -> Request {
         8 | 9 => format!("CONFIG SET appendfsync {}", one_of(random, &["always", "everysec", "no"])),
         10 => one_of(random, &["CONFIG SET save 1", "CONFIG SET save "]).to_owned(),
         11 => {
-            let policy = one_of(random, &["noeviction", "allkeys-lru", "volatile-ttl"]);
+            let policy = one_of(
+                random,
+                &["noeviction", "allkeys-lru", "allkeys-lfu", "volatile-ttl", "volatile-random"],
+            );
             let limit = one_of(random, &["0", "0", "1"]);
             format!("CONFIG SET maxmemory {limit} maxmemory-policy {policy}")
         }
         12 => format!("CONFIG SET notify-keyspace-events {}", one_of(random, &["KEA", "Kx", ""])),
         13 => format!("CONFIG SET expire-log-slack {}", one_of(random, &["0", "2", "50"])),
         14 => one_of(random, &["WAITAOF 1 0 100", "WAIT 1 200"]).to_owned(),
-        _ => one_of(random, &["CLIENT PAUSE 60 WRITE", "CLIENT PAUSE 60 ALL", "SAVE"]).to_owned(),
+        15 => one_of(random, &["CLIENT PAUSE 60 WRITE", "CLIENT PAUSE 60 ALL", "SAVE"]).to_owned(),
+        16 => one_of(
+            random,
+            &["CLIENT UNPAUSE", "CLIENT KILL TYPE normal", "CLIENT KILL TYPE normal SKIPME no"],
+        )
+        .to_owned(),
+        _ if random.below(4) > 0 => "CLIENT UNPAUSE".to_owned(),
+        _ => one_of(random, &["SHUTDOWN", "SHUTDOWN SAVE", "SHUTDOWN NOSAVE", "SHUTDOWN NOSAVE FORCE"])
+            .to_owned(),
     };
     match line.as_str() {
         "CONFIG SET save 1" => Request(
@@ -172,6 +224,19 @@ fn down(random: &mut Random) -> Down {
     let ms = one_of(random, &[10, 10, 2_000, 4_000, 40 * MINUTE_MS, 2 * DAY_MS, 40 * DAY_MS]);
     let clock_ms = if random.below(8) == 0 { clock_ms(random) } else { 0 };
     Down { ms, clock_ms, start: Start::draw(random) }
+}
+
+fn start_fault(random: &mut Random) -> Fault {
+    let reading = [Operation::Open, Operation::Read, Operation::Read];
+    let writing =
+        [Operation::Create, Operation::Write, Operation::SetSize, Operation::Rename, Operation::Remove];
+    let operation = if random.below(2) == 0 { one_of(random, &reading) } else { one_of(random, &writing) };
+    Fault {
+        operation: Some(operation),
+        after: random.below(16),
+        lasting: random.below(2) == 0,
+        ..fault(random)
+    }
 }
 
 fn fault(random: &mut Random) -> Fault {
