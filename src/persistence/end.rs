@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 
 use super::save::{SaveTask, Saver};
 use super::threads::log_exact_deadlines;
 use crate::base::clock::{Clock, Now};
-use crate::base::step::{Next, until};
+use crate::base::step::Next;
 use crate::client::{Gates, Message, QuietPoint};
 use crate::services::Services;
 use crate::snapshot::SaveKind;
@@ -55,11 +54,11 @@ impl EndTask {
             if let State::Save(task) = &mut self.state {
                 self.saver.run(task);
             }
-            let now = clock.now();
+            let (heard, now) = (self.saver.bell().rings(), clock.now());
             match self.step(now) {
-                Next::Now | Next::Signal => {}
-                Next::At(steady_ms) => thread::sleep(until(now, steady_ms)),
+                Next::Now => {}
                 Next::End => return self.result().unwrap_or(Ok(())),
+                next => self.saver.bell().wait(heard, now, next),
             }
         }
     }

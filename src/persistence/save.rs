@@ -11,7 +11,7 @@ use super::store::Store;
 use super::visit::{Pace, Visit, Visitor};
 use crate::base::clock::{Clock, Now};
 use crate::base::scheduling;
-use crate::base::step::Next;
+use crate::base::step::{Bell, Next};
 use crate::client::Message;
 use crate::services::Services;
 use crate::snapshot::SaveKind;
@@ -106,6 +106,11 @@ impl Saver {
                 pace.rest_after_work(&self.hurried);
             }
         })
+    }
+
+    /// What rings when a save that waits may go on.
+    pub fn bell(&self) -> &Bell {
+        self.store.bell()
     }
 
     /// Whether saves from now on, and the one under way, take all the time they can get: for the server's end.

@@ -287,6 +287,11 @@ impl<'w, 's> Life<'w, 's> {
         !self.log.is_awake(self.log_next, self.now())
     }
 
+    /// It has nothing to do, now or later.
+    pub fn log_rests(&self) -> bool {
+        self.log_waits() && self.log_next == Next::Signal
+    }
+
     /// Steps the log's thread until it waits.
     fn settle_log(&mut self) -> Result<(), String> {
         self.turn_log(STEPS_MAX);
@@ -441,6 +446,14 @@ impl<'w, 's> Life<'w, 's> {
         let present = self.world.history.present();
         let log = &self.services.write_log;
         let with_log = log.is_on() && log.is_in_force();
+        if ready.is_ok()
+            && cut.is_none()
+            && self.services.settings.load().appendonly
+            && log.is_stuck()
+            && !log.is_durable(log.appended())
+        {
+            return Err(String::from("it ends although the disk does not take what its log has"));
+        }
         let failures = end_log(self.services);
         self.close_log()?;
         if ready.is_ok() && self.services.write_log.failures() == failures {

@@ -1,6 +1,6 @@
 //! What happens in a world, as data: drawn from a seed beforehand, so that a part of it can be left out when a failure is made small.
 
-use super::requests::{DATABASES, Request, any_write, one_of, session_write};
+use super::requests::{DATABASES, KEYS, Request, any_write, one_of, session_write};
 use crate::base::random::Random;
 use crate::config::AppendFsync;
 use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation};
@@ -118,13 +118,14 @@ fn draw_op(ops: &mut Vec<Op>, random: &mut Random) {
         73..78 => Op::Expire,
         78..82 => Op::Look,
         82..92 => Op::Pass { ms: pause_ms(random) },
-        92 => Op::SetClock { ms: clock_ms(random) },
+        92 => return draw_clock(ops, client, random),
         93 => Op::Fail(fault(random)),
         94 if random.below(4) == 0 => Op::Slow { ms: one_of(random, &[40, 3_000]) },
         94 => Op::Heal,
+        95 if random.below(2) == 0 => return draw_slides(ops, client, random),
         95 => Op::Disconnect { client },
         96 => return draw_end(ops, client, random),
-        97..99 => Op::Crash { power: (random.below(2) == 0).then(|| random.next_u64()), down: down(random) },
+        97..99 => crash(random),
         _ => return draw_outage(ops, client, random),
     };
     ops.push(op);
@@ -137,6 +138,51 @@ fn draw_transaction(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
         ask(if random.below(2) == 0 { session_write(random) } else { any_write(random) });
     }
     ask(Request::of(one_of(random, &["EXEC", "EXEC", "EXEC", "DISCARD"])));
+    if random.below(4) == 0 {
+        // In the midst of its blocks.
+        let turns = 1 + random.below(5) as u32;
+        ops.extend([Op::Log { turns: 1 }, Op::Pass { ms: 6 }, Op::Log { turns }]);
+        ops.push(crash(random));
+    }
+}
+
+/// Somebody sets the clock while a client waits, and keys are about to expire.
+fn draw_clock(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    let key = one_of(random, &KEYS);
+    let waits = Op::Ask { client, request: Request::of("WAIT 1 200") };
+    let sets = |ttl_ms| Op::Ask {
+        client: (client + 1) % CLIENTS as usize,
+        request: Request::of(&format!("SET {key} 1 PX {ttl_ms}")),
+    };
+    let clock = Op::SetClock { ms: clock_ms(random) };
+    if random.below(2) == 0 {
+        ops.push(clock);
+    } else {
+        ops.extend([waits, sets(1_800_000), clock, sets(300), Op::Pass { ms: 500 }, Op::Expire]);
+    }
+}
+
+/// A session whose deadline slides, around a save, until the server is killed.
+fn draw_slides(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    let key = one_of(random, &KEYS);
+    let ask = |ops: &mut Vec<Op>, line: String| ops.push(Op::Ask { client, request: Request::of(&line) });
+    for _ in 0..4 + random.below(6) {
+        let ttl_ms = 1_800_000 + random.below(2_000);
+        match random.below(10) {
+            0..4 => ask(ops, format!("PEXPIRE {key} {ttl_ms}")),
+            4 => ask(ops, format!("SET {key} 1 PX {ttl_ms}")),
+            5 => ask(ops, format!("{} {key} 1", one_of(random, &["APPEND", "INCRBY"]))),
+            6 => ask(ops, format!("SET {key} 2 KEEPTTL")),
+            7 => ask(ops, "BGSAVE".to_owned()),
+            8 => ops.push(Op::Save { turns: one_of(random, &[3, 2000]) }),
+            _ => ops.push(Op::Log { turns: 8 }),
+        }
+    }
+    ops.extend([Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
+}
+
+fn crash(random: &mut Random) -> Op {
+    Op::Crash { power: (random.below(2) == 0).then(|| random.next_u64()), down: down(random) }
 }
 
 /// The disk fails for a while, in which the server tries again and again.
