@@ -178,10 +178,15 @@ impl<'s> LoopState<'s> {
     pub fn refresh(&mut self) {
         let generation = self.services.settings.generation();
         if generation != self.generation {
-            self.generation = generation;
-            self.config = self.services.settings.load();
-            self.access = access_rules(&self.config);
+            self.take_over(generation);
         }
+    }
+
+    #[cold]
+    fn take_over(&mut self, generation: u64) {
+        self.generation = generation;
+        self.config = self.services.settings.load();
+        self.access = access_rules(&self.config);
     }
 
     #[inline]
@@ -501,34 +506,41 @@ impl<'a, 's> Cx<'a, 's> {
     /// [`Cx::find`] gave for this key just before. Gives the entry's position.
     #[inline]
     pub fn store(&mut self, key: Key<'_>, found: Option<Position>, value: &[u8]) -> Position {
-        self.store_marked(key, found, value, Mark::None)
+        self.store_as(key, found, value, Mark::None, Deadline::Keep)
     }
 
-    /// [`Cx::store`] of a value with a mark.
+    /// [`Cx::store`] of a value with a mark, which says what becomes of the deadline, too. The request's record must tell it exactly.
     #[inline]
-    pub fn store_marked(
+    pub fn store_as(
         &mut self,
         key: Key<'_>,
         found: Option<Position>,
         value: &[u8],
         mark: Mark,
+        deadline: Deadline,
     ) -> Position {
-        let now_ms = self.state.now_ms;
-        match found {
-            Some(position) => {
-                let (partition, site) = self.locked.partition(self.client.database, key, now_ms);
-                let mut entry = partition.set_value(site, position, value, mark);
-                let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
-                let access = entry.view().access();
-                entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
-                position
-            }
-            None => {
-                let entry = Entry::new(key.bytes, value).with_mark(mark);
-                let access = self.state.access.fresh(self.state.steady_ms);
-                self.add(self.client.database, key, entry.with_access(access))
-            }
+        let Some(position) = found else { return self.add_new(key, value, mark, deadline) };
+        let (partition, site) = self.locked.partition(self.client.database, key, self.state.now_ms);
+        let mut entry = partition.set_value(site, position, value, mark);
+        let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
+        let access = entry.view().access();
+        entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
+        match deadline {
+            Deadline::Keep => {}
+            Deadline::Clear if entry.view().expire_at_ms().is_none() => {}
+            Deadline::Clear => partition.set_expire_at_ms(site, position, key.hash, None, 0),
+            Deadline::At(at_ms) => partition.set_expire_at_ms(site, position, key.hash, Some(at_ms), 0),
         }
+        position
+    }
+
+    fn add_new(&mut self, key: Key<'_>, value: &[u8], mark: Mark, deadline: Deadline) -> Position {
+        let access = self.state.access.fresh(self.state.steady_ms);
+        let mut entry = Entry::new(key.bytes, value).with_mark(mark).with_access(access);
+        if let Deadline::At(at_ms) = deadline {
+            entry = entry.with_expire_at_ms(at_ms);
+        }
+        self.add(self.client.database, key, entry)
     }
 
     /// Adds an entry under a key that is not there.

@@ -141,8 +141,7 @@ fn serve(
             Admission::Wait => return Served::Waits,
         }
     }
-    let in_parts = command.plan == KeyPlan::Queue && client.transaction.is_some();
-    run(state, client, command, prepared, args, out);
+    let served = run(state, client, command, prepared, args, out);
     if matches!(client.blocked, Some(Blocked::Migrating | Blocked::Parked)) {
         // It is not done: it runs once more when the other server has answered, or in the client's next turn.
         return Served::Waits;
@@ -151,7 +150,7 @@ fn serve(
         feed_monitors(state, client, command, args);
         state.begin_request();
     }
-    if in_parts { Served::InParts } else { Served::Whole }
+    served
 }
 
 /// Locks what the command's row names, and runs it.
@@ -163,19 +162,27 @@ fn run(
     prepared: Prepared,
     args: Args<'_>,
     out: &mut Output,
-) {
+) -> Served {
     let keyspace = &state.services.keyspace;
     let first_key = prepared.key.map(|(at, hash, shard)| (at, Key { bytes: args.at(at), hash, shard }));
     let (keys, mut locked) = match (command.plan, first_key) {
         (KeyPlan::None, _) => (Located::None, Locked::none(keyspace)),
         (KeyPlan::One(_), Some((at, key))) => (Located::One(at, key), Locked::one(keyspace, key.shard)),
         (KeyPlan::Queue, _) if client.transaction.is_some() => {
-            return transaction::run_queue(state, client, command, out);
+            transaction::run_queue(state, client, command, out);
+            return Served::InParts;
         }
-        _ => return run_several(state, client, command, args, out),
+        _ => {
+            run_several(state, client, command, args, out);
+            return Served::Whole;
+        }
     };
     call(state, client, command, keys, args, &mut locked, out, false);
-    settle(state, client, args, locked);
+    if settle(state, client, args) {
+        publish_behind(state, locked);
+        state.begin_request();
+    }
+    Served::Whole
 }
 
 /// [`run`] for any number of keys. A request that asks for further keys before it has changed anything runs again, holding those as well; each
@@ -196,7 +203,10 @@ fn run_several(
         let mut locked = Locked::wanted(keyspace, &wanted);
         call(state, client, command, Located::Many(&keys), args, &mut locked, out, false);
         let more = locked.take_wanted();
-        settle(state, client, args, locked);
+        if settle(state, client, args) {
+            publish_behind(state, locked);
+            state.begin_request();
+        }
         let Some(more) = more else { return };
         wanted.add(&more);
     }
@@ -212,19 +222,19 @@ pub fn call_unlocked(
 ) {
     let mut locked = Locked::none(&state.services.keyspace);
     call(state, client, command, Located::None, args, &mut locked, out, true);
-    settle(state, client, args, locked);
-}
-
-/// Does what follows from a request that was called, and releases its locks.
-#[inline(always)]
-fn settle(state: &mut LoopState<'_>, client: &mut Client, args: Args<'_>, locked: Locked<'_>) {
-    if state.effects.records.any() {
-        record::append_request(state, client, args);
-    }
-    if !state.effects.events.is_empty() {
+    if settle(state, client, args) {
         publish_behind(state, locked);
         state.begin_request();
     }
+}
+
+/// Does what follows from a request that was called while its locks are held. Says whether it has events, to be published behind them.
+#[inline(always)]
+fn settle(state: &mut LoopState<'_>, client: &mut Client, args: Args<'_>) -> bool {
+    if state.effects.records.any() {
+        record::append_request(state, client, args);
+    }
+    !state.effects.events.is_empty()
 }
 
 /// Calls the command's function with the locks in place, and records how it went.

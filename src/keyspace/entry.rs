@@ -183,6 +183,11 @@ impl Entry {
     }
 
     /// The same entry with this mark on its value.
+    pub fn with_expire_at_ms(mut self, at_ms: i64) -> Entry {
+        self.view_mut().set_expire_at_ms(Some(at_ms), 0);
+        self
+    }
+
     pub fn with_mark(mut self, mark: Mark) -> Entry {
         self.view_mut().set_mark(mark);
         self

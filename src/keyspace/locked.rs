@@ -20,6 +20,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smallvec::SmallVec;
+
 use super::{Key, Keyspace, NO_DATABASE, Partition, SHARDS, Shard, ShardGuard, Site};
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::base::waiting::may_wait;
@@ -108,11 +110,14 @@ impl Widening {
     }
 }
 
+/// Shards with their locks; those of a few keys without an allocation of their own.
+type Guards<'k> = SmallVec<[(usize, ShardGuard<'k>); 4]>;
+
 /// Locks of a set; the guards go before the turn.
 #[derive(Default)]
 struct Many<'k> {
     /// Ascending.
-    guards: Vec<(usize, ShardGuard<'k>)>,
+    guards: Guards<'k>,
     turn: Option<Turn<'k>>,
     wanted: Option<Box<Wanted>>,
     /// An empty shard in the place of those that were asked for but are not held. Nobody else sees it, and it goes with the request.
@@ -124,13 +129,13 @@ pub struct Locked<'k> {
     keyspace: &'k Keyspace,
     /// The only shard of most requests; kept apart from the list because every access comes through here.
     one: Option<(usize, ShardGuard<'k>)>,
-    /// `None` rather than empty, so that dropping it costs a comparison.
-    many: Option<Many<'k>>,
+    /// In a box, so that these locks are few words, and dropping them costs a comparison where there is only one.
+    many: Option<Box<Many<'k>>>,
 }
 
 /// Locks a set of shards, or nothing of it, if the gate is up and one of them is not free. The caller holds none.
-fn acquire<'k>(keyspace: &'k Keyspace, set: &ShardSet) -> Option<Vec<(usize, ShardGuard<'k>)>> {
-    let mut guards = Vec::new();
+fn acquire<'k>(keyspace: &'k Keyspace, set: &ShardSet) -> Option<Guards<'k>> {
+    let mut guards = Guards::new();
     for shard in set.iter() {
         let guard = if guards.is_empty() {
             keyspace.lock_shard(shard)
@@ -165,17 +170,14 @@ impl<'k> Locked<'k> {
         if wanted.turn {
             let turn = keyspace.widening.wait_for_turn();
             let guards = acquire(keyspace, &wanted.shards).expect("the gate is down while its turn is ours");
-            return Locked {
-                keyspace,
-                one: None,
-                many: Some(Many { guards, turn: Some(turn), ..Many::default() }),
-            };
+            let many = Many { guards, turn: Some(turn), ..Many::default() };
+            return Locked { keyspace, one: None, many: Some(Box::new(many)) };
         }
         let guards = acquire(keyspace, &wanted.shards).unwrap_or_else(|| {
             let _turn = keyspace.widening.wait_for_turn();
             acquire(keyspace, &wanted.shards).expect("the gate is down while its turn is ours")
         });
-        Locked { keyspace, one: None, many: Some(Many { guards, ..Many::default() }) }
+        Locked { keyspace, one: None, many: Some(Box::new(Many { guards, ..Many::default() })) }
     }
 
     /// Whether this shard is held.

@@ -1,7 +1,7 @@
 //! Strings as numbers: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT.
 
 use super::super::cx::{Cx, Failure, Outcome};
-use super::super::effects::Event;
+use super::super::effects::{Deadline, Event};
 use super::super::spec::{CommandSpec, Flags, Group};
 use super::UPDATE_KEY;
 use crate::base::long_double::LongDouble;
@@ -127,7 +127,7 @@ fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(Failure::text("ERR increment would produce NaN or Infinity"));
     }
     let text = after.format();
-    cx.store_marked(key, found, text.as_bytes(), Mark::Text);
+    cx.store_as(key, found, text.as_bytes(), Mark::Text, Deadline::Keep);
     // A later version may round in another way.
     cx.log(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     cx.changed(Event::INCRBYFLOAT, key);

@@ -8,6 +8,7 @@ use super::expiry::{Expiry, Timing};
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Position};
 use crate::resp::Args;
+use crate::storage::Mark;
 
 const SET_KEY: &[Keys] = &[Keys {
     notes: "The old value is read only because of GET.",
@@ -98,12 +99,7 @@ pub const ROWS: &[CommandSpec] = &[
 /// Stores a value and reports it: `set`, and `expire` if the key got a deadline. `found` as for [`Cx::store`].
 #[inline]
 pub fn put(cx: &mut Cx<'_, '_>, key: Key<'_>, found: Option<Position>, value: &[u8], deadline: Deadline) {
-    let position = cx.store(key, found, value);
-    match deadline {
-        Deadline::Keep => {}
-        Deadline::Clear => cx.set_expire_at_ms(key, position, None),
-        Deadline::At(at_ms) => cx.set_expire_at_ms(key, position, Some(at_ms)),
-    }
+    cx.store_as(key, found, value, Mark::None, deadline);
     cx.changed(Event::SET, key);
     if let Deadline::At(_) = deadline {
         cx.also(Event::EXPIRE, key);
