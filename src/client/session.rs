@@ -184,6 +184,9 @@ pub enum Blocked {
     Unblocked,
 }
 
+/// A deadline that nothing but CLIENT UNBLOCK gives.
+const LONG_AGO_MS: i64 = 1;
+
 impl Blocked {
     /// Whether the request has not begun, and runs from its beginning when the waiting is over.
     pub fn runs_again(self) -> bool {
@@ -210,7 +213,7 @@ impl Blocked {
         match self {
             Blocked::Waiting { .. } | Blocked::Durable { .. } if error => *self = Blocked::Unblocked,
             // Whose time has come long ago is woken at the next look at blocked clients.
-            Blocked::Waiting { until_ms, .. } | Blocked::Durable { until_ms, .. } => *until_ms = 1,
+            Blocked::Waiting { until_ms, .. } | Blocked::Durable { until_ms, .. } => *until_ms = LONG_AGO_MS,
             _ => {}
         }
     }
@@ -222,6 +225,11 @@ impl Blocked {
             Blocked::Waiting { until_ms, .. } | Blocked::Durable { until_ms, .. } => Some(*until_ms),
             _ => None,
         }
+    }
+
+    /// Whether CLIENT UNBLOCK may end the waiting, and has not done so.
+    pub fn may_be_unblocked(&self) -> bool {
+        self.waits_until_ms().is_some_and(|until_ms| until_ms != LONG_AGO_MS)
     }
 }
 

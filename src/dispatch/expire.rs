@@ -68,8 +68,9 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     } else if own_shards > 0 {
         for _ in 0..ROUND_SWEEPS {
             let turn = state.expiry_turn.sweep % own_shards;
-            sweep_shard(keyspace, first + turn * loops, now_ms);
-            state.expiry_turn.sweep = turn + 1;
+            if sweep_shard(keyspace, first + turn * loops, now_ms) {
+                state.expiry_turn.sweep = turn + 1;
+            }
         }
     }
     state.count(Count::ExpireCycleUs, state.stopwatch.microseconds(start, Stopwatch::ticks()));

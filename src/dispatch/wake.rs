@@ -49,7 +49,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
         }
         Some(Blocked::Waiting { until_ms, .. }) => until_ms != 0 && until_ms <= state.steady_ms,
     };
-    if !done {
+    if !done || client.blocked.as_ref().is_some_and(Blocked::may_be_unblocked) && !is_ours(client) {
         return false;
     }
     let Some(blocked) = client.blocked.take().filter(|blocked| !blocked.runs_again()) else { return true };
@@ -73,6 +73,11 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
     }
     client.end_reply();
     true
+}
+
+/// Whether the waiting may end by itself. CLIENT UNBLOCK may have ended it already, and has been told so; its message then says how.
+fn is_ours(client: &Client) -> bool {
+    client.info.unblockable.swap(false, Ordering::AcqRel)
 }
 
 /// Answers a request whose waiting is over.

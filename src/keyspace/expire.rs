@@ -10,7 +10,7 @@ const SWEPT_RECORDS: usize = 256;
 
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits, and releases the shard's lock now and then. Each
 /// expired entry is removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
-/// another shard. Says whether the budget ran out, so that more is due.
+/// another shard. Says whether the budget ran out, so that more is due. A shard that a long request holds stays as it is until the next round.
 pub fn expire_shard(
     keyspace: &Keyspace,
     shard: usize,
@@ -21,7 +21,9 @@ pub fn expire_shard(
     loop {
         let allowed = LOCKED_RECORDS.min(*budget);
         let mut left = allowed;
-        expire_some(keyspace, shard, now_ms, &mut left, &mut expired);
+        if !expire_some(keyspace, shard, now_ms, &mut left, &mut expired) {
+            return false;
+        }
         *budget -= allowed - left;
         if left > 0 || *budget == 0 {
             return *budget == 0;
@@ -30,15 +32,15 @@ pub fn expire_shard(
     }
 }
 
-/// One bite of [`expire_shard`].
+/// One bite of [`expire_shard`]; false if the shard could not be had.
 fn expire_some(
     keyspace: &Keyspace,
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
     expired: &mut impl FnMut(usize, Removed<'_>),
-) {
-    let mut guard = keyspace.lock_shard(shard);
+) -> bool {
+    let Some(mut guard) = keyspace.lock_shard_soon(shard) else { return false };
     keyspace.clear_due(shard);
     let mut to_sweep = SWEPT_RECORDS;
     let mut next = guard.used_from(0);
@@ -65,6 +67,7 @@ fn expire_some(
             keyspace.note_due(shard, tick);
         }
     }
+    true
 }
 
 /// Where an event loop's next round of expiry and its next sweep begin, counted in its own shards.
@@ -75,9 +78,10 @@ pub struct ExpiryTurn {
 }
 
 /// Drops some stale records of the wheels of a shard that have too many, and gives the memory of databases back that have nothing there
-/// any more. A round does the former, too, but only where something is due.
-pub fn sweep_shard(keyspace: &Keyspace, shard: usize, now_ms: i64) {
-    let (mut guard, mut to_sweep) = (keyspace.lock_shard(shard), SWEPT_RECORDS);
+/// any more. A round does the former, too, but only where something is due. Says whether the shard could be had, as in [`expire_shard`].
+pub fn sweep_shard(keyspace: &Keyspace, shard: usize, now_ms: i64) -> bool {
+    let Some(mut guard) = keyspace.lock_shard_soon(shard) else { return false };
+    let mut to_sweep = SWEPT_RECORDS;
     let mut next = guard.used_from(0);
     while let Some(database) = next {
         let partition = guard.partition_mut(database);
@@ -86,6 +90,7 @@ pub fn sweep_shard(keyspace: &Keyspace, shard: usize, now_ms: i64) {
         next = guard.used_from(database + 1);
     }
     guard.forget_unused();
+    true
 }
 
 #[cfg(test)]
@@ -112,6 +117,28 @@ mod tests {
         assert!(!expire_shard(&keyspace, key.shard, start_ms + 5_000, &mut budget, |_, _| expired += 1));
         assert_eq!(expired, 1);
         assert!(!keyspace.has_due(key.shard, start_ms + 5_000 + TICK_MS));
+    }
+
+    #[test]
+    fn expiry_does_not_wait_for_a_shard_that_a_long_request_holds() {
+        let start_ms = 1_790_000_000_000;
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(7), Reclaimer::inline(), start_ms);
+        let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: start_ms };
+        let key = keyspace.key(b"sess:1");
+        let mut entry = Entry::new(key.bytes, b"v");
+        entry.view_mut().set_expire_at_ms(Some(start_ms + 20), 0);
+        let mut held = keyspace.lock_shard(0);
+        held.partition_mut(0).insert(site, key.hash, entry);
+        let now_ms = start_ms + 100;
+        keyspace.follow(Now::at_ms(now_ms));
+        let (mut budget, mut expired) = (10, 0);
+        assert!(!expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1));
+        assert!(!sweep_shard(&keyspace, 0, now_ms));
+        assert!(expired == 0 && keyspace.has_due(0, now_ms), "it is left for the next round");
+        drop(held);
+        assert!(!expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1));
+        assert!(sweep_shard(&keyspace, 0, now_ms));
+        assert_eq!(expired, 1);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod weights;
 mod wheel;
 mod words;
 
+use std::cell;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 pub use capture::Removed;
@@ -70,6 +71,8 @@ use crate::base::waiting::NoWaiting;
 
 /// Shards of the keyspace: 16 cluster slots each.
 pub const SHARDS: usize = 1024;
+/// Attempts for a shard that somebody else holds, where another one will do.
+const ATTEMPTS_SOON: u32 = 10;
 const SLOTS_A_SHARD: usize = 16_384 / SHARDS;
 
 /// Holds a shard until it is dropped. Its thread does not wait for anything meanwhile.
@@ -311,6 +314,12 @@ impl Keyspace {
     /// Locks one shard, unless `give_up` ends the waiting.
     fn lock_shard_unless(&self, shard: usize, give_up: impl Fn() -> bool) -> Option<ShardGuard<'_>> {
         self.cells[shard].shard.lock_unless(give_up).map(ShardGuard::new)
+    }
+
+    /// Locks one shard, unless somebody holds it for long: for work that nobody waits for, or that another shard will do for as well.
+    fn lock_shard_soon(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        let attempts = cell::Cell::new(1);
+        self.lock_shard_unless(shard, || attempts.replace(attempts.get() + 1) >= ATTEMPTS_SOON)
     }
 
     /// Lets those have a shard who wait for it, before the caller takes it again.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::eviction::{Policy, score};
 use super::table::Position;
 use super::weights::ShardWeights;
-use super::{Keyspace, Partition, Removed, SHARDS, Shard, Site};
+use super::{Keyspace, Partition, Removed, SHARDS, Shard, ShardGuard, Site};
 use crate::base::clock::Now;
 use crate::base::random::Random;
 
@@ -67,6 +67,8 @@ struct Search<'s> {
     rules: EvictionRules,
     now: Now,
     random: &'s mut Random,
+    /// It waits for shards, however long others hold them.
+    patient: bool,
 }
 
 impl Victims {
@@ -85,8 +87,8 @@ impl Victims {
         if self.policy != Some(rules.policy) {
             *self = Victims { policy: Some(rules.policy), ..Victims::default() };
         }
-        let mut search = Search { keyspace, rules, now, random };
-        self.weights.look(|shard| search.weigh_shard(shard));
+        let mut search = Search { keyspace, rules, now, random, patient: false };
+        self.weights.look(|shard| Some(search.weigh(&*search.lock(shard)?)));
         for _ in 0..ROUNDS {
             self.fill(&mut search);
             while let Some(candidate) = self.pool.pop() {
@@ -95,6 +97,7 @@ impl Victims {
                 }
             }
         }
+        search.patient = true;
         self.weights.look_at_all(|shard| search.weigh_shard(shard));
         self.evict_any(&mut search, &mut evicted)
     }
@@ -104,7 +107,10 @@ impl Victims {
         let mut wanted = if search.rules.policy.is_random() { 1 } else { search.rules.samples.max(1) };
         while wanted > 0 {
             let Some(shard) = self.weights.draw(search.random) else { return };
-            let held = search.keyspace.lock_shard(shard);
+            let Some(held) = search.lock(shard) else {
+                wanted -= 1;
+                continue;
+            };
             let weight = search.weigh(&held);
             self.weights.note(shard, weight);
             let count = (weight / KEYS_A_SAMPLE).clamp(1, wanted);
@@ -136,7 +142,16 @@ impl Victims {
     }
 }
 
-impl Search<'_> {
+impl<'k> Search<'k> {
+    /// A shard that is to be had. Others have keys, too, while a long request holds it; only the last search waits for each.
+    fn lock(&self, shard: usize) -> Option<ShardGuard<'k>> {
+        if self.patient {
+            Some(self.keyspace.lock_shard(shard))
+        } else {
+            self.keyspace.lock_shard_soon(shard)
+        }
+    }
+
     fn is_wanted(&self, partition: &Partition, position: Position) -> bool {
         !self.rules.policy.only_volatile() || partition.entry(position).expire_at_ms().is_some()
     }
@@ -216,7 +231,7 @@ impl Search<'_> {
     /// Evicts a candidate, if it is still there and no less willingly given up than when it was found.
     fn evict(&mut self, candidate: Candidate, evicted: &mut impl FnMut(usize, Removed<'_>)) -> bool {
         let Candidate { score, database, shard, prefix, address } = candidate;
-        let mut held = self.keyspace.lock_shard(shard);
+        let Some(mut held) = self.lock(shard) else { return false };
         let (partition, watched) = held.split(database);
         let found = partition.table().find_by_prefix(prefix, |entry| entry.address() == address);
         let still = |position: &Position| {

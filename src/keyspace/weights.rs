@@ -22,15 +22,17 @@ pub struct ShardWeights {
 }
 
 impl ShardWeights {
-    /// Looks at some shards again: at all of them before the first use. `weigh` says what a shard holds.
-    pub fn look(&mut self, mut weigh: impl FnMut(usize) -> usize) {
+    /// Looks at some shards again: at all of them before the first use. `weigh` says what a shard holds, if it can be told at present.
+    pub fn look(&mut self, mut weigh: impl FnMut(usize) -> Option<usize>) {
         if self.weights.is_empty() {
-            return self.look_at_all(weigh);
+            return self.look_at_all(|shard| weigh(shard).unwrap_or(0));
         }
         for _ in 0..LOOKS {
             let shard = self.next;
             self.next = (shard + 1) % SHARDS;
-            self.note(shard, weigh(shard));
+            if let Some(weight) = weigh(shard) {
+                self.note(shard, weight);
+            }
         }
     }
 
@@ -86,7 +88,7 @@ mod tests {
         let (mut weights, mut random) = (ShardWeights::default(), Random::new(5));
         assert_eq!(weights.draw(&mut random), None);
         let held = |shard: usize| [1000, 0, 1, 3][shard % 4] * usize::from(shard < 8);
-        weights.look(|_| 1);
+        weights.look(|_| Some(1));
         weights.look_at_all(held);
         let mut drawn = [0usize; SHARDS];
         (0..200_800).for_each(|_| drawn[weights.draw(&mut random).expect("some hold something")] += 1);
@@ -99,9 +101,9 @@ mod tests {
     #[test]
     fn a_wrong_weight_is_found_out_in_time() {
         let mut weights = ShardWeights::default();
-        weights.look(|_| 7);
+        weights.look(|_| Some(7));
         for _ in 0..SHARDS / LOOKS {
-            weights.look(|_| 0);
+            weights.look(|_| Some(0));
         }
         assert!(weights.is_zero());
     }

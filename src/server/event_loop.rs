@@ -189,10 +189,9 @@ impl<'s> EventLoop<'s> {
                 if flags.contains(epoll::EventFlags::OUT) {
                     self.flush(place);
                 }
-                if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR)
-                    && !self.polls_input(place)
-                {
-                    // The poller reports this until the socket is closed, and nobody is going to read it.
+                let gone = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+                if flags.intersects(gone) && !self.polls_input(place) {
+                    // The peer sends nothing more. Where input is read, the read says so; here nobody would ever hear of it.
                     self.close(place);
                 } else if flags
                     .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
@@ -282,6 +281,7 @@ impl<'s> EventLoop<'s> {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
         let mut flags = epoll::EventFlags::empty();
         flags.set(epoll::EventFlags::IN, connection.polls_input);
+        flags.set(epoll::EventFlags::RDHUP, !connection.polls_input);
         flags.set(epoll::EventFlags::OUT, connection.polls_output);
         let token = epoll::EventData::new_u64(place as u64);
         if epoll::modify(&self.poller, &connection.socket, token, flags).is_err() {

@@ -17,7 +17,7 @@ use crate::client::{Clients, Delivery, Mailbox, Message, MigrationOrder, Parcel,
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer};
-use crate::observe::counters::Count;
+use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
 use crate::services::{Control, Identity, Services, Settings, Shutdown};
 use crate::snapshot::SaveKind;
@@ -436,4 +436,74 @@ fn an_argument_that_comes_in_pieces_takes_at_most_twice_what_has_come() {
     }
     assert_eq!(received(&mut client), b"+OK\r\n:3000000\r\n");
     assert_eq!(event_loop.connections[0].as_deref().expect("open").input_capacity(), 0);
+}
+
+/// Ends the blocked clients of a loop whose time has come.
+fn until_time_has_gone(event_loop: &mut EventLoop<'_>, ms: i64) {
+    let end_ms = event_loop.state.steady_ms + ms;
+    while event_loop.state.steady_ms < end_ms {
+        event_loop.step(ms).expect("a poller");
+    }
+}
+
+#[test]
+fn a_blocked_client_that_leaves_is_closed_although_its_input_is_not_read() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    for blocking in [&b"WAIT 1 0\r\n"[..], b"CLIENT PAUSE 100000\r\nSET k v\r\n"] {
+        let mut client = connect(&mut event_loop);
+        client.write_all(blocking).expect("an open socket");
+        event_loop.step(0).expect("a poller");
+        // More input than is read of a client that is blocked, and then none.
+        client.write_all(b"SET k w\r\n").expect("an open socket");
+        event_loop.step(0).expect("a poller");
+        assert!(event_loop.connections.iter().any(Option::is_some));
+        drop(client);
+        event_loop.step(0).expect("a poller");
+        assert!(event_loop.connections.iter().all(Option::is_none), "it has left");
+    }
+    services.unpause_clients();
+    event_loop.step(0).expect("a poller");
+    assert!(services.keyspace.keys() == 0, "nothing of it ran");
+}
+
+#[test]
+fn a_client_that_is_killed_while_it_blocks_is_counted_as_blocked_once() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    let info = Arc::clone(&event_loop.connections[0].as_deref().expect("a client").client.info);
+    client.write_all(b"WAIT 1 0\r\n").expect("an open socket");
+    event_loop.read(0, 0);
+    // As another loop does it, between the look whether the turn may run and the end of its request.
+    let turn = event_loop.turns.pop().expect("a request came");
+    event_loop.output.begin(usize::MAX);
+    info.mark_killed();
+    event_loop.run_requests(&turn, Stopwatch::ticks());
+    let mailbox = services.clients.mailbox(0);
+    mailbox.send(Message::Kill { place: 0, id: info.id, done: None });
+    event_loop.step(0).expect("a poller");
+    assert!(event_loop.connections.iter().all(Option::is_none));
+    assert_eq!(services.statistics.counters().gauge(Gauge::BlockedClients), 0);
+}
+
+#[test]
+fn a_client_that_unblock_was_told_of_does_not_end_its_waiting_by_itself() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let mut client = connect(&mut event_loop);
+    client.write_all(b"WAIT 1 20\r\n").expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    let info = Arc::clone(&event_loop.connections[0].as_deref().expect("a client").client.info);
+    // As CLIENT UNBLOCK does it in another loop, whose message is under way when the time comes.
+    assert!(info.unblockable.swap(false, Relaxed));
+    until_time_has_gone(&mut event_loop, 60);
+    assert_eq!(received(&mut client), b"", "it waits for the message");
+    services.clients.mailbox(0).send(Message::Unblock { place: 0, id: info.id, error: true });
+    event_loop.step(0).expect("a poller");
+    assert_eq!(received(&mut client), b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    client.write_all(b"WAIT 1 20\r\n").expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    until_time_has_gone(&mut event_loop, 60);
+    assert_eq!(received(&mut client), b":0\r\n");
 }

@@ -51,7 +51,7 @@ impl EventLoop<'_> {
         self.state.count(Count::NetOutputBytes, bytes as u64);
         self.after_send(place, sent);
         let Some(connection) = self.connections[place].as_deref() else { return };
-        if connection.client.closing == Closing::AfterReply && connection.output_bytes() == 0 {
+        if connection.client.closing == Closing::AfterReply && connection.is_finished() {
             self.close(place);
         }
     }

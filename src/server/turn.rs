@@ -47,7 +47,7 @@ pub(super) enum Source {
 
 /// How far the requests of a turn came.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ran {
+pub(super) enum Ran {
     All,
     /// The turn's time or output is used up: the rest waits for the next one.
     UsedUp,
@@ -214,7 +214,7 @@ impl EventLoop<'_> {
     }
 
     /// Runs the requests of a turn that began at `turn_start`. What is not to run now is given back to the connection's intake.
-    fn run_requests(&mut self, turn: &Turn, turn_start: u64) -> Ran {
+    pub(super) fn run_requests(&mut self, turn: &Turn, turn_start: u64) -> Ran {
         let place = turn.place;
         // What came before it is not the first request's own: other connections' turns, their writes, the parsing.
         self.state.begin_request();
@@ -239,8 +239,8 @@ impl EventLoop<'_> {
                 return Ran::Stopped;
             }
             let (closing, blocked) = (client.closing, client.blocked.is_some());
-            if client.info.is_killed() && closing == Closing::No {
-                // By another loop, which hears that it is so when the mailbox is emptied next.
+            if client.info.is_killed() && closing == Closing::No && !blocked {
+                // By another loop, which hears that it is so when the mailbox is emptied next. One that is blocked is closed then.
                 client.closing = Closing::Now;
                 return Ran::Stopped;
             }

@@ -238,7 +238,7 @@ fn randomkey(cx: &mut Cx<'_, '_>) -> Outcome {
         });
         keys
     };
-    counts.look(&mut keys_of);
+    counts.look(|shard| Some(keys_of(shard)));
     if counts.is_zero() {
         counts.look_at_all(&mut keys_of);
     }

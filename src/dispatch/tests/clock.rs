@@ -116,6 +116,7 @@ fn waits_and_pauses_last_as_long_whatever_the_clock_is_set_to() {
         let services = services(2, |_| {});
         let mut pair = Pair::new(&services);
         assert_eq!(pair.loops[0].ask(0, "WAIT 1 200"), Some(String::new()));
+        pair.loops[0].clients[0].show_blocked();
         pair.loops[1].check(0, "CLIENT PAUSE 400 WRITE", "+OK");
         pair.set_clock(step_ms);
         let mut out = Output::default();
