@@ -13,7 +13,9 @@ use super::super::connection::TURN_SEND_BYTES;
 use super::super::door::{Accepted, Door};
 use super::{EventLoop, WAKE_TOKEN};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::client::{Clients, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder};
+use crate::client::{
+    Clients, Closing, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder, Withheld,
+};
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer};
@@ -506,4 +508,20 @@ fn a_client_that_unblock_was_told_of_does_not_end_its_waiting_by_itself() {
     event_loop.step(0).expect("a poller");
     until_time_has_gone(&mut event_loop, 60);
     assert_eq!(received(&mut client), b":0\r\n");
+}
+
+#[test]
+fn a_client_that_ends_itself_gets_the_reply_that_waits_for_other_loops() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let _client = connect(&mut event_loop);
+    let connection = event_loop.connections[0].as_deref_mut().expect("a client");
+    connection.client.closing = Closing::AfterReply;
+    connection.client.withheld = Some(Box::default());
+    // What was written before the reply has gone out.
+    event_loop.flush(0);
+    let connection = event_loop.connections[0].as_deref_mut().expect("it has to hear of it yet");
+    connection.client.withheld = None;
+    event_loop.flush(0);
+    assert!(event_loop.connections[0].is_none());
 }
