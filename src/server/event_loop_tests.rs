@@ -13,9 +13,7 @@ use super::super::connection::TURN_SEND_BYTES;
 use super::super::door::{Accepted, Door};
 use super::{EventLoop, WAKE_TOKEN};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::client::{
-    Clients, Closing, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder, Withheld,
-};
+use crate::client::{Clients, Closing, Delivery, Mailbox, Message, MigrationOrder, Parcel, ReloadOrder};
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace, Reclaimer};
