@@ -1,7 +1,7 @@
 //! Taking the write log to disk, in steps.
 //!
-//! The writer takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it does, the next ones
-//! gather. A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A snapshot
+//! The writer takes all records that have gathered, writes each chunk of them as one block and flushes as `appendfsync` says; while it writes, the next ones
+//! gather. With `everysec` it goes on writing while the disk flushes (`flush.rs`). A write that fails (a full disk) is tried again every second, and until it succeeds writes are refused; nothing is lost. A snapshot
 //! that was finished meanwhile frees the writer from all that came before its cut ([`WriteLog::cover`]).
 //!
 //! A flush that fails is never tried again: nobody can know what the disk has, so nothing more is acknowledged, and what comes is dropped until an
@@ -10,7 +10,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
+use super::flush::{Flush, Order, start_flushing};
 use super::store::{Named, Store};
 use crate::base::clock::{Clock, Now};
 use crate::base::step::Next;
@@ -66,6 +68,10 @@ pub struct LogTask {
     unsynced: bool,
     /// Bytes of records among it.
     unsynced_bytes: u64,
+    /// Who flushes meanwhile.
+    pub(super) flusher: Option<Sender<Order>>,
+    /// The flush that is on its way.
+    flush: Option<Flush>,
     /// The disk does not take what comes next; steady milliseconds of the next attempt.
     retry_at_ms: Option<i64>,
     /// What the last step has found in the log's buffer.
@@ -105,6 +111,8 @@ impl LogTask {
             last_sync_ms: 0,
             unsynced: false,
             unsynced_bytes: 0,
+            flusher: None,
+            flush: None,
             retry_at_ms: None,
             found: Gathered::Nothing,
             heard: 0,
@@ -136,6 +144,7 @@ impl LogTask {
 
     /// Works until [`WriteLog::end`] was called and everything is written, or cannot be.
     pub fn run(mut self, clock: &Clock) {
+        self.flusher = start_flushing();
         loop {
             let now = clock.now();
             match self.step(now) {
@@ -179,11 +188,17 @@ impl LogTask {
     }
 
     fn act(&mut self, now: Now) -> Result<Next, Trouble> {
+        self.end_flush(now)?;
         let policy = self.log().policy();
         let much = policy == AppendFsync::Everysec
             && self.unsynced_bytes >= SYNC_BYTES
-            && self.retry_at_ms.is_none();
+            && self.retry_at_ms.is_none()
+            && self.flush.is_none();
         if !self.taken.is_empty() && !much {
+            if self.flush.is_some() && self.taken.front().is_some_and(|chunk| chunk.begins.is_some()) {
+                // The file is closed then.
+                return Ok(self.await_flush());
+            }
             self.write_next(now)?;
             return Ok(Next::Now);
         }
@@ -194,17 +209,59 @@ impl LogTask {
             AppendFsync::Everysec => much || !(0..SYNC_EVERY_MS).contains(&since_ms),
             AppendFsync::No => false,
         };
-        if self.unsynced && is_due || self.sync_asked && self.taken.is_empty() {
-            self.sync(now)?;
+        let is_wanted = self.unsynced && is_due || self.sync_asked && self.taken.is_empty();
+        if is_wanted && self.flush.is_none() {
+            if policy == AppendFsync::Always || !self.begin_flush(now) {
+                self.sync(now)?;
+            }
             return Ok(Next::Now);
         }
         if self.last {
+            if self.flush.is_some() {
+                return Ok(self.await_flush());
+            }
             self.close();
             return Ok(Next::End);
         }
-        let sync_at_ms =
-            (self.unsynced && policy == AppendFsync::Everysec).then(|| self.last_sync_ms + SYNC_EVERY_MS);
+        let is_timed = self.unsynced && policy == AppendFsync::Everysec && self.flush.is_none();
+        let sync_at_ms = is_timed.then(|| self.last_sync_ms + SYNC_EVERY_MS);
         Ok(self.take(now, sync_at_ms))
+    }
+
+    /// Orders a flush of all that is written. False if there is nothing to flush, or nobody to do it.
+    fn begin_flush(&mut self, now: Now) -> bool {
+        let (Some(flusher), Some(writer), true) = (&self.flusher, &self.writer, self.unsynced) else {
+            return false;
+        };
+        let sync = writer.begin_sync();
+        self.flush = Flush::order(flusher, &self.services, sync, self.offset, now.steady_ms());
+        if self.flush.is_none() {
+            return false;
+        }
+        self.last_sync_ms = now.steady_ms();
+        self.sync_asked &= !self.taken.is_empty();
+        (self.unsynced, self.unsynced_bytes) = (false, 0);
+        true
+    }
+
+    /// What the flush has brought, if it has ended. What was written meanwhile is not in it.
+    fn end_flush(&mut self, now: Now) -> Result<(), Trouble> {
+        let Some(result) = self.flush.as_ref().and_then(Flush::take_result) else { return Ok(()) };
+        let (Some(flush), Some(writer)) = (self.flush.take(), &mut self.writer) else { return Ok(()) };
+        if flush.is_delayed(now.steady_ms()) {
+            self.services.write_log.note_delayed_flush();
+        }
+        writer.end_sync(&flush.sync, result).map_err(Trouble::Final)?;
+        if self.log().note_durable(flush.offset) {
+            self.tell_durable();
+        }
+        Ok(())
+    }
+
+    /// Only its end is of interest now.
+    fn await_flush(&mut self) -> Next {
+        self.found = Gathered::Enough;
+        Next::Signal
     }
 
     /// Takes what has gathered, if there is enough of it or it has waited for long enough.
@@ -326,7 +383,7 @@ impl LogTask {
             self.services.write_log.recycle(chunk.bytes);
         }
         // Its file is no part of the data any more.
-        self.writer = None;
+        (self.writer, self.flush) = (None, None);
         if let Some((_, facts)) = self.made.take() {
             self.store.forget_log(&facts);
         }
@@ -403,7 +460,7 @@ impl LogTask {
     /// A flush has failed: what was not flushed is lost to the log, and writes are refused until a snapshot has it.
     fn fail(&mut self, error: &io::Error) {
         tracing::error!(%error, "flushing the write log has failed; writes are refused until a snapshot is saved");
-        self.writer = None;
+        (self.writer, self.flush) = (None, None);
         if let Some((_, facts)) = self.made.take() {
             self.store.forget_log(&facts);
         }

@@ -11,6 +11,7 @@
 //! It knows no sockets and no event loops; what clients must hear goes through their mailboxes.
 
 mod end;
+mod flush;
 mod helpers;
 mod import;
 mod load;

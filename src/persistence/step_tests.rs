@@ -4,7 +4,9 @@
 //! a disk that is full, fails or loses power meets each of them.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
+use super::flush::Order;
 use super::log_writer::LogTask;
 use super::save::{SaveTask, Saver};
 use super::start::Loader;
@@ -77,6 +79,13 @@ impl World {
             }
         }
         panic!("the log's writer finds no end");
+    }
+
+    /// From now on the log's writer orders flushes, and goes on; they are done when the test does them.
+    fn order_flushes(&mut self) -> Receiver<Order> {
+        let (flusher, orders) = channel();
+        self.log.flusher = Some(flusher);
+        orders
     }
 
     /// What was appended is written and flushed, if the disk takes it.
@@ -409,6 +418,107 @@ fn a_flush_that_fails_is_made_good_by_the_next_snapshot() {
     disk.power_cut(1);
     let world = World::begin(&disk, START_MS, ALWAYS);
     assert_eq!(world.ask("EXISTS first second third"), ":3\r\n");
+    world.end();
+}
+
+/// A server with `everysec` that has written one key and ordered the flush of it.
+fn flushing(disk: &PowerCutDisk) -> (World, Receiver<Order>, Order) {
+    let mut world = World::begin(disk, START_MS, |config| config.appendfsync = AppendFsync::Everysec);
+    let orders = world.order_flushes();
+    assert_eq!(world.ask("SET first 1"), "+OK\r\n");
+    world.come_to_rest();
+    let order = orders.try_recv().expect("a flush is ordered");
+    (world, orders, order)
+}
+
+#[test]
+fn what_comes_while_a_flush_lasts_outlives_the_process() {
+    let disk = PowerCutDisk::new();
+    let (mut world, orders, order) = flushing(&disk);
+    let ordered = world.services.write_log.appended();
+    for _ in 0..5 {
+        world.ask("INCR second");
+        world.come_to_rest();
+        let log = &world.services.write_log;
+        assert!(log.written() == log.appended() && log.durable() < ordered);
+    }
+    assert!(orders.try_recv().is_err(), "one at a time");
+    // Killed, and not only the log's thread.
+    drop((world, orders, order));
+    let world = World::begin(&disk, START_MS, |_| {});
+    assert_eq!(world.ask("GET first\nGET second"), "$1\r\n1\r\n$1\r\n5\r\n");
+    world.end();
+}
+
+#[test]
+fn a_flush_makes_durable_what_was_written_before_it_began() {
+    let disk = PowerCutDisk::new();
+    let (mut world, orders, order) = flushing(&disk);
+    let services = Arc::clone(&world.services);
+    let log = &services.write_log;
+    let ordered = log.appended();
+    world.ask("SET second 1");
+    // Who asks for a flush now waits for another one.
+    log.request_sync();
+    world.come_to_rest();
+    order.carry_out();
+    world.settle();
+    assert_eq!((log.durable(), log.delayed_flushes()), (ordered, 1));
+    orders.try_recv().expect("the next one").carry_out();
+    world.settle();
+    assert!(world.is_durable() && log.delayed_flushes() == 1);
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, |_| {});
+    assert_eq!(world.ask("EXISTS first second"), ":2\r\n");
+    world.end();
+}
+
+#[test]
+fn a_flush_that_fails_beside_the_writer_is_a_failure_of_all_that_was_not_durable() {
+    let disk = PowerCutDisk::new();
+    let (mut world, orders, order) = flushing(&disk);
+    world.ask("SET second 1");
+    world.come_to_rest();
+    disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, false));
+    order.carry_out();
+    world.come_to_rest();
+    let services = Arc::clone(&world.services);
+    let log = &services.write_log;
+    assert!(log.has_failed() && orders.try_recv().is_err(), "it is not tried again");
+    assert!(world.ask("SET third 1").starts_with("-MISCONF"));
+    assert!(world.save(SaveKind::Rewrite));
+    assert_eq!(world.ask("SET third 1"), "+OK\r\n");
+    world.come_to_rest();
+    orders.try_recv().expect("a flush of the new file").carry_out();
+    world.settle();
+    assert!(world.is_durable());
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, |_| {});
+    assert_eq!(world.ask("EXISTS first second third"), ":3\r\n");
+    world.end();
+}
+
+/// A file is closed, and a log ends, only when its last flush has said how it went.
+#[test]
+fn a_new_increment_and_the_end_wait_for_the_flush() {
+    let disk = PowerCutDisk::new();
+    let (mut world, orders, order) = flushing(&disk);
+    let services = Arc::clone(&world.services);
+    let increment = services.write_log.begin_increment();
+    world.ask("SET second 1");
+    assert_eq!(world.settle(), Next::Signal);
+    assert!(world.store.log_of(increment).is_none());
+    order.carry_out();
+    world.come_to_rest();
+    assert!(world.store.log_of(increment).is_some());
+    let order = orders.try_recv().expect("a flush of the new file");
+    services.write_log.end();
+    assert_eq!(world.settle(), Next::Signal);
+    order.carry_out();
+    assert_eq!(world.settle(), Next::End);
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, |_| {});
+    assert_eq!(world.ask("EXISTS first second"), ":2\r\n");
     world.end();
 }
 

@@ -99,7 +99,7 @@ enum Health {
 
 /// A log that is being written, by one thread.
 pub struct LogWriter {
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     sealer: Sealer,
     /// What further keys of the file follow from: the configured key and the header's bytes.
     rekey: Option<(EncryptionKey, Vec<u8>)>,
@@ -110,8 +110,8 @@ pub struct LogWriter {
     size: u64,
     /// Bytes that need not stay in memory, as the system was told.
     forgotten: u64,
-    /// Blocks since the last sync.
-    unsynced: u16,
+    /// Blocks of which no sync has said that they are durable.
+    unsynced: u64,
     health: Health,
 }
 
@@ -191,7 +191,7 @@ impl LogWriter {
         let mut last_page = vec![0; (end.offset - page_start(end.offset)) as usize];
         file.read_exact_at(page_start(end.offset), &mut last_page)?;
         Ok(LogWriter {
-            file,
+            file: Arc::from(file),
             sealer,
             rekey,
             end,
@@ -226,14 +226,15 @@ impl LogWriter {
     fn write_block(&mut self, kind: BlockKind, raw: &[u8]) -> io::Result<()> {
         let LogEnd { offset, sequence } = self.end;
         let start = page_start(offset);
-        let (pages, len) = self.sealer.seal_pages(&self.last_page, kind, sequence, self.unsynced, raw)?;
+        let unsynced = u16::try_from(self.unsynced).unwrap_or(u16::MAX);
+        let (pages, len) = self.sealer.seal_pages(&self.last_page, kind, sequence, unsynced, raw)?;
         self.file.write_all_at(start, pages).inspect_err(|_| self.health = Health::Torn)?;
         self.end = LogEnd { offset: offset + len as u64, sequence: sequence + 1 };
         self.size = self.size.max(start + pages.len() as u64);
         let last_page = (page_start(self.end.offset) - start) as usize..(self.end.offset - start) as usize;
         self.last_page.clear();
         self.last_page.extend_from_slice(&pages[last_page]);
-        self.unsynced = self.unsynced.saturating_add(1);
+        self.unsynced += 1;
         Ok(())
     }
 
@@ -277,16 +278,31 @@ impl LogWriter {
     }
 
     fn sync_file(&mut self) -> io::Result<()> {
-        if let Err(error) = self.file.sync_data() {
+        let sync = self.begin_sync();
+        let result = sync.run();
+        self.end_sync(&sync, result)
+    }
+
+    /// A sync that another thread does while more is appended. No other one may begin before it has ended: the system tells of an error once.
+    pub fn begin_sync(&self) -> LogSync {
+        LogSync { file: Arc::clone(&self.file), end: self.end.offset, blocks: self.unsynced }
+    }
+
+    /// How it went. What was appended before it began is durable if it went well.
+    ///
+    /// # Errors
+    /// As [`LogWriter::sync`], and with the same consequence.
+    pub fn end_sync(&mut self, sync: &LogSync, result: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = result {
             self.health = Health::Lost;
             return Err(error);
         }
-        self.unsynced = 0;
-        if self.end.offset >= self.forgotten + FORGET_EVERY {
+        self.unsynced -= sync.blocks;
+        if sync.end >= self.forgotten + FORGET_EVERY {
             // A log is written and not read. Kept in memory it would only push out what is, and on a virtual machine each new page of the
             // cache is slow for the first time.
-            self.file.forget_before(self.end.offset);
-            self.forgotten = self.end.offset;
+            self.file.forget_before(sync.end);
+            self.forgotten = sync.end;
         }
         Ok(())
     }
@@ -340,6 +356,24 @@ impl LogWriter {
             }
         }
         self.sync_file()
+    }
+}
+
+/// See [`LogWriter::begin_sync`].
+#[derive(Clone)]
+pub struct LogSync {
+    file: Arc<dyn DiskFile>,
+    /// Where the log ended when it began.
+    end: u64,
+    /// Blocks that were not durable then.
+    blocks: u64,
+}
+
+impl LogSync {
+    /// # Errors
+    /// What the disk says, for [`LogWriter::end_sync`].
+    pub fn run(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 }
 

@@ -40,7 +40,7 @@ pub use damage::{Damage, Problem};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use keys::{EncryptionKey, KeyError, KeyId, KeySource};
 pub use lock::DirectoryLock;
-pub use log_file::{LogEnd, LogHeader, LogOptions, LogStart, LogWriter, cut_tail, keep_tail};
+pub use log_file::{LogEnd, LogHeader, LogOptions, LogStart, LogSync, LogWriter, cut_tail, keep_tail};
 pub use log_reader::{Behind, LogReader};
 pub use manifest::{LogFacts, Manifest, SnapshotFacts};
 pub use names::OurFile;

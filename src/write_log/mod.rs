@@ -55,6 +55,8 @@ pub struct WriteLog {
     failed: AtomicBool,
     /// How often that has happened.
     failures: AtomicU64,
+    /// Flushes that have lasted long.
+    delayed_flushes: AtomicU64,
     /// Where the last failure was: what was appended up to there was admitted before it.
     failed_at: AtomicU64,
     /// Offset before which the base has everything: nothing before it needs to be written any more.
@@ -199,6 +201,7 @@ impl Default for WriteLog {
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             failures: AtomicU64::new(0),
+            delayed_flushes: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
             covered: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -490,6 +493,11 @@ impl WriteLog {
         self.buffer.lock().length
     }
 
+    /// Flushes that have lasted long.
+    pub fn delayed_flushes(&self) -> u64 {
+        self.delayed_flushes.load(Ordering::Relaxed)
+    }
+
     /// Asks for a flush soon, and to hear of it when `durable` advances.
     pub fn request_sync(&self) {
         self.await_durable();
@@ -572,6 +580,15 @@ impl WriteLog {
             sync: std::mem::take(&mut buffer.sync),
             end: buffer.end,
         }
+    }
+
+    pub fn note_delayed_flush(&self) {
+        self.delayed_flushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A flush that the writing thread has ordered has ended.
+    pub fn call_writer(&self) {
+        self.call(self.buffer.lock());
     }
 
     /// How often somebody has called for something else than records; to be asked before a step.

@@ -84,7 +84,7 @@ fn write_log(cx: &Cx<'_, '_>, state: &SaveState, text: &mut Vec<u8>) {
     line(text, "aof_pending_rewrite", u8::from(state.scheduled[SaveKind::Rewrite as usize]));
     line(text, "aof_buffer_length", buffered);
     line(text, "aof_pending_bio_fsync", u8::from(log.durable() < log.written()));
-    line(text, "aof_delayed_fsync", 0);
+    line(text, "aof_delayed_fsync", log.delayed_flushes());
 }
 
 fn status(ok: bool) -> &'static str {
