@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::base::lock;
 use crate::base::waiting::may_wait;
 use crate::client::{Clients, Gates, MigrationOrder, ReloadOrder};
-use crate::config::Config;
+use crate::config::{Config, Permission};
 use crate::keyspace::Keyspace;
 use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::rates::Rates;
@@ -78,6 +78,8 @@ pub struct Shutdown {
     pub save: Option<bool>,
     /// End even if saving fails.
     pub force: bool,
+    /// End without waiting for clients to read their replies.
+    pub now: bool,
     /// The number of the request among [`Services::shutdowns`]; 0 for a signal.
     pub order: u64,
 }
@@ -183,7 +185,9 @@ impl Services {
             replication_id: Mutex::new(identity.run_id.clone()),
             identity,
         };
-        services.set_gate(Gates::MEMORY_LIMIT, services.settings.load().maxmemory > 0);
+        let config = services.settings.load();
+        services.set_gate(Gates::MEMORY_LIMIT, config.maxmemory > 0);
+        services.set_gate(Gates::PROTECTED, config.enable_debug_command != Permission::Yes);
         services
     }
 

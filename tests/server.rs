@@ -338,6 +338,22 @@ fn a_client_that_does_not_read_holds_a_shutdown_up_only_for_shutdown_timeout() {
 }
 
 #[test]
+fn shutdown_now_waits_for_no_client_to_read() {
+    let ends: [(&str, &[&[u8]]); 2] = [("default", &[b"SHUTDOWN", b"NOSAVE", b"NOW"]), ("now", &[])];
+    for (sigterm, command) in ends {
+        let folder = Folder::new();
+        let arguments = ["--shutdown-timeout", "1000000", "--shutdown-on-sigterm", sigterm];
+        let (server, _client) = held_up(&folder, &arguments);
+        if command.is_empty() {
+            server.signal(Signal::TERM);
+        } else {
+            server.connect().send(command);
+        }
+        assert_eq!(server.exit().0, Some(0));
+    }
+}
+
+#[test]
 fn a_second_sigint_ends_at_once() {
     let folder = Folder::new();
     let (mut server, _client) = held_up(&folder, &["--shutdown-timeout", "1000000"]);

@@ -53,8 +53,8 @@ pub enum Message {
     Durable,
     /// DEBUG SLEEP: the loop does nothing until this time, in steady microseconds.
     Sleep { until_us: i64 },
-    /// SHUTDOWN: the loop ends.
-    Stop,
+    /// SHUTDOWN: the loop ends. For so long it may wait for clients to read.
+    Stop { wait_ms: i64 },
 }
 
 #[derive(Default)]

@@ -19,6 +19,6 @@ pub use migration::{Luggage, MigrationOrder, MigrationResult, MovedKey};
 pub use registry::Clients;
 pub use reload::{QuietPoint, Reload, ReloadOrder, ReloadResult};
 pub use session::{
-    Blocked, Client, Closing, Gates, NO_LOG, Parked, QueuedRequest, Sighting, Transaction, WatchedKey,
-    Withheld,
+    Blocked, Client, Closing, Gates, NO_LOG, Parked, QueuedRequest, Sighting, Transaction, Unfinished,
+    WatchedKey, Withheld,
 };

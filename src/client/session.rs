@@ -51,6 +51,9 @@ impl Gates {
     /// The server saves for the last time: writes wait. Nothing that clients can ask for takes it away.
     pub const ENDING: Gates = Gates(1 << 15);
 
+    /// Not everybody may use DEBUG.
+    pub const PROTECTED: Gates = Gates(1 << 17);
+
     #[inline]
     pub const fn and(self, other: Gates) -> Gates {
         Gates(self.0 | other.0)
@@ -129,8 +132,13 @@ pub struct Transaction {
     pub bytes: usize,
 }
 
-/// What an EXEC has yet to answer since it released its shards: its requests in order, each with its reply if it has run already.
-pub type Unfinished = VecDeque<(QueuedRequest, Option<Output>)>;
+/// What an EXEC has yet to answer since it released its shards, in order.
+pub enum Unfinished {
+    /// It has to run.
+    Request(QueuedRequest),
+    /// Its reply, for it has run already; or what the client hears behind the reply to EXEC.
+    Reply(Output),
+}
 
 /// A key that EXEC must find unchanged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -272,7 +280,7 @@ pub struct Client {
     pub blocked: Option<Blocked>,
     pub transaction: Option<Box<Transaction>>,
     /// Not empty while the client is blocked in a request of an EXEC.
-    pub unfinished: Unfinished,
+    pub unfinished: VecDeque<Unfinished>,
     pub watched: HashMap<WatchedKey, Sighting>,
     pub channels: HashSet<Bytes>,
     pub patterns: HashSet<Bytes>,
@@ -298,7 +306,7 @@ impl Client {
             closing: Closing::default(),
             blocked: None,
             transaction: None,
-            unfinished: Unfinished::new(),
+            unfinished: VecDeque::new(),
             watched: HashMap::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),

@@ -107,6 +107,9 @@ fn cat(cx: &mut Cx<'_, '_>) -> Outcome {
         }
         return Ok(());
     }
+    if cx.args.len() > 3 {
+        return Err(help::bad_arguments(cx));
+    }
     let wanted = cx.args.at(2);
     let Some(wanted) = CATEGORIES.iter().find(|name| wanted.eq_ignore_ascii_case(name.as_bytes())) else {
         return Err(Failure::echo("ERR Unknown category '", wanted, "'"));
@@ -124,6 +127,9 @@ fn cat(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn genpass(cx: &mut Cx<'_, '_>) -> Outcome {
+    if cx.args.len() > 3 {
+        return Err(help::bad_arguments(cx));
+    }
     let bits = if cx.args.len() > 2 { cx.integer(2)? } else { PASSWORD_BITS };
     if !(1..=PASSWORD_BITS_MAX).contains(&bits) {
         return Err(BITS_OUT_OF_RANGE);

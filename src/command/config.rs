@@ -122,6 +122,8 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
     services.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
     services.put_in_force(new, cx.steady_ms());
     drop(change);
+    // What is recorded of this very request goes by the new limits, as in Redis.
+    cx.state.refresh();
     cx.reply.ok();
     Ok(())
 }

@@ -194,6 +194,13 @@ impl<'s> LoopState<'s> {
         self.statistics.counters.add(count, by);
     }
 
+    /// Counts an error reply, whatever has written it; `line` is its text. The one place that does.
+    #[cold]
+    pub fn count_error(&self, line: &[u8]) {
+        self.services.statistics.record_error(line);
+        self.count(Count::ErrorReplies, 1);
+    }
+
     /// Ends what a client waits in, as at its timeout or with an error; false if it does not wait.
     pub fn unblock(&mut self, client: &ClientInfo, error: bool) -> bool {
         // Whoever takes the mark away ends the waiting, so that two callers are not both told that they did.

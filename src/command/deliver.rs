@@ -91,8 +91,8 @@ impl LoopState<'_> {
 }
 
 impl Cx<'_, '_> {
-    /// Writes what was sent to this client so far in front of the present request's reply: the request ends a subscription, or changes the
-    /// protocol, and the client knows where. Called when the subscription has been taken out of the registry, and before anything is written.
+    /// Writes what was sent to this client so far in front of the present request's reply, or behind that of the EXEC that it belongs to, as in Redis
+    /// since 7.2: the request ends a subscription, or changes the protocol, which messages of before still have. Called when the subscription has been taken out of the registry, and before anything is written.
     pub fn write_deliveries_first(&mut self) {
         self.state.take_deliveries();
         if self.client.is_silent() {
@@ -108,7 +108,7 @@ impl Cx<'_, '_> {
             }
         }
         if self.in_exec {
-            self.state.effects.before_exec.append_all(bytes);
+            self.state.effects.behind_exec.append_all(bytes);
         } else {
             self.reply.append(bytes);
         }

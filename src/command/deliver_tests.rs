@@ -199,7 +199,7 @@ fn a_message_is_in_the_version_that_the_client_speaks_where_it_comes() {
 }
 
 #[test]
-fn messages_come_before_an_exec_and_never_inside_of_it() {
+fn messages_come_behind_an_exec_and_never_inside_of_it() {
     let shown = with_a_message_under_way(
         "HELLO 3;SUBSCRIBE c d",
         run(&["MULTI", "UNSUBSCRIBE d", "PUBLISH c own", "UNSUBSCRIBE c", "EXEC"]),
@@ -207,14 +207,38 @@ fn messages_come_before_an_exec_and_never_inside_of_it() {
     let own = ">3 $7 message $1 c $3 own";
     let queued = "+OK +QUEUED +QUEUED +QUEUED";
     let exec = "*3 >3 $11 unsubscribe $1 d :1 :1 >3 $11 unsubscribe $1 c :0";
-    assert_eq!(shown, format!("{queued} >3 $7 message $1 c $1 m {own} {exec} | "));
+    assert_eq!(shown, format!("{queued} {exec} >3 $7 message $1 c $1 m {own} | "));
     // A request that runs last of all, without the locks, is in front of the others here.
     let shown = with_a_message_under_way(
         "HELLO 3;SUBSCRIBE c",
         run(&["MULTI", "CONFIG GET databases", "UNSUBSCRIBE c", "EXEC"]),
     );
     let exec = "*2 %1 $9 databases $2 16 >3 $11 unsubscribe $1 c :0";
-    assert_eq!(shown, format!("+OK +QUEUED +QUEUED >3 $7 message $1 c $1 m {exec} | "));
+    assert_eq!(shown, format!("+OK +QUEUED +QUEUED {exec} >3 $7 message $1 c $1 m | "));
+    // In the version that the client spoke when it was sent.
+    let shown = with_a_message_under_way("HELLO 3;SUBSCRIBE c", |server, place| {
+        let shown = ask(server, place, &["MULTI", "PUBLISH c own", "HELLO 2", "EXEC"]);
+        let (_, behind) = shown.split_once("$7 modules *0 ").expect("the end of the greeting");
+        behind.to_owned()
+    });
+    assert_eq!(shown, format!(">3 $7 message $1 c $1 m {own} | {MESSAGE}"));
+}
+
+#[test]
+fn messages_come_behind_an_exec_that_has_to_wait_before_its_end() {
+    let services = two_loops(|_| {});
+    let (mut one, mut other) = (InProcess::on_loop(&services, 0), InProcess::on_loop(&services, 1));
+    let (client, victim) = (one.connect(), other.connect());
+    let id = services.clients.all()[1].id;
+    let kill = format!("CLIENT KILL ID {id}");
+    ask(&mut one, client, &["HELLO 3", "SUBSCRIBE c"]);
+    let queue = ["MULTI", "PUBLISH c own", "UNSUBSCRIBE c", "CONFIG RESETSTAT", &kill, "PING", "EXEC"];
+    ask(&mut one, client, &queue);
+    other.settle();
+    assert!(!other.is_open(victim));
+    one.settle();
+    let exec = "*5 :1 >3 $11 unsubscribe $1 c :0 +OK :1 +PONG";
+    assert_eq!(heard(&mut one, client), format!("{exec} >3 $7 message $1 c $3 own"));
 }
 
 #[test]

@@ -122,8 +122,8 @@ pub struct Effects {
     pub events: Vec<Noted>,
     /// Messages for clients of this loop, in order.
     pub local: Vec<Message>,
-    /// What the client hears in front of the reply to the EXEC that runs: messages cannot come inside of it.
-    pub before_exec: Output,
+    /// What the client hears behind the reply to the EXEC that runs: messages cannot come inside of it.
+    pub behind_exec: Output,
 }
 
 impl Effects {

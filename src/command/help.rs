@@ -1,6 +1,6 @@
 //! The HELP subcommand of containers. Its text follows from the container's rows, so that it cannot go out of date.
 
-use super::cx::{Cx, Outcome};
+use super::cx::{Cx, Failure, Outcome};
 use super::registry::COMMANDS;
 use super::spec::{CommandSpec, Flags, Group};
 
@@ -43,6 +43,18 @@ pub const fn container(
         subcommands,
         run: help,
     }
+}
+
+/// How much of a subcommand's name an error repeats.
+const ECHOED_BYTES: usize = 128;
+
+/// Redis's error for a subcommand that looks at its arguments itself and does not know what to do with so many. It calls the subcommand
+/// as the client did.
+pub fn bad_arguments(cx: &Cx<'_, '_>) -> Failure {
+    let name = cx.args.at(1);
+    let container = cx.command.full_name.split('|').next().unwrap_or_default().to_ascii_uppercase();
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    Failure::echo(before, &name[..name.len().min(ECHOED_BYTES)], &format!("'. Try {container} HELP."))
 }
 
 /// Answers with the lines of the container that the request names.

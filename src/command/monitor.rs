@@ -23,13 +23,17 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     run: monitor,
 }];
 
+/// The client's own gates. With the second one its requests are shown although it may be the only monitor and hear nothing: one of them may end that,
+/// and is heard then.
+const FEEDS: Gates = Gates::MONITORING.and(Gates::MONITORED);
+
 fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.in_exec {
         return Err(Failure::text("ERR MONITOR isn't allowed for DENY BLOCKING client"));
     }
     // A client that monitors already gets no second answer, as in Redis.
     if !cx.client.gates.has(Gates::MONITORING) {
-        cx.client.set_gate(Gates::MONITORING, true);
+        cx.client.set_gate(FEEDS, true);
         note_monitor(cx.services(), cx.client);
         cx.reply.ok();
     }
@@ -39,7 +43,7 @@ fn monitor(cx: &mut Cx<'_, '_>) -> Outcome {
 /// Ends a client's feed, if it has one (RESET, or the client leaves).
 pub fn leave_monitor(services: &Services, client: &mut Client) {
     if client.gates.has(Gates::MONITORING) {
-        client.set_gate(Gates::MONITORING, false);
+        client.set_gate(FEEDS, false);
         note_monitor(services, client);
     }
 }

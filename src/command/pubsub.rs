@@ -384,8 +384,7 @@ fn shard_channels(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn list(cx: &mut Cx<'_, '_>, space: Space) -> Outcome {
     if cx.args.len() > 3 {
-        let before = "ERR unknown subcommand or wrong number of arguments for '";
-        return Err(Failure::echo(before, cx.args.at(1), "'. Try PUBSUB HELP."));
+        return Err(help::bad_arguments(cx));
     }
     let names = cx.services().pubsub.active(space, cx.args.get(2));
     cx.reply.array(names.len());

@@ -162,9 +162,7 @@ const LATENCY: &[CommandSpec] = &[
 
 fn slowlog_get(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.args.len() > 3 {
-        return Err(Failure::text(
-            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
-        ));
+        return Err(help::bad_arguments(cx));
     }
     let count = match cx.args.get(2) {
         None => SLOWLOG_COUNT,

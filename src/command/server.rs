@@ -281,7 +281,7 @@ fn shutdown(cx: &mut Cx<'_, '_>) -> Outcome {
     let order = cx.services().shutdowns.fetch_add(1, Ordering::Relaxed) + 1;
     cx.client.blocked = Some(Blocked::ShuttingDown { order });
     let save = if save { Some(true) } else { no_save.then_some(false) };
-    cx.services().control.shut_down(Shutdown { save, force, order });
+    cx.services().control.shut_down(Shutdown { save, force, now, order });
     Ok(())
 }
 

@@ -69,6 +69,8 @@ impl Flags {
     pub const SECRET_LOGIN: Flags = Flags(1 << 38);
     pub const SECRET_OPTIONS: Flags = Flags(1 << 39);
     pub const SECRET_VALUES: Flags = Flags(1 << 40);
+    /// Ours: `enable-debug-command` says who may use it.
+    pub const PROTECTED: Flags = Flags(1 << 41);
 
     /// Ours: an increment is a floating-point number (COMMAND DOCS).
     pub const FLOAT_INCREMENT: Flags = Flags(1 << 41);
@@ -169,6 +171,9 @@ impl CommandSpec {
         let mut gates = Gates::PAUSED.and(Gates::MONITORING);
         if !self.flags.has(Flags::NO_AUTH) {
             gates = gates.and(Gates::UNAUTHENTICATED);
+        }
+        if self.flags.has(Flags::PROTECTED) {
+            gates = gates.and(Gates::PROTECTED);
         }
         if !self.flags.has(Flags::NOT_QUEUED) {
             gates = gates.and(Gates::IN_TRANSACTION);

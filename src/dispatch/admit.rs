@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::memory;
 use crate::base::quote::up_to_zero;
-use crate::client::{Blocked, Client, Closing, Gates, QueuedRequest};
+use crate::client::{Blocked, Client, ClientFlags, Closing, Gates, QueuedRequest};
 use crate::command::{COMMANDS, Command, Flags, KeyPlan, LOADING, LoopState, end_transaction, unwatch_all};
 use crate::observe::counters::Count;
 use crate::resp::{Args, Reply};
@@ -34,6 +34,10 @@ pub fn admit(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Admission {
+    if gates.has(Gates::PROTECTED) && !may_debug(state, client) {
+        reject(state, client, reply, Some(command), DEBUG_NOT_ALLOWED);
+        return Admission::Done;
+    }
     if gates.has(Gates::DELIVERIES_FULL) && must_wait_with_deliveries(state, client, gates, command) {
         client.blocked = Some(Blocked::DeliveriesFull);
         return Admission::Wait;
@@ -91,10 +95,16 @@ pub fn admit(
     Admission::Run
 }
 
+const DEBUG_NOT_ALLOWED: &[u8] = b"ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
+    you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
 const NO_AUTH: &str = "NOAUTH Authentication required.";
 const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
 /// A client that monitors counts as a replica in Redis, and the text says so.
 const MONITOR_AND_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+fn may_debug(state: &LoopState<'_>, client: &Client) -> bool {
+    state.config.enable_debug_command.allows(client.info.has(ClientFlags::LOCAL))
+}
 
 /// What CLIENT PAUSE WRITE stops.
 const MAY_WRITE: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
@@ -208,11 +218,24 @@ pub fn reject(
         transaction.aborted = true;
     }
     reply.error_bytes(&text);
-    state.services.statistics.record_error(&text);
-    state.count(Count::ErrorReplies, 1);
+    state.count_error(&text);
     if let Some(command) = command {
         state.statistics.commands.record_rejected(command.id);
     }
+}
+
+/// [`reject`] for a request with a wrong number of arguments, or of a container's subcommand that does not exist: that is no call of the container,
+/// and counts for no command, as in Redis.
+#[cold]
+pub fn reject_shape(
+    state: &mut LoopState<'_>,
+    client: &mut Client,
+    reply: &mut Reply<'_>,
+    command: &Command,
+    args: Args<'_>,
+) {
+    let is_known = command.subcommands.is_empty() || args.len() == 1;
+    reject(state, client, reply, is_known.then_some(command), &bad_shape(command, args));
 }
 
 const EXEC_REFUSED: &[u8] = b"EXECABORT Transaction discarded because of: ";
@@ -261,7 +284,7 @@ const NOT_YET: &[(&str, &str)] = &[
 
 /// The error for a wrong number of arguments, or for a container without a subcommand of the given name.
 #[cold]
-pub fn bad_shape(command: &Command, args: Args<'_>) -> Vec<u8> {
+fn bad_shape(command: &Command, args: Args<'_>) -> Vec<u8> {
     if !command.subcommands.is_empty()
         && let Some(name) = args.get(1)
     {

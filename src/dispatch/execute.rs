@@ -130,7 +130,7 @@ fn serve(
         return Served::Whole;
     };
     if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
-        admit::reject(state, client, &mut reply, Some(command), &admit::bad_shape(command, args));
+        admit::reject_shape(state, client, &mut reply, command, args);
         return Served::Whole;
     }
     let gates = client.gates.and(state.services.gates()).common(command.concerns);
@@ -263,8 +263,7 @@ pub fn call<'s>(
             return;
         }
         cx.reply.error(&text);
-        state.services.statistics.record_error(&text);
-        state.count(Count::ErrorReplies, 1);
+        state.count_error(&text);
         state.statistics.commands.record_failed(command.id);
     }
     let form = state.effects.records.form;
@@ -295,9 +294,10 @@ pub fn record_call(state: &LoopState<'_>, command: &Command, start: u64, end: u6
 }
 
 /// Answers input that does not keep to the protocol; the connection ends.
-pub fn refuse(client: &mut Client, error: ParseError, out: &mut Output) {
-    let mark = out.len();
-    Reply::new(out, client.protocol).error(format!("ERR {error}"));
+pub fn refuse(state: &LoopState<'_>, client: &mut Client, error: ParseError, out: &mut Output) {
+    let (mark, text) = (out.len(), format!("ERR {error}"));
+    Reply::new(out, client.protocol).error(&text);
+    state.count_error(text.as_bytes());
     client.settle_reply(out, mark);
     client.close_after_reply();
 }

@@ -24,6 +24,7 @@ mod exec_waits;
 mod muted;
 mod open_keys;
 mod random_key;
+mod rejected;
 mod walks;
 
 struct NoControl;

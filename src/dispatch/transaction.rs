@@ -9,13 +9,12 @@
 //! of the queue. The replies keep their places; a client that is blocked by such a request goes on with the rest when it wakes up.
 
 use crate::base::clock::Stopwatch;
-use crate::client::{Client, Gates, QueuedRequest};
+use crate::client::{Client, Gates, QueuedRequest, Unfinished};
 use crate::command::{
     COMMANDS, Command, Commands, Flags, KeyPlan, Located, LoopState, RequestKeys, end_transaction,
     feed_monitors, publish_behind, unwatch_all,
 };
 use crate::keyspace::{Keyspace, Locked, Wanted};
-use crate::observe::counters::Count;
 use crate::resp::{Args, Output, Reply};
 
 use super::execute::{call, call_unlocked, record_call};
@@ -32,25 +31,28 @@ pub fn run_queue(state: &mut LoopState<'_>, client: &mut Client, exec: &'static 
     if transaction.aborted {
         unwatch_all(&state.services.keyspace, client);
         Reply::new(out, client.protocol).error(ABORTED);
-        state.services.statistics.record_error(ABORTED.as_bytes());
-        state.count(Count::ErrorReplies, 1);
+        state.count_error(ABORTED.as_bytes());
         state.statistics.commands.record_failed(exec.id);
         client.settle_reply(out, mark);
     } else {
         run_locked(state, client, transaction.queue, out);
     }
     run_unlocked(state, client, out);
-    write_before(state, out, mark);
+    write_behind(state, client, out);
     record_call(state, exec, start, Stopwatch::ticks());
     state.begin_request();
 }
 
-/// Puts what the client hears in front of the reply to EXEC to where that begins.
-pub fn write_before(state: &mut LoopState<'_>, out: &mut Output, mark: usize) {
-    if !state.effects.before_exec.is_empty() {
-        let reply = out.split_off(mark);
-        out.append_all(std::mem::take(&mut state.effects.before_exec));
-        out.append_all(reply);
+/// Puts what the client hears behind the reply to EXEC to where that ends, which may be still to come.
+pub fn write_behind(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) {
+    if state.effects.behind_exec.is_empty() {
+        return;
+    }
+    let messages = std::mem::take(&mut state.effects.behind_exec);
+    if client.blocked.is_none() {
+        out.append_all(messages);
+    } else {
+        client.unfinished.push_back(Unfinished::Reply(messages));
     }
 }
 
@@ -95,14 +97,14 @@ fn run_locked(state: &mut LoopState<'_>, client: &mut Client, queue: Vec<QueuedR
     let mut allowed = out.allowed();
     for (index, (request, keys)) in queue.into_iter().zip(&keys).enumerate() {
         if index >= last || command_of(&request).has(Flags::CONTROL) {
-            client.unfinished.push_back((request, None));
+            client.unfinished.push_back(Unfinished::Request(request));
         } else if client.unfinished.is_empty() {
             call_locked(state, client, &request, keys, &mut locked, out);
         } else {
             let mut reply = Output::limited(allowed);
             call_locked(state, client, &request, keys, &mut locked, &mut reply);
             allowed = if reply.is_over() { 0 } else { allowed.saturating_sub(reply.len()) };
-            client.unfinished.push_back((request, Some(reply)));
+            client.unfinished.push_back(Unfinished::Reply(reply));
         }
     }
     record::append_gathered(state, client);
@@ -156,10 +158,10 @@ fn call_locked<'s>(
 
 /// Runs what is left of an EXEC, holding nothing, until a request has to wait or all is done.
 pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) {
-    while let Some((request, reply)) = client.unfinished.pop_front() {
-        match reply {
-            Some(reply) => out.append_all(reply),
-            None => {
+    while let Some(next) = client.unfinished.pop_front() {
+        match next {
+            Unfinished::Reply(reply) => out.append_all(reply),
+            Unfinished::Request(request) => {
                 // A queued CONFIG SET is in force for what runs behind it.
                 state.refresh();
                 state.begin_request();
@@ -180,7 +182,7 @@ pub fn run_unlocked(state: &mut LoopState<'_>, client: &mut Client, out: &mut Ou
 }
 
 fn tell_monitors(state: &mut LoopState<'_>, client: &Client, command: &Command, args: Args<'_>) {
-    if state.services.gates().common(command.concerns).has(Gates::MONITORED) {
+    if client.gates.and(state.services.gates()).common(command.concerns).has(Gates::MONITORED) {
         feed_monitors(state, client, command, args);
     }
 }

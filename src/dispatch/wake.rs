@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use crate::client::{Blocked, Client, Gates, NO_LOG};
 use crate::command::LoopState;
-use crate::observe::counters::Count;
 use crate::resp::{Output, Reply};
 
 use super::execute::withhold;
@@ -63,7 +62,7 @@ pub fn wake(state: &mut LoopState<'_>, client: &mut Client, out: &mut Output) ->
     }
     if !client.unfinished.is_empty() {
         transaction::run_unlocked(state, client, out);
-        transaction::write_before(state, out, mark);
+        transaction::write_behind(state, client, out);
     }
     if client.withheld.is_some() {
         withhold(client, out, mark);
@@ -118,6 +117,5 @@ fn answer(state: &LoopState<'_>, blocked: Blocked, reply: &mut Reply<'_>) {
 
 fn fail(state: &LoopState<'_>, reply: &mut Reply<'_>, text: &str) {
     reply.error(text);
-    state.services.statistics.record_error(text.as_bytes());
-    state.count(Count::ErrorReplies, 1);
+    state.count_error(text.as_bytes());
 }

@@ -6,6 +6,8 @@
 
 use memchr::memchr2;
 
+use crate::base::number::parse_i64;
+
 /// Where an argument lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArgRange {
@@ -349,7 +351,7 @@ fn length_line(
     match find_end(b'\r', rest) {
         // The byte behind the carriage return is taken for a line feed unseen, as Redis does.
         Some(end) if start + end + 1 < input.len() => {
-            let value = parse_length(&rest[..end]).ok_or(invalid)?;
+            let value = parse_i64(&rest[..end]).ok_or(invalid)?;
             Ok(Some((value, start + end + 2)))
         }
         _ if rest.len() > limits.inline_max => Err(too_long),
@@ -386,27 +388,6 @@ fn short_length(input: &[u8], start: usize) -> Option<(u32, usize)> {
     None
 }
 
-/// A decimal length: digits with an optional minus sign, no leading zeros but a single 0.
-#[inline]
-fn parse_length(digits: &[u8]) -> Option<i64> {
-    let (negative, digits) = match digits {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, digits),
-    };
-    if digits.is_empty() || digits.len() > 18 || digits.len() > 1 && digits[0] == b'0' {
-        return None;
-    }
-    let mut value = 0i64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + i64::from(digit);
-    }
-    Some(if negative { -value } else { value })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,10 +417,10 @@ mod tests {
 
     #[test]
     fn arrays_inline_lines_and_empty_requests_follow_each_other() {
-        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING x\r\n*0\r\n*-1\r\n\r\n*1\r\n$0\r\n\r\n";
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING x\r\n*0\r\n*-1\r\n*-9223372036854775808\r\n\r\n*1\r\n$0\r\n\r\n";
         let requests = parse_all(input).expect("a valid stream");
         let want: Vec<Vec<&[u8]>> =
-            vec![vec![b"GET", b"k"], vec![b"PING x"], vec![], vec![], vec![b""], vec![b""]];
+            vec![vec![b"GET", b"k"], vec![b"PING x"], vec![], vec![], vec![], vec![b""], vec![b""]];
         assert_eq!(requests, want);
     }
 
@@ -485,7 +466,7 @@ mod tests {
 
     #[test]
     fn errors_have_redis_texts() {
-        let cases: [(&[u8], &str); 8] = [
+        let cases: [(&[u8], &str); 13] = [
             (b"*3000000000\r\n", "invalid multibulk length"),
             (b"*1x\r\n", "invalid multibulk length"),
             (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
@@ -494,6 +475,11 @@ mod tests {
             (b"*1\r\n$2000000000\r\n", "invalid bulk length"),
             (b"*1\r\n$x\r\n", "invalid bulk length"),
             (b"*01\r\n", "invalid multibulk length"),
+            (b"*-0\r\n", "invalid multibulk length"),
+            (b"*-01\r\n", "invalid multibulk length"),
+            (b"*-9223372036854775809\r\n", "invalid multibulk length"),
+            (b"*1\r\n$-0\r\n", "invalid bulk length"),
+            (b"*1\r\n$+1\r\n", "invalid bulk length"),
         ];
         for (input, text) in cases {
             let error = parse_all(input).expect_err(text);

@@ -154,6 +154,7 @@ impl Ending<'_> {
                 // Whoever asks once more may only be more resolute.
                 Some((present, _)) => {
                     present.force |= how.force;
+                    present.now |= how.now;
                     present.order = present.order.max(how.order);
                 }
                 None => last_save = Some((how, Box::pin(persistence.prepare_end(how.save)))),
@@ -209,7 +210,7 @@ pub(super) fn load_result(
 
 fn as_shutdown(options: ShutdownOptions) -> Shutdown {
     let save = if options.save { Some(true) } else { options.nosave.then_some(false) };
-    Shutdown { save, force: options.force, order: 0 }
+    Shutdown { save, force: options.force, now: options.now, order: 0 }
 }
 
 #[cfg(test)]

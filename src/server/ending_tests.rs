@@ -22,7 +22,7 @@ use crate::testing::power_cut_disk::{Fault, NO_SPACE, Operation, PowerCutDisk};
 
 const LOOPS: usize = 2;
 /// What a client asks for while the server ends.
-const END: Shutdown = Shutdown { save: Some(true), force: false, order: 1 };
+const END: Shutdown = Shutdown { save: Some(true), force: false, now: false, order: 1 };
 
 fn ask(event_loop: &mut InProcess<'_>, place: usize, line: &str) -> String {
     event_loop.feed(place, format!("{line}\r\n").as_bytes());

@@ -63,7 +63,7 @@ pub struct EventLoop<'s> {
     pub(super) next_expire_ms: i64,
     pub(super) next_cron_ms: i64,
     pub(super) next_sample_ms: i64,
-    pub(super) stopping: bool,
+    pub(super) stopping: Option<i64>,
 }
 
 impl<'s> EventLoop<'s> {
@@ -106,7 +106,7 @@ impl<'s> EventLoop<'s> {
             next_expire_ms: 0,
             next_cron_ms: 0,
             next_sample_ms: 0,
-            stopping: false,
+            stopping: None,
         })
     }
 
@@ -114,13 +114,18 @@ impl<'s> EventLoop<'s> {
     /// the whole server with it.
     pub fn run(mut self) {
         let mut wait_ms = TICK_MS;
-        while !self.stopping {
+        while self.stopping.is_none() {
             wait_ms = match self.step(wait_ms) {
                 Ok(wait_ms) => wait_ms,
                 Err(error) => {
                     tracing::error!(%error, event_loop = self.state.loop_index, "the poller failed");
                     self.state.services.failed.store(true, Relaxed);
-                    self.state.services.control.shut_down(Shutdown { save: None, force: true, order: 0 });
+                    self.state.services.control.shut_down(Shutdown {
+                        save: None,
+                        force: true,
+                        now: false,
+                        order: 0,
+                    });
                     break;
                 }
             };
@@ -128,7 +133,8 @@ impl<'s> EventLoop<'s> {
         // What waits for the disk goes out like the rest.
         self.state.services.write_log.sync_and_wait();
         self.release_held();
-        drain(&mut self.connections, &self.clock, i64::from(self.state.config.shutdown_timeout) * 1000);
+        let timeout_ms = i64::from(self.state.config.shutdown_timeout) * 1000;
+        drain(&mut self.connections, &self.clock, self.stopping.unwrap_or(timeout_ms));
         for place in 0..self.connections.len() {
             self.close(place);
         }

@@ -79,7 +79,7 @@ impl EventLoop<'_> {
             Message::Look => {}
             Message::Durable => self.release_held(),
             Message::Sleep { until_us } => system::sleep(until_us - self.clock.steady_us()),
-            Message::Stop => self.stopping = true,
+            Message::Stop { wait_ms } => self.stopping = Some(wait_ms),
         }
     }
 

@@ -230,8 +230,10 @@ fn serve(
         };
         manager.stopping();
         controller.listeners.close();
+        let at_once = result.as_ref().is_ok_and(|how| how.now);
+        let wait_ms = if at_once { 0 } else { i64::from(services.settings.load().shutdown_timeout) * 1000 };
         for mailbox in services.clients.mailboxes() {
-            mailbox.send(Message::Stop);
+            mailbox.send(Message::Stop { wait_ms });
         }
         let ended = tokio::task::spawn_blocking(move || {
             for thread in threads {

@@ -164,7 +164,7 @@ impl EventLoop<'_> {
         if let Some(error) = turn.error
             && ran == Ran::All
         {
-            refuse(&mut connection.client, error, &mut self.output);
+            refuse(&self.state, &mut connection.client, error, &mut self.output);
             tracing::debug!(client = connection.client.info.address, %error, "protocol error");
         }
         if ran == Ran::UsedUp {

@@ -306,7 +306,7 @@ impl<'s> InProcess<'s> {
     /// Answers input that does not keep to the protocol; the connection ends.
     fn refuse(&mut self, place: usize, error: ParseError) {
         let Some(connection) = self.connections[place].as_deref_mut() else { return };
-        refuse(&mut connection.client, error, &mut self.outputs[place]);
+        refuse(&self.state, &mut connection.client, error, &mut self.outputs[place]);
     }
 
     /// Lets happen what the last request or tick has caused, or another loop, until nothing more follows.
@@ -387,7 +387,7 @@ impl<'s> InProcess<'s> {
                 }
             }
             Message::Pass(quiet_point) => quiet_point.pass(),
-            Message::Look | Message::Durable | Message::Sleep { .. } | Message::Stop => {}
+            Message::Look | Message::Durable | Message::Sleep { .. } | Message::Stop { .. } => {}
         }
     }
 

@@ -183,12 +183,6 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
 ];
 
-/// Redis's error for a subcommand that takes its optional argument apart itself and found more of them.
-fn too_many_arguments(cx: &Cx<'_, '_>) -> Failure {
-    let before = "ERR unknown subcommand or wrong number of arguments for '";
-    Failure::echo(before, cx.args.at(1), "'. Try CLIENT HELP.")
-}
-
 fn id(cx: &mut Cx<'_, '_>) -> Outcome {
     cx.reply.integer(cx.client.info.id as i64);
     Ok(())

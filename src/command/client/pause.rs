@@ -1,13 +1,13 @@
 //! CLIENT PAUSE and UNPAUSE, which hold requests back at the gates, and CLIENT UNBLOCK, which ends what a client waits in.
 
-use super::too_many_arguments;
 use crate::base::number::parse_i64;
 use crate::client::Message;
 use crate::command::cx::{Cx, Failure, Outcome};
+use crate::command::help;
 
 pub fn pause(cx: &mut Cx<'_, '_>) -> Outcome {
     let all = match (cx.args.get(3), cx.args.len()) {
-        (_, 5..) => return Err(too_many_arguments(cx)),
+        (_, 5..) => return Err(help::bad_arguments(cx)),
         (None, _) => true,
         (Some(mode), _) if mode.eq_ignore_ascii_case(b"ALL") => true,
         (Some(mode), _) if mode.eq_ignore_ascii_case(b"WRITE") => false,
@@ -37,7 +37,7 @@ pub fn unpause(cx: &mut Cx<'_, '_>) -> Outcome {
 
 pub fn unblock(cx: &mut Cx<'_, '_>) -> Outcome {
     let error = match (cx.args.get(3), cx.args.len()) {
-        (_, 5..) => return Err(too_many_arguments(cx)),
+        (_, 5..) => return Err(help::bad_arguments(cx)),
         (None, _) => false,
         (Some(reason), _) if reason.eq_ignore_ascii_case(b"TIMEOUT") => false,
         (Some(reason), _) if reason.eq_ignore_ascii_case(b"ERROR") => true,

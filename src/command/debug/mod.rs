@@ -11,16 +11,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cx::{Cx, Failure, Outcome};
+use super::help;
 use super::pubsub::publish_behind;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::waiting::may_wait;
-use crate::client::{ClientFlags, Message};
+use crate::client::Message;
 use crate::keyspace::{Entry, Key, Locked, idle_seconds};
 use crate::write_log::encode_request;
 
-const FLAGS: Flags =
-    Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONTROL);
+const FLAGS: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::CONTROL)
+    .and(Flags::PROTECTED);
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "debug",
@@ -36,10 +41,6 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     run: debug,
 }];
 
-const NOT_ALLOWED: Failure = Failure::text(
-    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
-     connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-);
 /// The longest DEBUG SLEEP, in seconds: what a typing mistake can do at the most.
 const SLEEP_SECONDS_MAX: f64 = 3600.0 * 24.0;
 /// The largest value that DEBUG POPULATE makes.
@@ -165,17 +166,11 @@ const PROBES: &[Probe] = &[
 ];
 
 fn debug(cx: &mut Cx<'_, '_>) -> Outcome {
-    if !cx.config().enable_debug_command.allows(cx.client.info.has(ClientFlags::LOCAL)) {
-        return Err(NOT_ALLOWED);
-    }
     let (name, arguments) = (cx.args.at(1), cx.args.len() - 2);
     let probe = PROBES.iter().find(|probe| probe.name.as_bytes().eq_ignore_ascii_case(name));
     match probe {
         Some(probe) if (probe.least..=probe.most).contains(&arguments) => (probe.run)(cx),
-        _ => {
-            let before = "ERR unknown subcommand or wrong number of arguments for '";
-            Err(Failure::echo(before, &name[..name.len().min(128)], "'. Try DEBUG HELP."))
-        }
+        _ => Err(help::bad_arguments(cx)),
     }
 }
 

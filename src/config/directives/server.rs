@@ -37,7 +37,7 @@ const ROWS: &[Directive] = &[
         "shutdown-timeout",
         COUNT,
         "10",
-        "Seconds that a shutdown waits for clients to read their replies.",
+        "Seconds that a shutdown waits for clients to read their replies; one with NOW does not wait.",
         field!(shutdown_timeout),
     ),
     Directive::new(

@@ -184,3 +184,29 @@ fn a_muted_client_may_ask_for_more_than_its_output_limit() {
     let out = run_limited(&mut it, 0, "GET key1", ALLOWED);
     assert!(out.is_empty() && !out.is_over());
 }
+
+/// An optional last argument makes the arity open, so that the function itself has to count.
+#[test]
+fn no_command_takes_more_arguments_than_its_syntax_has() {
+    let services = services(1, |_| {});
+    let mut it = Loop::new(&services, 0, 1);
+    let has_optional_end = |command: &&Command| {
+        let arguments = arguments(command.spec);
+        arguments.last().is_some_and(|last| last.optional && last.token.is_none())
+            && !arguments.iter().any(|each| each.multiple)
+            && arguments.iter().filter(|each| each.optional).count() == 1
+    };
+    // Those of CLUSTER are refused whatever their arguments are.
+    let is_open = |row: &&Command| row.full_name.contains('|') && !row.full_name.starts_with("cluster|");
+    let rows: Vec<_> = COMMANDS.iter().filter(is_open).filter(has_optional_end).collect();
+    for name in ["acl|cat", "acl|genpass", "slowlog|get", "pubsub|channels"] {
+        assert!(rows.iter().any(|row| row.full_name == name), "{name}");
+    }
+    for (index, row) in rows.into_iter().enumerate() {
+        it.at_ms(index as i64 * STEP_MS);
+        let fits = line(row, 1);
+        let longer = it.ask(0, &format!("{fits} more")).expect("a reply");
+        let fitting = it.ask(0, &fits).expect("a reply");
+        assert!(longer.starts_with('-') && longer != fitting, "{fits} more: {longer}");
+    }
+}
