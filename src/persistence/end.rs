@@ -23,6 +23,8 @@ pub struct EndTask {
     saver: Arc<Saver>,
     /// Whether a save is asked for; else save points decide.
     save: Option<bool>,
+    /// It was tried.
+    has_failed: bool,
     state: State,
 }
 
@@ -42,7 +44,7 @@ enum State {
 
 impl EndTask {
     pub fn new(services: Arc<Services>, saver: Arc<Saver>, save: Option<bool>) -> EndTask {
-        EndTask { services, saver, save, state: State::HoldWrites }
+        EndTask { services, saver, save, has_failed: false, state: State::HoldWrites }
     }
 
     /// Does all of it on this thread.
@@ -76,7 +78,8 @@ impl EndTask {
             State::Flush(offset) => match self.is_flushed(offset) {
                 Some(true) => (State::Ended(Ok(())), Next::Now),
                 // Where the log has not everything, a snapshot may.
-                Some(false) if self.save.is_none() => (self.await_save(), Next::Now),
+                Some(false) if self.save.is_none() && !self.has_failed => (self.await_save(), Next::Now),
+                Some(false) if self.save == Some(false) => (self.lose(), Next::Now),
                 Some(false) => (self.go_on(), Next::Now),
                 None => (State::Flush(offset), again),
             },
@@ -86,7 +89,7 @@ impl EndTask {
             },
             State::Save(mut task) => match task.step(now) {
                 Next::End if task.is_saved() => (State::Ended(Ok(())), Next::Now),
-                Next::End => (self.go_on(), Next::Now),
+                Next::End => (self.after_failed_save(), Next::Now),
                 next => (State::Save(task), next),
             },
             State::Ended(result) => (State::Ended(result), Next::End),
@@ -136,10 +139,30 @@ impl EndTask {
         if self.wants_save() {
             return self.await_save();
         }
+        self.await_log()
+    }
+
+    fn await_log(&self) -> State {
         let log = &self.services.write_log;
         let offset = log.appended();
         log.request_sync();
         State::Flush(offset)
+    }
+
+    /// A log that has everything is enough, unless a snapshot was asked for.
+    fn after_failed_save(&mut self) -> State {
+        self.has_failed = true;
+        if self.save.is_some() || !self.services.settings.load().appendonly {
+            return self.go_on();
+        }
+        tracing::warn!("the last snapshot could not be saved; the write log is enough if it has everything");
+        self.await_log()
+    }
+
+    /// Whoever says NOSAVE wants the end, whatever it costs.
+    fn lose(&self) -> State {
+        tracing::warn!("the server ends without saving, as it was told to, and loses {}", self.would_lose());
+        State::Ended(Ok(()))
     }
 
     fn await_save(&self) -> State {
@@ -169,7 +192,11 @@ impl EndTask {
 
     fn would_lose(&self) -> String {
         let (services, log) = (&self.services, &self.services.write_log);
-        if services.settings.load().appendonly {
+        let has_log = services.settings.load().appendonly;
+        if has_log && log.is_durable(log.appended()) {
+            return String::from("nothing but the snapshot that was asked for: the write log has everything");
+        }
+        if has_log {
             let bytes = log.appended().saturating_sub(log.durable());
             let why = log.failure().unwrap_or_else(|| String::from("its base is not saved yet"));
             return format!("{bytes} bytes of the write log are not on disk ({why})");

@@ -429,12 +429,19 @@ impl LogTask {
         // Records change nothing now.
         self.found = Gathered::Enough;
         if self.last || self.log().is_ending() {
+            self.ended = true;
+            if self.log().durable() >= self.log().appended() {
+                tracing::warn!(%error, "the write log could not go on; it has everything");
+                // Whoever waits for its next file goes on without.
+                self.log().note_trouble(Some(system::error_text(error)));
+                self.store.bell().ring();
+                return Next::End;
+            }
             // The server ends, and the disk does not take what is left.
             tracing::error!(%error, "the end of the write log is lost");
             // Whoever waits for the log, such as a save, hears that it has ended.
             self.log().note_failure(system::error_text(error));
             self.store.bell().ring();
-            self.ended = true;
             return Next::End;
         }
         if self.retry_at_ms.is_none() {

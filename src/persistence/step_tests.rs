@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use super::end::EndTask;
 use super::flush::Order;
 use super::log_writer::LogTask;
 use super::save::{SaveTask, Saver};
@@ -79,6 +80,24 @@ impl World {
             }
         }
         panic!("the log's writer finds no end");
+    }
+
+    /// Orders the server's end, and steps everything until that is decided.
+    fn order_end(&mut self, save: Option<bool>) -> Result<(), String> {
+        let (clock, _) = Clock::manual(self.now.wall_ms());
+        let saver = Saver::new(Arc::clone(&self.services), Arc::clone(&self.store), clock);
+        let mut task = EndTask::new(Arc::clone(&self.services), Arc::new(saver), save);
+        let services = Arc::clone(&self.services);
+        let mut clients = InProcess::new(&services);
+        for _ in 0..STEPS_MAX {
+            if task.step(self.now) == Next::End {
+                return task.result().expect("it is decided");
+            }
+            clients.settle();
+            self.settle();
+            self.pass(1);
+        }
+        panic!("the end finds no end");
     }
 
     /// From now on the log's writer orders flushes, and goes on; they are done when the test does them.
@@ -520,6 +539,52 @@ fn a_new_increment_and_the_end_wait_for_the_flush() {
     let world = World::begin(&disk, START_MS, |_| {});
     assert_eq!(world.ask("EXISTS first second"), ":2\r\n");
     world.end();
+}
+
+/// What is on the disk is not lost by an end.
+#[test]
+fn a_server_on_a_full_disk_ends_if_nothing_of_its_own_is_unwritten() {
+    for save_points in [Vec::new(), vec![SavePoint { seconds: 60, changes: 1 }]] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, |config| config.save = save_points.clone());
+        assert_eq!(world.ask("SET key value"), "+OK\r\n");
+        world.come_to_rest();
+        disk.fail(fault(Operation::Create, 0, NO_SPACE, true));
+        world.services.write_log.begin_increment();
+        world.come_to_rest();
+        assert!(world.services.write_log.is_troubled());
+        let asked = world.order_end(Some(true));
+        assert!(asked.as_ref().is_err_and(|lost| lost.contains("nothing but the snapshot")), "{asked:?}");
+        for save in [None, Some(false)] {
+            assert_eq!(world.order_end(save), Ok(()), "{save_points:?}");
+        }
+        let services = Arc::clone(&world.services);
+        world.end();
+        assert_eq!(services.write_log.failures(), 0, "nothing is lost");
+        disk.power_cut(1);
+        let world = World::begin(&disk, START_MS, |_| {});
+        assert_eq!(world.ask("EXISTS key"), ":1\r\n");
+        world.end();
+    }
+}
+
+#[test]
+fn an_end_that_would_lose_what_was_acknowledged_needs_to_be_told_so() {
+    for save_points in [Vec::new(), vec![SavePoint { seconds: 60, changes: 1 }]] {
+        let disk = PowerCutDisk::new();
+        let mut world = World::begin(&disk, START_MS, |config| config.save = save_points.clone());
+        disk.fail(fault(Operation::Write, 0, NO_SPACE, true));
+        assert_eq!(world.ask("SET key value"), "+OK\r\n");
+        world.come_to_rest();
+        for save in [None, Some(true)] {
+            let refused = world.order_end(save);
+            assert!(
+                refused.as_ref().is_err_and(|lost| lost.contains("bytes of the write log")),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(world.order_end(Some(false)), Ok(()));
+    }
 }
 
 /// The snapshot has nothing of what came behind its cut, and the log, which had it, is lost.

@@ -254,7 +254,7 @@ fn serve(
         return Err(StartError::Failed);
     }
     let how = result?;
-    if written || how.force { Ok(()) } else { Err(StartError::LogLost) }
+    if written || how.force || how.save == Some(false) { Ok(()) } else { Err(StartError::LogLost) }
 }
 
 /// The thread that keeps memory for entries ready and gives it back; ends with this value.

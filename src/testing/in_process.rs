@@ -189,6 +189,11 @@ impl<'s> InProcess<'s> {
         self.connections[place].is_some()
     }
 
+    /// Where the log is behind the client's last write.
+    pub fn log_offset(&self, place: usize) -> u64 {
+        self.connections[place].as_deref().map_or(0, |connection| connection.client.log_offset)
+    }
+
     /// What the client is told has to wait for the disk. Here it is not kept back.
     pub fn is_held(&self, place: usize) -> bool {
         let log = &self.state.services.write_log;

@@ -79,7 +79,7 @@ fn a_shutdown_whose_save_fails_is_given_up() {
     drop(disk);
 }
 
-/// What the log has not brought to the disk would be lost, whatever NOSAVE says.
+/// What the log has not brought to the disk would be lost. Only NOSAVE and FORCE do not mind that.
 #[test]
 fn a_shutdown_that_would_lose_the_end_of_the_log_is_given_up() {
     if is_redis() {
@@ -98,7 +98,7 @@ fn a_shutdown_that_would_lose_the_end_of_the_log_is_given_up() {
     while client.ask(&["SET", &format!("key:{written}"), &value]).to_string() == "OK" {
         written += 1;
     }
-    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN SAVE"] {
+    for line in ["SHUTDOWN", "SHUTDOWN SAVE"] {
         assert_eq!(client.text(line), "-ERR Errors trying to SHUTDOWN. Check logs.", "{line}");
     }
     server.signal(Signal::TERM);
@@ -109,6 +109,28 @@ fn a_shutdown_that_would_lose_the_end_of_the_log_is_given_up() {
     assert!(ended && server.exit().success(), "{}", server.log());
     let server = Server::start(&folder, &arguments);
     assert_eq!(server.connect().text("DBSIZE"), (written + 1).to_string());
+}
+
+/// It was started on one, and nothing of its own is unwritten.
+#[test]
+fn a_server_on_a_full_disk_ends_when_it_is_asked_to() {
+    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE"] {
+        let folder = Folder::new("persistence");
+        let disk = SmallDisk::mount(&folder.data(), 8);
+        let arguments = with(LOGGED, &["--save", "3600 1", "--appendfsync", "everysec"]);
+        let mut server = Server::start(&folder, &arguments);
+        assert_eq!(server.connect().text("SET first yes"), "OK");
+        shut_down(&server, "SHUTDOWN");
+        assert!(server.exit().success(), "{}", server.log());
+        disk.fill();
+        let mut server = Server::start(&folder, &arguments);
+        assert_eq!(server.connect().text("GET first"), "yes");
+        shut_down(&server, line);
+        assert!(server.exit().success(), "{line}: {}", server.log());
+        disk.free();
+        let server = Server::start(&folder, &arguments);
+        assert_eq!(server.connect().text("GET first"), "yes");
+    }
 }
 
 /// The last save waits for a loop that sleeps; the second signal does not.

@@ -13,6 +13,7 @@ use super::world::{LOOPS, Orders, World};
 use crate::base::clock::Now;
 use crate::base::step::Next;
 use crate::client::{Gates, Message};
+use crate::config::AppendFsync;
 use crate::observe::counters::Count;
 use crate::persistence::{EndTask, Loader, LogTask, SaveTask, Saver, Store, end_log, look};
 use crate::services::{Services, Shutdown};
@@ -239,10 +240,31 @@ impl<'w, 's> Life<'w, 's> {
         };
         // Clients do not send a request before the last one is answered, so that few happen unobserved in one go.
         if !on.is_waiting(place) {
+            let before = on.log_offset(place);
             on.feed(place, &request.encode(now.wall_ms()));
             self.checks.requests += 1;
+            let is_answered = on.is_open(place) && !on.is_held(place);
+            let is_recorded = on.log_offset(place) != before;
+            on.take_output(place);
+            if is_answered {
+                self.note_answer(is_recorded);
+            }
+        } else {
+            on.take_output(place);
         }
-        on.take_output(place);
+    }
+
+    /// With `always` an answer promises what was written for it, once the log has been in force; whether it has, only its files know.
+    fn note_answer(&mut self, is_recorded: bool) {
+        self.observe();
+        let log = &self.services.write_log;
+        let promises = self.services.settings.load().appendonly
+            && log.policy() == AppendFsync::Always
+            && (log.is_in_force() || log.has_failed());
+        // While nothing is recorded, anything that has changed may be what the client was told.
+        if promises && (is_recorded || !log.is_on()) {
+            self.world.history.promise(self.world.history.present());
+        }
     }
 
     /// Twice, because a key whose time had passed already when it was set is due at the next tick.
@@ -449,6 +471,7 @@ impl<'w, 's> Life<'w, 's> {
         if ready.is_ok()
             && cut.is_none()
             && self.services.settings.load().appendonly
+            && how.save != Some(false)
             && log.is_stuck()
             && !log.is_durable(log.appended())
         {
