@@ -30,6 +30,33 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("sentinel", "there is no sentinel mode"),
 ];
 
+/// Rules that say of a user of Redis 6 to 8 nothing but that it may do everything without a password.
+const OPEN_USER_RULES: &[&str] = &[
+    "on",
+    "nopass",
+    "sanitize-payload",
+    "skip-sanitize-payload",
+    "~*",
+    "allkeys",
+    "&*",
+    "allchannels",
+    "+@all",
+    "allcommands",
+];
+
+/// Whether a `user` line says of the default user what is so without it, as CONFIG REWRITE of Redis writes for whoever has no users of his own.
+fn is_open_default_user(values: &[&[u8]]) -> bool {
+    let Some((b"default", rules)) = values.split_first().map(|(name, rules)| (*name, rules)) else {
+        return false;
+    };
+    let has = |wanted: &[&str]| {
+        rules.iter().any(|rule| wanted.iter().any(|known| rule.eq_ignore_ascii_case(known.as_bytes())))
+    };
+    let whole = [&["on"][..], &["nopass"], &["~*", "allkeys"], &["+@all", "allcommands"]];
+    rules.iter().all(|rule| OPEN_USER_RULES.iter().any(|known| rule.eq_ignore_ascii_case(known.as_bytes())))
+        && whole.into_iter().all(has)
+}
+
 /// One place that configuration comes from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -264,6 +291,9 @@ impl Loader<'_> {
             if let Some(reason) = directives::foreign::reason(name) {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
                 self.warn(place, name, reason);
+                return Ok(());
+            }
+            if name.eq_ignore_ascii_case(b"user") && is_open_default_user(values) {
                 return Ok(());
             }
             let name = String::from_utf8_lossy(name).into_owned();
@@ -555,6 +585,10 @@ mod tests {
         for (text, expected) in [
             ("aclfile /etc/redis/users.acl", "ACL users do not exist yet"),
             ("user default off", "ACL users do not exist yet"),
+            ("user default on nopass ~* &*", "ACL users do not exist yet"),
+            ("user default on nopass ~a:* &* +@all", "ACL users do not exist yet"),
+            ("user default on nopass ~* &* +@all -keys", "ACL users do not exist yet"),
+            ("user other on nopass ~* &* +@all", "ACL users do not exist yet"),
             ("tls-port 6380", "There is no TLS yet"),
             ("rename-command FLUSHALL \"\"", "commands cannot be renamed"),
         ] {
@@ -562,6 +596,10 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         loaded(&[file("aclfile \"\"\ntls-port 0\n")]);
+        // What CONFIG REWRITE of Redis writes for a server without users.
+        loaded(&[file(
+            "user default on nopass ~* &* +@all\nuser default on sanitize-payload nopass ~* &* +@all\n",
+        )]);
     }
 
     #[test]
