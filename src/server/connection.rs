@@ -41,6 +41,8 @@ pub struct Connection {
     pub held: bool,
     /// The last turn ended before the requests in `pending` did; the next one follows by itself.
     pub unfinished: bool,
+    /// When the socket last took output of what waits, or began not to (steady milliseconds).
+    pub took_output_ms: i64,
     /// Since when the output is above its class's soft limit (Unix milliseconds).
     pub soft_limit_since_ms: Option<i64>,
 }
@@ -58,6 +60,7 @@ impl Connection {
             polls_input: true,
             held: false,
             unfinished: false,
+            took_output_ms: 0,
             soft_limit_since_ms: None,
         }
     }

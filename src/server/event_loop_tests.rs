@@ -315,6 +315,32 @@ fn a_rest_is_short_however_much_a_socket_did_not_take() {
 }
 
 #[test]
+fn a_subscriber_that_reads_nothing_is_not_waited_for_again_and_again() {
+    with_much_under_way(|event_loop, client| {
+        let limits = &mut Arc::make_mut(&mut event_loop.state.config).client_output_buffer_limit;
+        limits.pubsub.hard_bytes = 0;
+        let (clock, hands) = Clock::manual(1_790_000_000_000);
+        event_loop.clock = clock;
+        event_loop.step(0).expect("a poller");
+        assert!(event_loop.mailbox_wait_ms() > 0, "its socket is full, and it is waited for");
+        hands.advance_ms(1000);
+        let mailbox = event_loop.state.services.clients.mailbox(0);
+        while event_loop.mailbox_wait_ms() > 0 {
+            assert!(mailbox.is_signalled(), "there is more");
+            event_loop.step(0).expect("a poller");
+        }
+        while mailbox.is_signalled() {
+            event_loop.step(0).expect("a poller");
+            assert!(
+                event_loop.mailbox_wait_ms() == 0 || !mailbox.is_signalled(),
+                "it has not read for a second"
+            );
+        }
+        assert!(!received(client).is_empty());
+    });
+}
+
+#[test]
 fn a_subscriber_that_does_not_read_is_closed_at_its_limit() {
     with_much_under_way(|event_loop, _| {
         while event_loop.connections.iter().any(Option::is_some) {

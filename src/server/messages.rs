@@ -13,12 +13,14 @@ const DELIVERED_BYTES: usize = 64 * 1024;
 const TURN_BYTES: usize = 1 << 20;
 /// The pace at which deliveries go on when sockets do not take them, in bytes a microsecond.
 const REFUSED_PACE: u64 = 64;
+/// For how long a socket that takes nothing at all is waited for. Its reader is not a slow one but none; it has its output limit.
+const PATIENCE_MS: i64 = 250;
 /// The longest rest, however much sockets did not take: all other clients of the loop wait for their messages meanwhile.
 const REST_US_MAX: u64 = 16_000;
 
 /// A rest in the delivery of what other loops send, because sockets are full. A reader that is a little slower than the loop, or has no
-/// processor for a moment, gets time to catch up; who waits for room in the mailbox meanwhile waits for him. One that does not read at all is not waited for
-/// longer than its output limit lasts at this pace.
+/// processor for a moment, gets time to catch up; who waits for room in the mailbox meanwhile waits for him. One that does not read at all is waited for only for
+/// [`PATIENCE_MS`], so that readers who have gone to sleep do not slow down those who are awake.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Rest {
     since_ticks: u64,
@@ -117,7 +119,9 @@ impl EventLoop<'_> {
         let (head, text) = parcel.parts(connection.client.protocol);
         connection.queue(head, text);
         if connection.held || connection.polls_output {
-            self.refused_bytes += connection.output_bytes() - before;
+            if self.state.steady_ms - connection.took_output_ms < PATIENCE_MS {
+                self.refused_bytes += connection.output_bytes() - before;
+            }
             self.check_output_limit(place, 0);
         } else if connection.output_bytes() >= DELIVERED_BYTES {
             self.flush(place);

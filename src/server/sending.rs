@@ -48,6 +48,9 @@ impl EventLoop<'_> {
         }
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
         let (sent, bytes) = connection.flush();
+        if bytes > 0 {
+            connection.took_output_ms = self.state.steady_ms;
+        }
         self.state.count(Count::NetOutputBytes, bytes as u64);
         self.after_send(place, sent);
         let Some(connection) = self.connections[place].as_deref() else { return };
@@ -71,6 +74,7 @@ impl EventLoop<'_> {
             Sent::Share | Sent::Full => {
                 info.output_peak.fetch_max(connection.output_bytes(), Relaxed);
                 if !connection.polls_output {
+                    connection.took_output_ms = self.state.steady_ms;
                     self.poll_output(place, true);
                 }
                 self.check_output_limit(place, 0);
