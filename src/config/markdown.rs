@@ -43,7 +43,7 @@ fn row(directive: &Directive) -> String {
     let runtime = match directive.change {
         Change::Runtime => "yes",
         Change::Protected => "protected",
-        Change::Immutable | Change::Fixed => "no",
+        Change::Immutable | Change::ProtectedImmutable | Change::Fixed => "no",
     };
     let effect = match directive.effect {
         Effect::Field { .. } => "",

@@ -251,8 +251,10 @@ impl Config {
             let (directive, spelled) =
                 directives::find(name).ok_or_else(|| SetError::Unknown { name: name.to_vec() })?;
             let rejection = match directive.change {
-                Change::Immutable => Some(Rejection::Immutable),
-                Change::Protected if !protected_allowed => Some(Rejection::Protected),
+                Change::Protected | Change::ProtectedImmutable if !protected_allowed => {
+                    Some(Rejection::Protected)
+                }
+                Change::Immutable | Change::ProtectedImmutable => Some(Rejection::Immutable),
                 _ if rows.iter().any(|(_, earlier)| *earlier == spelled) => Some(Rejection::Duplicate),
                 _ => None,
             };

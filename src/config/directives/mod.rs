@@ -78,6 +78,8 @@ pub enum Change {
     Protected,
     /// only at start; CONFIG SET refuses even the present value, as Redis does
     Immutable,
+    /// only at start, where Redis has [`Change::Protected`]: CONFIG SET refuses it with that reason first
+    ProtectedImmutable,
     /// only at start; CONFIG SET takes the present value. For directives that Redis does not have, so that
     /// clients which write back what `CONFIG GET *` gave them succeed.
     Fixed,
@@ -218,6 +220,10 @@ impl Directive {
 
     const fn immutable(self) -> Directive {
         self.changes(Change::Immutable)
+    }
+
+    const fn protected_immutable(self) -> Directive {
+        self.changes(Change::ProtectedImmutable)
     }
 
     const fn fixed(self) -> Directive {

@@ -14,7 +14,7 @@ const ROWS: &[Directive] = &[
         "Directory of everything that the server writes.",
         field!(dir),
     )
-    .immutable(),
+    .protected_immutable(),
     Directive::new(
         "dbfilename",
         Kind::FileName { is_path: "dbfilename can't be a path, just a filename", is_empty: None },
