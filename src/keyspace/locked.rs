@@ -240,14 +240,18 @@ impl<'k> Locked<'k> {
     }
 
     /// A shard, and whether it is the one that was asked for.
-    #[inline]
+    #[inline(always)]
     fn held_or_stray(&mut self, shard: usize) -> (&mut Shard, bool) {
-        if let Some((held, guard)) = &mut self.one
-            && *held == shard
-        {
-            return (guard, true);
+        match &mut self.one {
+            Some((held, guard)) if *held == shard => (guard, true),
+            _ => Locked::of_many(&mut self.many, shard),
         }
-        let many = self.many.get_or_insert_default();
+    }
+
+    /// [`Locked::held_or_stray`] among several, apart from it, so that it is short enough to be a part of its callers.
+    #[inline(never)]
+    fn of_many<'a>(many: &'a mut Option<Box<Many<'k>>>, shard: usize) -> (&'a mut Shard, bool) {
+        let many = many.get_or_insert_default();
         match many.guards.binary_search_by_key(&shard, |(held, _)| *held) {
             Ok(index) => (&mut many.guards[index].1, true),
             Err(_) => (many.stray.get_or_insert_default(), false),
