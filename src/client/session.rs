@@ -183,10 +183,10 @@ pub enum Blocked {
     Saving { saves: u64 },
     /// SHUTDOWN: until the server ends, or says of the order with this number, or a later one, that it cannot.
     ShuttingDown { order: u64 },
-    /// WAITAOF: answers when the write log is on disk up to `offset`, or the time (Unix milliseconds; 0: never) has come, with whether
+    /// WAITAOF: answers when the write log is on disk up to `offset`, or the time (steady milliseconds; 0: never) has come, with whether
     /// the client's own writes, which end at `written`, are. `local`: it is an error if the log is turned off meanwhile.
     Durable { offset: u64, written: u64, until_ms: i64, local: bool },
-    /// WAIT: answers with an integer when the time (Unix milliseconds; 0: never) has come.
+    /// WAIT: answers with an integer when the time (steady milliseconds; 0: never) has come.
     Waiting { until_ms: i64, answer: i64 },
     /// CLIENT UNBLOCK with ERROR has ended the waiting; the client hears so at the next look.
     Unblocked,

@@ -43,7 +43,7 @@ pub struct Connection {
     pub unfinished: bool,
     /// When the socket last took output of what waits, or began not to (steady milliseconds).
     pub took_output_ms: i64,
-    /// Since when the output is above its class's soft limit (Unix milliseconds).
+    /// Since when the output is above its class's soft limit (steady milliseconds).
     pub soft_limit_since_ms: Option<i64>,
 }
 
