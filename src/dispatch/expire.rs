@@ -6,7 +6,7 @@ use super::record;
 use crate::base::clock::Stopwatch;
 use crate::client::Gates;
 use crate::command::{Event, LoopState, publish_events};
-use crate::keyspace::{SHARDS, expire_shard, sweep_shard};
+use crate::keyspace::{Expiry, SHARDS, expire_shard, sweep_shard};
 use crate::observe::counters::Count;
 
 /// Wheel records that one round handles with `active-expire-effort 1`; about a millisecond's work. What is left waits for the next round, between two sweeps
@@ -16,8 +16,8 @@ const ROUND_BUDGET: usize = 2000;
 const ROUND_SWEEPS: usize = 2;
 
 /// Lets the wheels of this loop's shards catch up; says whether more is due. Shards are dealt out to the loops in turn. A round
-/// that ran out of budget is continued by the next one behind the shard where it stopped, so that no shard waits for another that never
-/// gets done.
+/// that ran out of budget, or came to a shard that somebody holds for long, ends there, and the next one begins behind that shard: so no shard
+/// waits for another that never gets done, and a request that holds many shards costs the loop one vain wait a round.
 pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     let services = state.services;
     // Each key that is reclaimed adds a record to the log; while that has no room, expired keys stay where they are, unseen.
@@ -43,7 +43,7 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
             continue;
         }
         let mut noted = false;
-        let more = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
+        let came = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
             expired += 1;
             record::append_removal(&services.write_log, database, entry.view().key());
             state.note(Event::EXPIRED, database, entry.view().key());
@@ -53,7 +53,7 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         if noted {
             publish_events(state);
         }
-        if more {
+        if came != Expiry::Done {
             state.expiry_turn.round = (turn + 1) % own_shards;
             break;
         }

@@ -8,25 +8,39 @@ const LOCKED_RECORDS: usize = 128;
 /// Records that a sweep looks at under one lock.
 const SWEPT_RECORDS: usize = 256;
 
+/// How far [`expire_shard`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Nothing more is due.
+    Done,
+    /// The budget ran out; more may be due.
+    OutOfBudget,
+    /// Somebody holds the shard for long, and it stays as it is.
+    Held,
+}
+
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits, and releases the shard's lock now and then. Each
 /// expired entry is removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
-/// another shard. Says whether the budget ran out, so that more is due. A shard that a long request holds stays as it is until the next round.
+/// another shard.
 pub fn expire_shard(
     keyspace: &Keyspace,
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
     mut expired: impl FnMut(usize, Removed<'_>),
-) -> bool {
+) -> Expiry {
     loop {
         let allowed = LOCKED_RECORDS.min(*budget);
         let mut left = allowed;
         if !expire_some(keyspace, shard, now_ms, &mut left, &mut expired) {
-            return false;
+            return Expiry::Held;
         }
         *budget -= allowed - left;
-        if left > 0 || *budget == 0 {
-            return *budget == 0;
+        if *budget == 0 {
+            return Expiry::OutOfBudget;
+        }
+        if left > 0 {
+            return Expiry::Done;
         }
         keyspace.let_others(shard);
     }
@@ -78,7 +92,7 @@ pub struct ExpiryTurn {
 }
 
 /// Drops some stale records of the wheels of a shard that have too many, and gives the memory of databases back that have nothing there
-/// any more. A round does the former, too, but only where something is due. Says whether the shard could be had, as in [`expire_shard`].
+/// any more. A round does the former, too, but only where something is due. False if somebody holds the shard for long.
 pub fn sweep_shard(keyspace: &Keyspace, shard: usize, now_ms: i64) -> bool {
     let Some(mut guard) = keyspace.lock_shard_soon(shard) else { return false };
     let mut to_sweep = SWEPT_RECORDS;
@@ -114,8 +128,8 @@ mod tests {
         assert!(partition.lag_ms(at(start_ms + 5_000)) >= 4_000, "nobody looked since it came due");
         drop(shard);
         let (mut budget, mut expired) = (10, 0);
-        assert!(!expire_shard(&keyspace, key.shard, start_ms + 5_000, &mut budget, |_, _| expired += 1));
-        assert_eq!(expired, 1);
+        let came = expire_shard(&keyspace, key.shard, start_ms + 5_000, &mut budget, |_, _| expired += 1);
+        assert_eq!((came, expired), (Expiry::Done, 1));
         assert!(!keyspace.has_due(key.shard, start_ms + 5_000 + TICK_MS));
     }
 
@@ -132,11 +146,11 @@ mod tests {
         let now_ms = start_ms + 100;
         keyspace.follow(Now::at_ms(now_ms));
         let (mut budget, mut expired) = (10, 0);
-        assert!(!expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1));
+        assert_eq!(expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1), Expiry::Held);
         assert!(!sweep_shard(&keyspace, 0, now_ms));
         assert!(expired == 0 && keyspace.has_due(0, now_ms), "it is left for the next round");
         drop(held);
-        assert!(!expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1));
+        assert_eq!(expire_shard(&keyspace, 0, now_ms, &mut budget, |_, _| expired += 1), Expiry::Done);
         assert!(sweep_shard(&keyspace, 0, now_ms));
         assert_eq!(expired, 1);
     }

@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 pub use capture::Removed;
 pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, idle_seconds, lfu_counter};
-pub use expire::{ExpiryTurn, expire_shard, sweep_shard};
+pub use expire::{Expiry, ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use line::prefetch as prefetch_line;
 pub use locked::{Locked, ShardSet, Wanted};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::process::{Folder, Server, is_redis, program};
-use crate::{BARE, LOGGED, copy, files, save, with};
+use crate::{BARE, LOGGED, copy, files, refused, save, with};
 
 const BLOB: &str = "blob-of-a-session-that-nobody-may-read";
 
@@ -50,13 +50,6 @@ fn read(folder: &Folder, arguments: &[&str], keys: u32) {
     let last = keys - 1;
     assert_eq!(client.text(&format!("GET key-of-a-session:{last}")), format!("{BLOB}:{last}"));
     server.kill();
-}
-
-#[track_caller]
-fn refused(folder: &Folder, arguments: &[&str]) -> String {
-    let mut server = Server::launch(folder, arguments);
-    assert_eq!(server.exit().code(), Some(1), "{}", server.log());
-    server.log()
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use support::client::{Client, Reply};
-use support::process::wait_until;
+use support::process::{Folder, Server, wait_until};
 
 /// Neither log nor save points: what is written is what a test asks for.
 const BARE: &[&str] = &["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"];
@@ -80,19 +80,30 @@ fn contents(client: &mut Client, database: u32) -> Contents {
     contents
 }
 
-/// The files below a data directory whose path has `part`, in the order of their names.
+/// The files below a data directory whose path from there has `part`, in the order of their names.
 fn files(folder: &Path, part: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a data directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path, part));
-        } else if path.display().to_string().contains(part) {
-            found.push(path);
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).expect("a data directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.strip_prefix(folder).expect("below it").display().to_string().contains(part) {
+                found.push(path);
+            }
         }
     }
     found.sort();
     found
+}
+
+/// A start that fails: its complaint, with the folder's own path left out, which may have any words.
+#[track_caller]
+fn refused(folder: &Folder, arguments: &[&str]) -> String {
+    let mut server = Server::launch(folder, arguments);
+    let status = server.exit();
+    assert_eq!(status.code(), Some(1), "{}", server.log());
+    server.log().replace(&folder.0.display().to_string(), "FOLDER")
 }
 
 /// Copies a data directory.

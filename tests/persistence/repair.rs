@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use crate::support::client::Client;
 use crate::support::process::{Folder, Server, is_redis, program};
-use crate::{BARE, LOGGED, files, with};
+use crate::{BARE, LOGGED, files, refused, with};
 
 /// A data directory with ten acknowledged writes in its log, each a block of its own.
 fn ten_writes() -> Folder {
@@ -47,15 +47,6 @@ fn flip(path: &Path, offset: usize) {
 fn place(path: &Path, text: &[u8]) -> usize {
     let bytes = std::fs::read(path).expect("a file");
     bytes.windows(text.len()).position(|window| window == text).expect("the file has it")
-}
-
-/// A start that fails: its complaint.
-#[track_caller]
-fn refused(folder: &Folder, arguments: &[&str]) -> String {
-    let mut server = Server::launch(folder, arguments);
-    let status = server.exit();
-    assert_eq!(status.code(), Some(1), "{}", server.log());
-    server.log()
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::client::Client;
 use crate::support::process::{Folder, Server, is_redis};
-use crate::{BARE, Contents, LOGGED, contents, copy, files, wait_for_saves, with};
+use crate::{BARE, Contents, LOGGED, contents, copy, files, refused, wait_for_saves, with};
 
 /// A log of every write; nothing is written anew by itself.
 const REDIS: &[&str] =
@@ -83,13 +83,6 @@ fn assert_taken_over(folder: &Folder, expected: &[Contents]) {
         let server = Server::start(&ours, arguments);
         assert_eq!(server.connect().text("GET plain"), "changed");
     }
-}
-
-#[track_caller]
-fn refused(folder: &Folder, arguments: &[&str]) -> String {
-    let mut server = Server::launch(folder, arguments);
-    assert_eq!(server.exit().code(), Some(1), "{}", server.log());
-    server.log()
 }
 
 fn only_file(folder: &Path, part: &str) -> PathBuf {
