@@ -1,14 +1,14 @@
-//! What the server asks of the operating system's scheduler: on which processors its threads run, and who goes first.
+//! What the server asks of the operating system's scheduler: how many processors it has, and who goes first.
 
 use std::mem::{size_of, zeroed};
 use std::ptr;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
-/// The processors that this process may run on.
-pub fn processors() -> Vec<usize> {
-    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
-    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
+/// How many processors this process may run on; 0 if the system does not tell.
+pub fn processors() -> usize {
+    let Ok(set) = sched_getaffinity(None) else { return 0 };
+    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).count()
 }
 
 /// A "nice" value that leaves the processor to event loops, but not for long: a visitor that is set aside in the middle of a bite
@@ -19,15 +19,6 @@ const BACKGROUND_PRIORITY: i32 = 5;
 pub fn yield_to_others() {
     if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_PRIORITY) {
         tracing::debug!(%error, "a background thread runs with the priority of the others");
-    }
-}
-
-/// Keeps the calling thread on one processor.
-pub fn stay_on(processor: usize) {
-    let mut set = CpuSet::new();
-    set.set(processor);
-    if let Err(error) = sched_setaffinity(None, &set) {
-        tracing::warn!(%error, processor, "an event loop could not be kept on its processor");
     }
 }
 

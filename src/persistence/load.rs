@@ -245,7 +245,7 @@ impl<'l> SnapshotLoad<'l> {
     /// # Errors
     /// Damage; part of the snapshot may be in memory then.
     pub fn run(&self) -> Result<(), Damage> {
-        let helpers = scheduling::processors().len().saturating_sub(1);
+        let helpers = scheduling::processors().saturating_sub(1);
         let panicked = || Err(self.reader.damage("a thread that loaded it has panicked"));
         let results =
             with_helpers(helpers, || Builder::new().name("load".into()), || self.blocks(), panicked);

@@ -91,7 +91,7 @@ impl Saver {
                     alone = false;
                     scheduling::yield_to_others();
                     // The other half is for those who are being served.
-                    let visitors = (scheduling::processors().len() / 2).clamp(1, VISITORS_MAX);
+                    let visitors = (scheduling::processors() / 2).clamp(1, VISITORS_MAX);
                     for visitor in (1..visitors).filter_map(|_| task.visitor()) {
                         let thread = std::thread::Builder::new().name("visitor".into());
                         let work = || {

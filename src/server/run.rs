@@ -124,9 +124,8 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     }
     config.dir = system::data_directory(&config.dir)
         .map_err(|error| StartError::Directory { path: config.dir.clone(), error })?;
-    let processors = scheduling::processors();
     let loops = match config.threads {
-        0 => processors.len().max(1),
+        0 => scheduling::processors().max(1),
         threads => threads as usize,
     };
     let allowed = system::allow_clients(config.maxclients, loops);
@@ -151,11 +150,8 @@ pub fn run(launch: Launch) -> Result<(), StartError> {
     }
     system::start_allocator_thread();
     let pidfile = write_pidfile(&config.pidfile);
-    // One loop goes where the system likes; several stay apart, one to a processor.
-    let pinned = loops > 1 && loops <= processors.len();
-    let processors = if pinned { processors } else { Vec::new() };
     let control = ControlThread { runtime, signals, logging, listeners };
-    let result = serve(config, &launch, control, store, loops, &processors);
+    let result = serve(config, &launch, control, store, loops);
     if let Some(path) = pidfile {
         remove_file(&path, "pidfile");
     }
@@ -188,7 +184,6 @@ fn serve(
     control_thread: ControlThread,
     store: Store,
     loops: usize,
-    processors: &[usize],
 ) -> Result<(), StartError> {
     let doors: Arc<[Arc<Door>]> = (0..loops)
         .map(|_| Door::new().map(Arc::new))
@@ -201,7 +196,7 @@ fn serve(
     let _memory = MemoryThread::start()?;
     let manager = Manager::find(&services.settings.load());
     let mut persistence = Persistence::new(&services, store, Clock::System);
-    let threads = start_loops(&services, &doors, processors)?;
+    let threads = start_loops(&services, &doors)?;
     let mut loaded = persistence.load(random_seed())?;
     let local = tokio::task::LocalSet::new();
     let ControlThread { runtime, mut signals, logging, listeners } = control_thread;
@@ -321,24 +316,20 @@ fn services(
     (Arc::new(services), reclaim_work)
 }
 
-/// Starts the event loops, and returns when all of them serve. `processors` has one for each loop, or is empty.
+/// Starts the event loops, and returns when all of them serve. They are not tied to processors: on a machine that others work on, too, a loop that
+/// shares its processor with a busy client would wait while another is idle.
 fn start_loops(
     services: &Arc<Services>,
     doors: &Arc<[Arc<Door>]>,
-    processors: &[usize],
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let stopwatch = Stopwatch::calibrated();
     let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();
     for loop_index in 0..doors.len() {
         let (services, doors, ready) = (Arc::clone(services), Arc::clone(doors), ready.clone());
-        let processor = processors.get(loop_index).copied();
         let seed = random_seed();
         let body = move || {
             scheduling::run_in_short_turns();
-            if let Some(processor) = processor {
-                scheduling::stay_on(processor);
-            }
             let made = EventLoop::new(&services, loop_index, doors, Clock::System, stopwatch, seed);
             let (event_loop, failed) = match made {
                 Ok(event_loop) => (Some(event_loop), None),
