@@ -19,6 +19,8 @@ const POOL: usize = 16;
 const KEYS_A_SAMPLE: usize = 16;
 /// Slots of one shard that a search for candidates looks at, so that a shard is never locked for long.
 const SLOTS_MAX: usize = 256;
+/// Keys that a search passes over at most, before it takes one.
+const KEYS_PASSED: usize = 16;
 /// Where fewer than one key in so many has a deadline, those that have one are looked for in the wheel.
 const SPARSE: usize = 16;
 /// Records of a wheel that are looked at, and how many are passed over first, so that it is not always the newest.
@@ -218,7 +220,10 @@ impl<'k> Search<'k> {
         if partition.len() <= self.weigh_partition(partition) * SPARSE {
             let from = self.random.below(partition.table().slots().max(1) as u64) as usize;
             let near = partition.table().sample(from, usize::MAX, SLOTS_MAX);
-            positions.extend(near.filter(|position| self.is_wanted(partition, *position)).take(count));
+            // The first key behind a slot is mostly one with a gap before it: without this, its neighbours would grow old unseen.
+            let passed = self.random.below(partition.len().clamp(1, KEYS_PASSED) as u64) as usize;
+            let wanted = near.filter(|position| self.is_wanted(partition, *position));
+            positions.extend(wanted.skip(passed).take(count));
         }
         if positions.is_empty() && self.rules.policy.only_volatile() {
             let (from, passed) = (self.random.next_u64() as usize, self.random.below(RECORDS_PASSED as u64));

@@ -26,7 +26,7 @@ use crate::resp::Output;
 use crate::services::{Services, Shutdown};
 
 /// The shared input buffer; a group ends when less than one read's worth is left.
-const INPUT_BYTES: usize = 512 * 1024;
+const INPUT_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS_MAX: usize = 256;
 /// The poller's name for the loop's own eventfd.
