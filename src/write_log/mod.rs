@@ -660,10 +660,14 @@ impl WriteLog {
     /// ([`WriteLog::come_into_force`]).
     pub fn note_failure(&self, why: String) {
         let mut buffer = self.buffer.lock();
-        (buffer.failure, buffer.trouble) = (Some(why), None);
         self.failures.fetch_add(1, Ordering::AcqRel);
-        self.failed_at.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
-        self.failed.store(true, Ordering::Release);
+        buffer.trouble = None;
+        // What is left of a log that was turned off concerns nobody.
+        if self.is_on() || self.has_failed() {
+            buffer.failure = Some(why);
+            self.failed_at.store(self.appended.load(Ordering::Relaxed), Ordering::Release);
+            self.failed.store(true, Ordering::Release);
+        }
         self.troubled.store(false, Ordering::Release);
         self.in_force.store(false, Ordering::Release);
         (buffer.full, buffer.open, buffer.spare) = Default::default();
@@ -684,6 +688,21 @@ mod tests {
         log.configure(AppendFsync::Always, u64::MAX);
         log.go_on();
         log
+    }
+
+    #[test]
+    fn what_fails_behind_a_log_that_was_turned_off_holds_nobody_back() {
+        let log = log();
+        let offset = log.append_ending_in(0, 0, |out| encode_request(out, &[b"SET", b"k", b"v"]));
+        log.turn_off();
+        log.note_failure(String::from("No space left on device"));
+        assert!(!log.has_failed() && log.failure().is_none() && !log.is_stuck());
+        // Turned on again, it begins anew, and fails as any other.
+        let increment = log.begin_increment();
+        log.come_into_force(increment);
+        assert!(!increment.continues && log.is_in_force());
+        log.note_failure(String::from("Input/output error"));
+        assert!(log.has_failed() && log.failure().is_some() && offset > 0);
     }
 
     #[test]

@@ -240,14 +240,14 @@ impl<'w, 's> Life<'w, 's> {
         };
         // Clients do not send a request before the last one is answered, so that few happen unobserved in one go.
         if !on.is_waiting(place) {
-            let before = on.log_offset(place);
+            let before = (on.log_offset(place), self.world.history.present());
             on.feed(place, &request.encode(now.wall_ms()));
             self.checks.requests += 1;
             let is_answered = on.is_open(place) && !on.is_held(place);
-            let is_recorded = on.log_offset(place) != before;
+            let is_recorded = on.log_offset(place) != before.0;
             on.take_output(place);
             if is_answered {
-                self.note_answer(is_recorded);
+                self.note_answer(is_recorded, before.1);
             }
         } else {
             on.take_output(place);
@@ -255,15 +255,16 @@ impl<'w, 's> Life<'w, 's> {
     }
 
     /// With `always` an answer promises what was written for it, once the log has been in force; whether it has, only its files know.
-    fn note_answer(&mut self, is_recorded: bool) {
+    fn note_answer(&mut self, is_recorded: bool, before: usize) {
         self.observe();
         let log = &self.services.write_log;
         let promises = self.services.settings.load().appendonly
             && log.policy() == AppendFsync::Always
             && (log.is_in_force() || log.has_failed());
-        // While nothing is recorded, anything that has changed may be what the client was told.
-        if promises && (is_recorded || !log.is_on()) {
-            self.world.history.promise(self.world.history.present());
+        // While nothing is recorded, what the request has changed is what the client was told.
+        let present = self.world.history.present();
+        if promises && (is_recorded || !log.is_on() && present != before) {
+            self.world.history.promise(present);
         }
     }
 
@@ -416,9 +417,10 @@ impl<'w, 's> Life<'w, 's> {
             ending.cut = Some(self.world.history.present());
             self.checks.note_cut(self.services);
         }
-        if was_saving && let Some(result) = ending.task.result() {
-            let cut = ending.cut;
-            self.note_save(SaveKind::Save, cut, result.is_ok());
+        if was_saving && ending.task.save().is_none() {
+            // After a save that has failed the log may be enough; then the result comes later.
+            let (cut, saved) = (ending.cut, ending.task.result().is_some_and(|result| result.is_ok()));
+            self.note_save(SaveKind::Save, cut, saved);
         }
         true
     }

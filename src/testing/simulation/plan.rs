@@ -166,6 +166,20 @@ fn draw_clock(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
 fn draw_slides(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
     let key = one_of(random, &KEYS);
     let ask = |ops: &mut Vec<Op>, line: String| ops.push(Op::Ask { client, request: Request::of(&line) });
+    if random.below(2) == 0 {
+        // Changed and slid between the cut of a save and its visit.
+        let mut ttl_ms = 1_800_000;
+        for line in ["SET {key} 1 PX {ttl}", "PEXPIRE {key} {ttl}", "BGSAVE", "CHANGE", "PEXPIRE {key} {ttl}"]
+        {
+            ttl_ms += random.below(300);
+            let changes = ["APPEND {key} 1", "INCRBY {key} 1", "SETRANGE {key} 0 7", "SET {key} 2 KEEPTTL"];
+            let line = if line == "CHANGE" { one_of(random, &changes) } else { line };
+            ask(ops, line.replace("{key}", key).replace("{ttl}", &ttl_ms.to_string()));
+            ops.push(Op::Log { turns: 8 });
+        }
+        ops.extend([Op::Save { turns: 2000 }, Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
+        return;
+    }
     for _ in 0..4 + random.below(6) {
         let ttl_ms = 1_800_000 + random.below(2_000);
         match random.below(10) {
