@@ -235,19 +235,20 @@ impl Services {
     }
 
     /// Does what a change of the configuration needs done before it is in force, as far as that cannot fail.
-    pub fn take_effect(&self, old: &Config, new: &Config) {
+    pub fn take_effect(&self, new: &Config) {
         self.set_gate(Gates::MEMORY_LIMIT, new.maxmemory > 0);
         self.write_log.configure(new.appendfsync, new.write_log_buffer_limit);
-        if old.appendonly && !new.appendonly {
-            self.keyspace.while_locked(|| self.write_log.turn_off());
-        }
     }
 
     /// Puts a changed configuration in force. A write log that is turned on by it begins at a cut, so that what it lacks is in its base.
     pub fn put_in_force(&self, new: Config, steady_ms: i64) {
-        let turned_on = new.appendonly && !self.settings.load().appendonly;
+        let (before, after) = (self.settings.load().appendonly, new.appendonly);
         self.settings.store(new);
-        if turned_on && !self.start_save(SaveKind::Rewrite, steady_ms) {
+        if before && !after {
+            // Only now: a save that makes its cut in between, and reads that the log is wanted, would turn it on again.
+            self.keyspace.while_locked(|| self.write_log.turn_off());
+        }
+        if after && !before && !self.start_save(SaveKind::Rewrite, steady_ms) {
             self.snapshots.state.lock().schedule(SaveKind::Rewrite);
         }
     }

@@ -293,7 +293,9 @@ impl LogTask {
     fn write_next(&mut self, now: Now) -> Result<(), Trouble> {
         let Some(chunk) = self.taken.front() else { return Ok(()) };
         if let Some(increment) = chunk.begins {
-            self.begin(increment, now)?;
+            if !self.is_overtaken(increment) {
+                self.begin(increment, now)?;
+            }
             if let Some(chunk) = self.taken.front_mut() {
                 chunk.begins = None;
             }
@@ -325,6 +327,13 @@ impl LogTask {
             self.let_writes_in();
         }
         Ok(())
+    }
+
+    /// Its base was not to be had, and nothing was recorded before the next attempt began another one: it needs no file.
+    fn is_overtaken(&self, increment: Increment) -> bool {
+        let last = self.log().last_increment();
+        let same_place = |last: Increment| last.start_offset == increment.start_offset;
+        !increment.continues && last.is_some_and(|last| last.index != increment.index && same_place(last))
     }
 
     /// The buffer has room again.

@@ -58,7 +58,7 @@ impl Saver {
         self.begin_as_base(kind, self.services.settings.load().appendonly)
     }
 
-    /// [`Saver::begin`], saying whether an increment of the write log begins at the cut. Without one the snapshot is all the data there is.
+    /// [`Saver::begin`], saying whether an increment of the write log begins at the cut, if one is wanted then. Without one the snapshot is all the data there is.
     pub fn begin_as_base(&self, kind: SaveKind, with_log: bool) -> SaveTask {
         SaveTask {
             services: Arc::clone(&self.services),
@@ -219,7 +219,8 @@ impl SaveTask {
             self.changes = services.changes();
             self.log_failures = services.write_log.failures();
             log_offset = services.write_log.appended();
-            if self.with_log {
+            // It may have been turned off since the save began.
+            if self.with_log && services.settings.load().appendonly {
                 self.increment = Some(services.write_log.begin_increment());
             }
         });

@@ -161,7 +161,7 @@ impl Controller {
         if new.loglevel != old.loglevel {
             self.logging.set_level(new.loglevel);
         }
-        self.services.take_effect(old, new);
+        self.services.take_effect(new);
         let used = allocator::used_bytes() as u64;
         if new.maxmemory != old.maxmemory && new.maxmemory > 0 && new.maxmemory < used {
             tracing::warn!(

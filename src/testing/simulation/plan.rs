@@ -175,7 +175,8 @@ fn draw_slides(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
             let changes = ["APPEND {key} 1", "INCRBY {key} 1", "SETRANGE {key} 0 7", "SET {key} 2 KEEPTTL"];
             let line = if line == "CHANGE" { one_of(random, &changes) } else { line };
             ask(ops, line.replace("{key}", key).replace("{ttl}", &ttl_ms.to_string()));
-            ops.push(Op::Log { turns: 8 });
+            // Of a save, no more than the cut and a shard.
+            ops.extend([Op::Save { turns: 3 }, Op::Log { turns: 8 }]);
         }
         ops.extend([Op::Save { turns: 2000 }, Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
         return;
@@ -203,14 +204,19 @@ fn crash(random: &mut Random) -> Op {
 fn draw_outage(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
     ops.push(Op::Fail(Fault { lasting: true, ..fault(random) }));
     let (ms, writes) = (one_of(random, &[1_100, 6_000, 11_000]), random.below(2) == 0);
+    // Somebody may try by hand, too; a save takes more than a thousand turns.
+    let (saves, turns) = (random.below(2) == 0, one_of(random, &[300, 2_000]));
     for _ in 0..3 + random.below(6) {
         if writes {
             ops.push(Op::Ask { client, request: session_write(random) });
         }
+        if saves {
+            ops.push(Op::Ask { client, request: Request::of("BGSAVE") });
+        }
         ops.extend([
             Op::Log { turns: 8 },
             Op::Look,
-            Op::Save { turns: 300 },
+            Op::Save { turns },
             Op::Log { turns: 8 },
             Op::Pass { ms },
         ]);

@@ -64,10 +64,10 @@ pub struct Orders {
 struct Controlled(Arc<Orders>);
 
 impl Control for Controlled {
-    fn apply(&self, old: &Config, new: &Config) -> Result<(), (String, String)> {
+    fn apply(&self, _old: &Config, new: &Config) -> Result<(), (String, String)> {
         may_wait();
         if let Some(services) = self.0.services.get().and_then(Weak::upgrade) {
-            services.take_effect(old, new);
+            services.take_effect(new);
         }
         Ok(())
     }
