@@ -139,6 +139,12 @@ impl PowerCutDisk {
         (state.fault, state.sync_ms) = (None, 0);
     }
 
+    /// Nothing is about to fail.
+    pub fn is_sound(&self) -> bool {
+        let state = self.state.lock();
+        state.fault.is_none() && state.room.is_none()
+    }
+
     /// Makes each sync of a file take so long. Nothing waits here: whoever has a clock asks for [`PowerCutDisk::take_waited_ms`] and lets it pass.
     pub fn slow_down(&self, sync_ms: i64) {
         self.state.lock().sync_ms = sync_ms;

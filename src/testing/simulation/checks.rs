@@ -222,11 +222,19 @@ impl Life<'_, '_> {
         Ok(())
     }
 
-    /// When a save has ended.
+    /// When a save has ended, and no other has begun.
     pub fn check_saved(&self) -> Result<(), String> {
         match self.services.keyspace.captured_bytes() {
-            0 => Ok(()),
-            bytes => Err(format!("{bytes} captured bytes are left when a save has ended")),
+            0 => {}
+            bytes => return Err(format!("{bytes} captured bytes are left when a save has ended")),
+        }
+        if !self.world.disk.is_sound() || self.checks.removals_fail {
+            return Ok(());
+        }
+        let is_log = |name: &String| matches!(OurFile::of(name), Some(OurFile::Log(_)));
+        match self.unnamed_files().into_iter().find(|name| !is_log(name)) {
+            Some(name) => Err(format!("{name} stays behind when a save has ended")),
+            None => Ok(()),
         }
     }
 

@@ -353,10 +353,11 @@ impl<'w, 's> Life<'w, 's> {
     fn end_save(&mut self) -> Result<(), String> {
         let Some(save) = self.save.take() else { return Ok(()) };
         self.note_save(save.kind, save.cut, save.task.is_saved());
+        self.check_saved()?;
         if let Some(task) = self.saver.begin_scheduled(self.now().steady_ms()) {
             self.begin_save(task);
         }
-        self.check_saved()
+        Ok(())
     }
 
     fn begin_save(&mut self, task: SaveTask) {

@@ -20,7 +20,7 @@
 //! - `check` calls the directory sound, and it loads. A start that a failing disk refuses has removed nothing; another program's file stays.
 //! - With `everysec`, a log that is not in trouble is durable after a second; with `always`, when its thread rests.
 //! - After a round of expiry nothing is left whose time has long passed, however the clock was set. Who waits for a time is answered then.
-//! - After a save nothing is captured; a good one leaves the log in force, whatever has failed before. None waits for what does not come.
+//! - After a save nothing is captured, and on a disk that works nothing but the manifest's snapshot is there; a good one leaves the log in force, whatever has failed before. None waits for what does not come.
 //! - A save that a save point asks for begins, and after failures each attempt later than the one before.
 //! - The manifest names a new log only where a failed save has cut off records; files that it does not name, and bytes, are bounded.
 //! - Whatever is asked to end ends, or refuses to, within a bounded number of steps; and on a disk that works again it does not refuse.
