@@ -245,8 +245,9 @@ impl<'w, 's> Life<'w, 's> {
             self.checks.requests += 1;
             let is_answered = on.is_open(place) && !on.is_held(place);
             let is_recorded = on.log_offset(place) != before.0;
-            on.take_output(place);
-            if is_answered {
+            // An error promises nothing, though keys may have been evicted before it.
+            let is_error = on.take_output(place).starts_with(b"-");
+            if is_answered && !is_error {
                 self.note_answer(is_recorded, before.1);
             }
         } else {
