@@ -4,6 +4,7 @@
 //! reads no clock itself: what it drives is passed in.
 
 pub mod fuzz;
+pub mod fuzz_collections;
 pub mod fuzz_files;
 pub mod fuzz_rdb;
 pub mod in_process;

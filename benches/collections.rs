@@ -1,0 +1,125 @@
+//! Large collections: finding, adding and removing, among as many elements as the argument says.
+
+use cloakroom::base::random::Random;
+use cloakroom::keyspace::KeyHasher;
+use cloakroom::keyspace::collection::{
+    ByHash, ByPosition, Field, Limits, NoCapture, Shape, SortedSet, Tree, text,
+};
+use divan::{Bencher, black_box};
+
+#[global_allocator]
+static ALLOCATOR: cloakroom::base::allocator::Counting = cloakroom::base::allocator::Counting;
+
+const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+
+fn main() {
+    divan::main();
+}
+
+fn hasher() -> KeyHasher {
+    KeyHasher::fixed(1)
+}
+
+fn field(number: u64) -> String {
+    format!("field:{number:09}")
+}
+
+fn put(tree: &mut Tree, order: &ByHash<'_>, record: &mut Vec<u8>, name: &str) {
+    record.clear();
+    Field::push(record, name.as_bytes(), Some(&[b'v'; 20]), None);
+    match tree.find(order, order.name(name.as_bytes())) {
+        Ok(place) => tree.replace(order, &mut NoCapture, &place, record),
+        Err(place) => tree.insert(order, &mut NoCapture, &place, record),
+    }
+}
+
+fn hash(order: &ByHash<'_>, size: u64) -> Tree {
+    let (mut tree, mut record) = (Tree::new(Limits::USUAL, 0), Vec::new());
+    (0..size).for_each(|number| put(&mut tree, order, &mut record, &field(number)));
+    tree
+}
+
+/// Names are made beforehand, so that this is not measured.
+fn names(size: u64) -> impl FnMut() -> String {
+    let mut random = Random::new(7);
+    move || field(random.below(size))
+}
+
+#[divan::bench(args = SIZES)]
+fn hash_get(bencher: Bencher<'_, '_>, size: u64) {
+    let hasher = hasher();
+    let order = ByHash { hasher: &hasher, shape: Shape::FieldAndValue };
+    let tree = hash(&order, size);
+    bencher.with_inputs(names(size)).bench_local_refs(|name| {
+        let place = tree.find(&order, order.name(name.as_bytes())).expect("it is there");
+        black_box(tree.record(&order, &place));
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn hash_set_over(bencher: Bencher<'_, '_>, size: u64) {
+    let hasher = hasher();
+    let order = ByHash { hasher: &hasher, shape: Shape::FieldAndValue };
+    let (mut tree, mut record) = (hash(&order, size), Vec::new());
+    bencher.with_inputs(names(size)).bench_local_refs(|name| put(&mut tree, &order, &mut record, name));
+}
+
+#[divan::bench(args = SIZES)]
+fn hash_set_new(bencher: Bencher<'_, '_>, size: u64) {
+    let hasher = hasher();
+    let order = ByHash { hasher: &hasher, shape: Shape::FieldAndValue };
+    let (mut tree, mut record, mut number) = (hash(&order, size), Vec::new(), size);
+    let inputs = || {
+        number += 1;
+        field(number)
+    };
+    bencher.with_inputs(inputs).bench_local_refs(|name| put(&mut tree, &order, &mut record, name));
+}
+
+#[divan::bench(args = SIZES)]
+fn sorted_set_score(bencher: Bencher<'_, '_>, size: u64) {
+    let (hasher, set) = (hasher(), sorted_set(size));
+    bencher.with_inputs(names(size)).bench_local_refs(|name| set.score(&hasher, name.as_bytes()));
+}
+
+#[divan::bench(args = SIZES)]
+fn sorted_set_rank(bencher: Bencher<'_, '_>, size: u64) {
+    let (hasher, set) = (hasher(), sorted_set(size));
+    bencher.with_inputs(names(size)).bench_local_refs(|name| set.rank(&hasher, name.as_bytes()));
+}
+
+#[divan::bench(args = SIZES)]
+fn sorted_set_change(bencher: Bencher<'_, '_>, size: u64) {
+    let (hasher, mut set, mut random) = (hasher(), sorted_set(size), Random::new(3));
+    bencher.with_inputs(names(size)).bench_local_refs(|name| {
+        set.set(&hasher, &mut NoCapture, name.as_bytes(), random.below(1 << 30) as f64)
+    });
+}
+
+fn sorted_set(size: u64) -> SortedSet {
+    let (hasher, mut set) = (hasher(), SortedSet::new(Limits::SORTED, 0));
+    for number in 0..size {
+        let score = number * 2_654_435_761 % 1_000_003;
+        set.set(&hasher, &mut NoCapture, field(number).as_bytes(), score as f64);
+    }
+    set
+}
+
+#[divan::bench(args = SIZES)]
+fn list_push(bencher: Bencher<'_, '_>, size: u64) {
+    let (order, mut tree, mut record) = (ByPosition, Tree::new(Limits::USUAL, 0), Vec::new());
+    text::push(&mut record, b"element:000000001");
+    (0..size).for_each(|_| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
+    bencher.bench_local(|| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
+}
+
+#[divan::bench(args = SIZES)]
+fn list_index(bencher: Bencher<'_, '_>, size: u64) {
+    let (order, mut tree, mut record) = (ByPosition, Tree::new(Limits::USUAL, 0), Vec::new());
+    text::push(&mut record, b"element:000000001");
+    (0..size).for_each(|_| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
+    let mut random = Random::new(5);
+    bencher.bench_local(|| {
+        black_box(tree.record(&order, &tree.place_at(random.below(size) as usize)).is_some())
+    });
+}

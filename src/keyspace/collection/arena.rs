@@ -1,0 +1,66 @@
+//! Things that are found by a number, which stays theirs until they are removed.
+//!
+//! They lie in chunks, so that growing never moves what is there.
+
+const CHUNK: usize = 1024;
+
+/// See the module's text.
+pub struct Arena<T> {
+    chunks: Vec<Vec<Option<T>>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Arena<T> {
+        Arena { chunks: Vec::new(), free: Vec::new(), len: 0 }
+    }
+}
+
+impl<T> Arena<T> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Gives a thing a number.
+    pub fn add(&mut self, thing: T) -> u32 {
+        self.len += 1;
+        if let Some(number) = self.free.pop() {
+            *self.slot(number) = Some(thing);
+            return number;
+        }
+        let number = self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len());
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(Some(thing)),
+            _ => self.chunks.push(vec![Some(thing)]),
+        }
+        u32::try_from(number).expect("a tree has fewer nodes than records")
+    }
+
+    fn slot(&mut self, number: u32) -> &mut Option<T> {
+        &mut self.chunks[number as usize / CHUNK][number as usize % CHUNK]
+    }
+
+    pub fn at(&self, number: u32) -> &T {
+        let slot = &self.chunks[number as usize / CHUNK][number as usize % CHUNK];
+        slot.as_ref().expect("a number is used only while its thing is there")
+    }
+
+    pub fn at_mut(&mut self, number: u32) -> &mut T {
+        self.slot(number).as_mut().expect("as in `at`")
+    }
+
+    /// Takes a thing out; its number may be another's from now on.
+    pub fn remove(&mut self, number: u32) -> T {
+        let thing = self.slot(number).take().expect("as in `at`");
+        self.free.push(number);
+        self.len -= 1;
+        thing
+    }
+
+    /// Bytes that are set aside for numbers and things.
+    pub fn owned_bytes(&self) -> usize {
+        let slots: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Option<T>>()).sum();
+        slots + self.chunks.capacity() * size_of::<Vec<T>>() + self.free.capacity() * size_of::<u32>()
+    }
+}
