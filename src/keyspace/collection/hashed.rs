@@ -48,6 +48,12 @@ impl<'a> Field<'a> {
         Field { name, value, expire_at_ms }
     }
 
+    /// The bytes of a record from its name on.
+    #[inline]
+    pub fn bytes_of_name(record: &[u8]) -> &[u8] {
+        deadline(record).1
+    }
+
     /// Appends a record; `value` is `None` for a member.
     pub fn push(out: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>, expire_at_ms: Option<i64>) {
         if let Some(at_ms) = expire_at_ms {

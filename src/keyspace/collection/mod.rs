@@ -8,8 +8,10 @@
 mod arena;
 mod block;
 mod hashed;
+mod integers;
 mod leaf;
 mod order;
+mod packed;
 mod scored;
 mod sorted_set;
 pub mod text;
@@ -19,8 +21,10 @@ mod tree_tests;
 
 pub use block::Block;
 pub use hashed::{ByHash, DEADLINE_MAX_MS, Field, Name, Shape};
+pub use integers::Integers;
 pub use leaf::Leaf;
 pub use order::{ByPosition, Index, Order};
+pub use packed::{Packed, Splice, Spot, is_small};
 pub use scored::{Bound, ByScore, Scored};
 pub use sorted_set::{Set, SortedSet};
 pub use text::Text;
