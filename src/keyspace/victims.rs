@@ -221,7 +221,8 @@ impl<'k> Search<'k> {
             let from = self.random.below(partition.table().slots().max(1) as u64) as usize;
             let near = partition.table().sample(from, usize::MAX, SLOTS_MAX);
             // The first key behind a slot is mostly one with a gap before it: without this, its neighbours would grow old unseen.
-            let passed = self.random.below(partition.len().clamp(1, KEYS_PASSED) as u64) as usize;
+            let keys = self.weigh_partition(partition).clamp(1, KEYS_PASSED);
+            let passed = self.random.below(keys as u64) as usize;
             let wanted = near.filter(|position| self.is_wanted(partition, *position));
             positions.extend(wanted.skip(passed).take(count));
         }

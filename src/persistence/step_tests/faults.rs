@@ -1,6 +1,7 @@
 //! Logs that are turned on and off, and disks that fail, fill up or lose power, at each step.
 
 use super::*;
+use crate::storage::OurFile;
 
 /// While the log was off nothing was recorded. An increment that begins after that means nothing without the snapshot that it continues.
 #[test]
@@ -452,5 +453,53 @@ fn an_increment_that_begins_late_does_not_put_the_next_one_in_force() {
     disk.power_cut(1);
     let world = World::begin(&disk, START_MS, ALWAYS);
     assert_eq!(world.ask("GET n"), "$3\r\n101\r\n");
+    world.end();
+}
+
+/// The save was ordered while the log was wanted, and makes its cut when it is not.
+#[test]
+fn a_log_that_was_turned_off_before_the_cut_of_a_save_stays_off() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("SET n 1"), "+OK\r\n");
+    world.settle();
+    let mut task = world.begin_save(SaveKind::Rewrite);
+    world.turn_log(false);
+    assert!(world.finish(&mut task));
+    assert!(!world.services.write_log.is_on(), "what is recorded now would be kept by nobody");
+    assert_eq!(world.ask("INCR n"), ":2\r\n");
+    world.come_to_rest();
+    assert!(world.store.manifest().logs.is_empty());
+    world.turn_log(true);
+    assert!(world.save(SaveKind::Rewrite));
+    assert_eq!(world.ask("INCR n"), ":3\r\n");
+    world.settle();
+    assert!(world.is_durable());
+    disk.power_cut(1);
+    let world = World::begin(&disk, START_MS, ALWAYS);
+    assert_eq!(world.ask("GET n"), "$1\r\n3\r\n");
+    world.end();
+}
+
+/// Each attempt to save begins an increment; when the disk works again, only the last of them is of use.
+#[test]
+fn increments_of_attempts_that_have_failed_get_no_files() {
+    let disk = PowerCutDisk::new();
+    let mut world = World::begin(&disk, START_MS, ALWAYS);
+    disk.fail(fault(Operation::Sync, 0, DEVICE_ERROR, true));
+    world.ask("SET n 1");
+    world.come_to_rest();
+    for _ in 0..6 {
+        assert!(!world.save(SaveKind::Save));
+        world.come_to_rest();
+    }
+    disk.heal();
+    world.come_to_rest();
+    let manifest = world.store.manifest();
+    let names = disk.list().expect("a directory");
+    let unnamed: Vec<&String> =
+        names.iter().filter(|name| OurFile::of(name).is_some() && !manifest.names(name)).collect();
+    assert!(unnamed.len() <= 1, "{unnamed:?}");
+    assert!(world.save(SaveKind::Save) && world.services.write_log.is_in_force());
     world.end();
 }
