@@ -6,7 +6,7 @@ mod common;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use cloakroom::keyspace::Mark;
+use cloakroom::keyspace::Kind;
 use common::{START_MS, Store, VALUE, session_key, shuffled};
 use divan::Bencher;
 
@@ -62,7 +62,7 @@ fn set(bencher: Bencher<'_, '_>, store: &Store) {
         store.at(&store.keys[order[at]], START_MS, |partition, site, key| {
             let position = partition.find(key.hash, key.bytes);
             if let Some(position) = position {
-                partition.set_value(site, position, &VALUE, Mark::None);
+                partition.set_value(site, position, &VALUE, Kind::String);
             }
         })
     });

@@ -5,7 +5,7 @@
 
 mod common;
 
-use cloakroom::keyspace::{Ahead, Entry, Mark, prefetch_line};
+use cloakroom::keyspace::{Ahead, Entry, Kind, prefetch_line};
 use common::{Cycle, KEYS, START_MS, Store, VALUE};
 use divan::{Bencher, counter::ItemsCount};
 
@@ -76,7 +76,7 @@ fn set_over_a_value_of_the_same_class(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                partition.set_value(site, position, divan::black_box(&VALUE), Mark::None);
+                partition.set_value(site, position, divan::black_box(&VALUE), Kind::String);
             }
         });
     });
@@ -91,7 +91,7 @@ fn set_over_a_value_of_another_class(bencher: Bencher<'_, '_>) {
         turn += 1;
         store.at(&store.keys[cycle.next()], START_MS, |partition, site, key| {
             if let Some(position) = partition.find(key.hash, key.bytes) {
-                partition.set_value(site, position, divan::black_box(values[turn / KEYS % 2]), Mark::None);
+                partition.set_value(site, position, divan::black_box(values[turn / KEYS % 2]), Kind::String);
             }
         });
     });

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use cloakroom::storage::format::FORMAT_VERSION;
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
-    Compression, Disk, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
-    Manifest, Mark, Opener, RealDisk, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter, check,
+    Compression, Disk, EncryptionKey, EntryRecord, Kind, LogFacts, LogOptions, LogReader, LogStart,
+    LogWriter, Manifest, Opener, RealDisk, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter,
+    check,
 };
 
 /// 32 times the byte 0x47, as tests/data/README.md says.
@@ -37,8 +38,8 @@ fn entries() -> Vec<EntryRecord<'static>> {
     vec![
         plain,
         EntryRecord { key: b"number", value: b"12345", ..plain },
-        EntryRecord { key: b"text", value: b"12345", mark: Mark::Text, ..plain },
-        EntryRecord { key: b"raw", value: b"changed in place", mark: Mark::Raw, ..plain },
+        EntryRecord { key: b"text", value: b"12345", kind: Kind::Text, ..plain },
+        EntryRecord { key: b"raw", value: b"changed in place", kind: Kind::Raw, ..plain },
         EntryRecord { key: b"session", expire_at_ms: Some(CREATED_MS + 1_800_000), ..plain },
         EntryRecord { key: b"elsewhere", database: 15, expire_at_ms: Some(1), ..plain },
         EntryRecord { key: b"", value: b"", ..plain },

@@ -28,8 +28,10 @@ use crate::base::quote::up_to_zero;
 use crate::base::random::Random;
 use crate::client::{Blocked, Client, ClientInfo, Gates, Message, Parked};
 use crate::config::Config;
+use crate::keyspace::collection::Packed;
+use crate::keyspace::values::Edit;
 use crate::keyspace::{
-    AccessRules, Entry, EntryRef, ExpiryTurn, Key, LENGTH_MAX, Locked, Mark, Partition, Position, Removed,
+    AccessRules, Entry, EntryRef, ExpiryTurn, Key, Kind, LENGTH_MAX, Locked, Partition, Position, Removed,
     ShardWeights, Site, Victims,
 };
 use crate::observe::counters::Count;
@@ -63,6 +65,8 @@ impl Failure {
         Failure::text("ERR internal error: the command uses a key whose shard is not locked");
     /// Not an answer: the request runs again.
     const AGAIN: Failure = Failure::text("ERR internal error: the request was not run again");
+    pub const WRONG_TYPE: Failure =
+        Failure::text("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub const NO_SUCH_KEY: Failure = Failure::text("ERR no such key");
 
     pub const fn text(text: &'static str) -> Failure {
@@ -389,7 +393,7 @@ impl<'a, 's> Cx<'a, 's> {
         Some(self.entry(key, position))
     }
 
-    /// [`Cx::read`], with the value written as the reply; false if there is no such key.
+    /// [`Cx::read`] of a string, with the value written as the reply; false if there is no such key, or it is no string.
     #[inline]
     pub fn read_into_reply(&mut self, key: Key<'_>) -> bool {
         let (database, now_ms) = (self.client.database, self.state.now_ms);
@@ -398,7 +402,7 @@ impl<'a, 's> Cx<'a, 's> {
         let (partition, _) = self.locked.partition(database, key, now_ms);
         if let Some(position) = partition.find(key.hash, key.bytes) {
             let mut entry = partition.notes(position);
-            if !entry.view().is_expired(self.state.expired_ms) {
+            if !entry.view().is_expired(self.state.expired_ms) && entry.view().is_string() {
                 if !self.client.gates.has(Gates::NO_TOUCH) {
                     let access = entry.view().access();
                     let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
@@ -409,8 +413,62 @@ impl<'a, 's> Cx<'a, 's> {
                 return true;
             }
         }
-        // Absent or expired: the long way counts, notes and reclaims.
-        self.look(key).is_some()
+        false
+    }
+
+    /// What follows where [`Cx::read_into_reply`] has written nothing: a missing key is counted, noted and reclaimed. Says whether there is one, which is
+    /// no string.
+    #[cold]
+    pub fn miss(&mut self, key: Key<'_>) -> bool {
+        self.access(key).is_some()
+    }
+
+    /// [`Cx::find`] for a command on values of one kind; for any string of [`Kind::String`].
+    ///
+    /// # Errors
+    /// If the value is of another type.
+    #[inline]
+    pub fn find_as(&mut self, key: Key<'_>, kind: Kind) -> Result<Option<Position>, Failure> {
+        let found = self.find(key);
+        self.require(key, found, kind)
+    }
+
+    /// [`Cx::access`] for a command on values of one kind; else as [`Cx::find_as`].
+    pub fn access_as(&mut self, key: Key<'_>, kind: Kind) -> Result<Option<Position>, Failure> {
+        let found = self.access(key);
+        self.require(key, found, kind)
+    }
+
+    /// [`Cx::read`] for a command on values of one kind; else as [`Cx::find_as`].
+    pub fn read_as(&mut self, key: Key<'_>, kind: Kind) -> Result<Option<EntryRef<'_>>, Failure> {
+        let found = self.access_as(key, kind)?;
+        Ok(found.map(|position| self.entry(key, position)))
+    }
+
+    #[inline]
+    fn require(
+        &mut self,
+        key: Key<'_>,
+        found: Option<Position>,
+        kind: Kind,
+    ) -> Result<Option<Position>, Failure> {
+        let Some(position) = found else { return Ok(None) };
+        let entry = self.entry(key, position);
+        let fits = if kind.is_string() { entry.is_string() } else { entry.kind() == kind };
+        if fits { Ok(found) } else { Err(Failure::WRONG_TYPE) }
+    }
+
+    /// Adds a key with an empty collection, for the caller to fill.
+    pub fn add_collection(&mut self, key: Key<'_>, kind: Kind) -> Position {
+        let access = self.state.access.fresh(self.state.steady_ms);
+        let entry = Entry::new(key.bytes, &Packed::EMPTY).with_kind(kind).with_access(access);
+        self.add(self.client.database, key, entry)
+    }
+
+    /// The collection at `position`, to be changed. The caller reports the change, and removes a key that is left without elements.
+    pub fn edit(&mut self, key: Key<'_>, position: Position) -> Edit<'_, 's> {
+        let (partition, site) = self.partition(key);
+        Edit::new(partition, site, position, key.hash)
     }
 
     /// [`Cx::read`], giving the entry's position.
@@ -475,6 +533,12 @@ impl<'a, 's> Cx<'a, 's> {
         self.partition(key).0.entry(position)
     }
 
+    /// The entry at a position that [`Cx::find`] gave, to be read into the reply.
+    pub fn entry_and_reply(&mut self, key: Key<'_>, position: Position) -> (EntryRef<'_>, &mut Reply<'a>) {
+        let (database, now_ms) = (self.client.database, self.state.now_ms);
+        (self.locked.partition(database, key, now_ms).0.entry(position), &mut self.reply)
+    }
+
     /// Notes an access, unless the client asked that its reads leave no trace.
     #[inline]
     pub fn touch(&mut self, key: Key<'_>, position: Position) {
@@ -513,22 +577,22 @@ impl<'a, 's> Cx<'a, 's> {
     /// [`Cx::find`] gave for this key just before. Gives the entry's position.
     #[inline]
     pub fn store(&mut self, key: Key<'_>, found: Option<Position>, value: &[u8]) -> Position {
-        self.store_as(key, found, value, Mark::None, Deadline::Keep)
+        self.store_as(key, found, value, Kind::String, Deadline::Keep)
     }
 
-    /// [`Cx::store`] of a value with a mark, which says what becomes of the deadline, too. The request's record must tell it exactly.
+    /// [`Cx::store`] of a value with a kind, which says what becomes of the deadline, too. The request's record must tell it exactly.
     #[inline]
     pub fn store_as(
         &mut self,
         key: Key<'_>,
         found: Option<Position>,
         value: &[u8],
-        mark: Mark,
+        kind: Kind,
         deadline: Deadline,
     ) -> Position {
-        let Some(position) = found else { return self.add_new(key, value, mark, deadline) };
+        let Some(position) = found else { return self.add_new(key, value, kind, deadline) };
         let (partition, site) = self.locked.partition(self.client.database, key, self.state.now_ms);
-        let mut entry = partition.set_value(site, position, value, mark);
+        let mut entry = partition.set_value(site, position, value, kind);
         let (rules, steady_ms) = (self.state.access, self.state.steady_ms);
         let access = entry.view().access();
         entry.set_access(rules.touched(access, steady_ms, &mut self.state.random));
@@ -541,9 +605,9 @@ impl<'a, 's> Cx<'a, 's> {
         position
     }
 
-    fn add_new(&mut self, key: Key<'_>, value: &[u8], mark: Mark, deadline: Deadline) -> Position {
+    fn add_new(&mut self, key: Key<'_>, value: &[u8], kind: Kind, deadline: Deadline) -> Position {
         let access = self.state.access.fresh(self.state.steady_ms);
-        let mut entry = Entry::new(key.bytes, value).with_mark(mark).with_access(access);
+        let mut entry = Entry::new(key.bytes, value).with_kind(kind).with_access(access);
         if let Deadline::At(at_ms) = deadline {
             entry = entry.with_expire_at_ms(at_ms);
         }

@@ -7,6 +7,14 @@ use super::spec::Group;
 
 const GROUPS: &[(Group, &str)] = &[
     (Group::String, "Strings"),
+    (Group::Bitmap, "Bitmaps"),
+    (Group::HyperLogLog, "HyperLogLog"),
+    (Group::Hash, "Hashes"),
+    (Group::List, "Lists"),
+    (Group::Set, "Sets"),
+    (Group::SortedSet, "Sorted sets"),
+    (Group::Geo, "Geo"),
+    (Group::Stream, "Streams"),
     (Group::Generic, "Keys"),
     (Group::Transactions, "Transactions"),
     (Group::Pubsub, "Pub/Sub"),

@@ -10,6 +10,7 @@ mod debug;
 mod deliver;
 mod effects;
 mod generic;
+mod hash;
 mod help;
 mod info;
 mod introspection;

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    acl, client, cluster, config, connection, debug, generic, info, introspection, memory, module, monitor,
-    persistence, pubsub, records, server, string, transactions,
+    acl, client, cluster, config, connection, debug, generic, hash, info, introspection, memory, module,
+    monitor, persistence, pubsub, records, server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -151,6 +151,8 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         generic::RELOCATE_ROWS,
         generic::SCAN_ROWS,
         generic::WAIT_ROWS,
+        hash::READ_ROWS,
+        hash::WRITE_ROWS,
         info::ROWS,
         introspection::ROWS,
         memory::ROWS,

@@ -175,6 +175,12 @@ config! {
     latency_tracking: bool,
     /// 0 to 100 each
     latency_tracking_info_percentiles: Vec<f64>,
+    /// bytes
+    collection_leaf_bytes: u64,
+    /// fields
+    hash_max_listpack_entries: i64,
+    /// bytes
+    hash_max_listpack_value: u64,
     /// classes and channels
     notify_keyspace_events: NotifyFlags,
     /// databases

@@ -6,7 +6,7 @@ use super::record;
 use crate::base::clock::Stopwatch;
 use crate::client::Gates;
 use crate::command::{Event, LoopState, publish_events};
-use crate::keyspace::{Expiry, SHARDS, expire_shard, sweep_shard};
+use crate::keyspace::{Expired, Expiry, SHARDS, expire_shard, sweep_shard};
 use crate::observe::counters::Count;
 
 /// Wheel records that one round handles with `active-expire-effort 1`; about a millisecond's work. What is left waits for the next round, between two sweeps
@@ -43,12 +43,19 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
             continue;
         }
         let mut noted = false;
-        let came = expire_shard(keyspace, shard, now_ms, &mut budget, |database, entry| {
+        let came = expire_shard(keyspace, shard, now_ms, &mut budget, |database, what| {
             expired += 1;
-            record::append_removal(&services.write_log, database, entry.view().key());
-            state.note(Event::EXPIRED, database, entry.view().key());
+            record::append_expired(&services.write_log, database, &what);
+            match what {
+                Expired::Key(entry) => state.note(Event::EXPIRED, database, entry.view().key()),
+                Expired::Elements { key, gone, .. } => {
+                    state.note(Event::HEXPIRED, database, key);
+                    if gone.is_some() {
+                        state.note(Event::DEL, database, key);
+                    }
+                }
+            }
             noted |= state.hand_over_events();
-            drop(entry);
         });
         if noted {
             publish_events(state);

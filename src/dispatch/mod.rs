@@ -18,6 +18,6 @@ pub use execute::{EMPTY, Prepared, execute, prepare, refuse};
 pub use expire::expire_round;
 pub use leave::forget_client;
 pub use memory::{evict_clients, relieve};
-pub use record::append_removal;
+pub use record::append_expired;
 pub use replay::{NO_DATABASE, replay};
 pub use wake::wake;

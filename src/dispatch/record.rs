@@ -4,6 +4,7 @@
 
 use crate::client::{Client, Gates};
 use crate::command::{Deadline, LoopState, Record, Records};
+use crate::keyspace::Expired;
 use crate::resp::Args;
 use crate::write_log::{WriteLog, encode_head, encode_request, encode_word};
 
@@ -55,6 +56,21 @@ pub fn append_gathered(state: &mut LoopState<'_>, client: &mut Client) {
     }
     records.clear();
     hold_back(state);
+}
+
+/// Appends the removal of a key or of fields whose time has passed.
+pub fn append_expired(log: &WriteLog, database: usize, expired: &Expired<'_, '_>) {
+    match expired {
+        Expired::Key(entry) => append_removal(log, database, entry.view().key()),
+        Expired::Elements { gone: Some(entry), .. } => append_removal(log, database, entry.view().key()),
+        Expired::Elements { key, names, gone: None } if log.is_on() => {
+            let names = names.iter().map(Vec::as_slice);
+            let words: Vec<&[u8]> = [b"HDEL".as_slice(), key].into_iter().chain(names).collect();
+            let bytes = words.iter().map(|word| word.len()).sum();
+            append(log, (database, database), bytes, |out| encode_request(out, &words));
+        }
+        Expired::Elements { .. } => {}
+    }
 }
 
 /// Appends the removal of a key that has expired or was evicted: what comes later may depend on its being gone.

@@ -96,8 +96,8 @@ impl<'k> Reading<'k> {
         // SAFETY: key and value of an entry that was not seen do not change in place: the gate makes its changes in new blocks. Whoever takes the entry
         // out of its table captures it or its partition while the cut is not finished; `read` keeps the queue from giving that away until this value is
         // dropped, and the keyspace, which is borrowed for 'k, owns both table and queue.
-        let (key, value) = unsafe { entry.outliving_lock() };
-        Reading { site, address: entry.address(), at_cut: AtCut { key, value, ..at_cut } }
+        let (key, value, root) = unsafe { entry.outliving_lock() };
+        Reading { site, address: entry.address(), at_cut: AtCut { key, value, root, ..at_cut } }
     }
 
     pub fn at_cut(&self) -> &AtCut<'_> {

@@ -1,4 +1,4 @@
-//! An entry: one heap block that holds header, key and value of a string.
+//! An entry: one heap block that holds header, key and value.
 //!
 //! ```text
 //! 0        8            12            16       20         24        24+key_len
@@ -8,14 +8,19 @@
 //! the deadline, and an 11-bit snapshot stamp. The size of the block is not stored: it is always the size class
 //! (`base/slabs`) of what it holds, so a value that stays within the class is overwritten where it lies, and one that leaves it moves.
 //!
+//! The value is a string, or a small collection ([`super::collection::Packed`], [`super::collection::Integers`]), or the address of a large one ([`Root`]),
+//! which the entry then owns.
+//!
 //! All raw memory work of the keyspace's entries is in this file. `Entry` owns its block, `EntryRef` borrows it. To change an entry that lies in
 //! a table takes an `EntryMut`, which nobody but `Partition` can get; `EntryNotes` changes what no snapshot and no log cares for.
 
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
+use super::collection::Splice;
+use super::root::Root;
 use crate::base::slabs;
-use crate::storage::Mark;
+use crate::storage::Kind;
 
 /// Width of an entry's snapshot stamp.
 pub const EPOCH_BITS: u32 = COARSE_SHIFT;
@@ -32,8 +37,12 @@ const COARSE_SHIFT: u32 = 11;
 const COARSE_MASK: u64 = 0x1f << COARSE_SHIFT;
 const STAMP_MASK: u64 = (1 << COARSE_SHIFT) - 1;
 const ACCESS_MASK: u32 = 0x00ff_ffff;
-const RAW_FLAG: u32 = 1 << 24;
-const TEXT_FLAG: u32 = 1 << 25;
+const KIND_SHIFT: u32 = 24;
+const KIND_MASK: u32 = 7 << KIND_SHIFT;
+/// The value is the address of a [`Root`].
+const ROOT_FLAG: u32 = 1 << 27;
+/// Elements of the value may have deadlines of their own.
+const TIMED_FLAG: u32 = 1 << 28;
 
 #[repr(C)]
 struct Header {
@@ -97,9 +106,11 @@ pub(super) enum Change<'v> {
     /// Its value stays, and its deadline changes.
     Deadline,
     /// It has this value from now on.
-    Value(&'v [u8], Mark),
+    Value(&'v [u8], Kind),
     /// Its value has this length from now on, to be written into: the leading bytes stay, new ones are zero.
-    Length(usize, Mark),
+    Length(usize, Kind),
+    /// Some bytes of a small collection are replaced.
+    Splice(&'v Splice<'v>),
 }
 
 /// An owned entry, in no table. Dropping it frees the block.
@@ -182,15 +193,24 @@ impl Entry {
         self
     }
 
-    /// The same entry with this mark on its value.
+    /// The same entry with this deadline, in Unix milliseconds.
     pub fn with_expire_at_ms(mut self, at_ms: i64) -> Entry {
         self.view_mut().set_expire_at_ms(Some(at_ms), 0);
         self
     }
 
-    pub fn with_mark(mut self, mark: Mark) -> Entry {
-        self.view_mut().set_mark(mark);
+    /// The same entry; its value is of this kind.
+    pub fn with_kind(mut self, kind: Kind) -> Entry {
+        self.view_mut().set_kind(kind);
         self
+    }
+
+    /// A new entry without a deadline, whose value is a large collection.
+    pub fn with_root(key: &[u8], kind: Kind, root: Box<Root>) -> Entry {
+        let address = Box::into_raw(root).expose_provenance();
+        let mut entry = Entry::new(key, &address.to_ne_bytes()).with_kind(kind);
+        entry.view_mut().header().access_and_kind |= ROOT_FLAG;
+        entry
     }
 
     /// Borrows the entry.
@@ -234,8 +254,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The entry with some bytes of its small collection replaced; the block may move.
+    pub(super) fn splice(mut self, splice: &Splice<'_>) -> Entry {
+        let before = self.layout().value_len;
+        let after = splice.len_after(before);
+        if after > before {
+            self = self.resize_value(after);
+        }
+        splice.apply(self.view_mut().value_mut(), before);
+        if after < before { self.resize_value(after) } else { self }
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
+        if let Some(root) = self.view().root_address() {
+            // SAFETY: the address came from `Box::into_raw` in `with_root`, and the entry is its only owner.
+            drop(unsafe { Box::from_raw(root) });
+        }
         // SAFETY: the block was allocated for what it holds, or for something in the same class, and its owner goes away.
         unsafe { slabs::free(self.block.cast(), self.layout().bytes()) };
     }
@@ -318,33 +355,74 @@ impl<'a> EntryRef<'a> {
         self.header().access_and_kind & ACCESS_MASK
     }
 
-    /// What the value's bytes do not tell of it.
-    pub fn mark(self) -> Mark {
-        match self.header().access_and_kind & (RAW_FLAG | TEXT_FLAG) {
-            0 => Mark::None,
-            TEXT_FLAG => Mark::Text,
-            _ => Mark::Raw,
-        }
+    /// What the value is.
+    #[inline]
+    pub fn kind(self) -> Kind {
+        Kind::from_bits((self.header().access_and_kind >> KIND_SHIFT) as u8)
     }
 
-    /// A copy under another key: value and its mark, deadline and access history.
+    /// Whether the value is a string.
+    #[inline]
+    pub fn is_string(self) -> bool {
+        self.header().access_and_kind & KIND_MASK < (Kind::List as u32) << KIND_SHIFT
+    }
+
+    /// Whether elements of the value may have deadlines of their own.
+    #[inline]
+    pub(super) fn is_timed(self) -> bool {
+        self.header().access_and_kind & TIMED_FLAG != 0
+    }
+
+    /// The value, if it is a large collection.
+    #[inline]
+    pub fn root(self) -> Option<&'a Root> {
+        // SAFETY: the entry owns the root and lives for 'a, in which nobody changes it.
+        self.root_address().map(|root| unsafe { &*root })
+    }
+
+    #[inline]
+    fn root_address(self) -> Option<*mut Root> {
+        let has_root = self.header().access_and_kind & ROOT_FLAG != 0;
+        let address = has_root.then(|| self.value().first_chunk()).flatten();
+        address.map(|bytes| ptr::with_exposed_provenance_mut(usize::from_ne_bytes(*bytes)))
+    }
+
+    /// A copy under another key: value, deadline and access history.
     pub fn copy_as(self, key: &[u8]) -> Entry {
-        self.with_fate(Entry::new(key, self.value())).with_mark(self.mark())
+        self.with_fate(self.copy_of_value(key))
+    }
+
+    fn copy_of_value(self, key: &[u8]) -> Entry {
+        let mut copy = match self.root() {
+            Some(root) => Entry::with_root(key, self.kind(), Box::new(root.clone())),
+            None => Entry::new(key, self.value()).with_kind(self.kind()),
+        };
+        copy.view_mut().set_timed(self.is_timed());
+        copy
     }
 
     /// The entry that a change makes of this one, in a block of its own.
     pub(super) fn changed(self, change: Change<'_>) -> Entry {
-        let (made, mark) = match change {
-            Change::Deadline => (Entry::new(self.key(), self.value()), self.mark()),
-            Change::Value(value, mark) => (Entry::new(self.key(), value), mark),
-            Change::Length(length, mark) => {
-                let kept = &self.value()[..length.min(self.value().len())];
-                let keep = |value: &mut [u8]| value[..kept.len()].copy_from_slice(kept);
-                (Entry::filled(self.key(), length, keep), mark)
-            }
+        let keep = |value: &mut [u8]| {
+            let kept = value.len().min(self.value().len());
+            value[..kept].copy_from_slice(&self.value()[..kept]);
         };
-        let mut made = self.with_fate(made).with_mark(mark);
+        let made = match change {
+            Change::Deadline => self.copy_of_value(self.key()),
+            Change::Value(value, kind) => Entry::new(self.key(), value).with_kind(kind),
+            Change::Length(length, kind) => Entry::filled(self.key(), length, keep).with_kind(kind),
+            Change::Splice(splice) => self.copy_of_value(self.key()).splice(splice),
+        };
+        let mut made = self.with_fate(made);
         made.view_mut().header().filed_tick = self.filed_tick();
+        made
+    }
+
+    /// An entry with the same key and kind, and what happened to this one, but with another value.
+    pub(super) fn with_other_value(self, make: impl FnOnce(&[u8], Kind) -> Entry) -> Entry {
+        let mut made = self.with_fate(make(self.key(), self.kind()));
+        made.view_mut().header().filed_tick = self.filed_tick();
+        made.view_mut().set_timed(self.is_timed());
         made
     }
 
@@ -357,20 +435,21 @@ impl<'a> EntryRef<'a> {
 
     /// Bytes that the allocator set aside for the entry and all that it owns.
     pub fn owned_bytes(self) -> usize {
-        Layout::of(self.header()).block_bytes()
+        Layout::of(self.header()).block_bytes() + self.root().map_or(0, |root| root.owned_bytes())
     }
 
     /// Key and value, for who goes on reading after the lock that guards the entry is released.
     ///
     /// # Safety
     /// The block stays alive, and key and value unchanged, for `'b`. The header may change meanwhile.
-    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8]) {
+    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8], Option<&'b Root>) {
         let (key, value) = (self.key(), self.value());
         // SAFETY: these bytes are initialised, and the caller vouches for the rest.
         unsafe {
             (
                 std::slice::from_raw_parts(key.as_ptr(), key.len()),
                 std::slice::from_raw_parts(value.as_ptr(), value.len()),
+                self.root_address().map(|root| &*root),
             )
         }
     }
@@ -450,14 +529,21 @@ impl<'a> EntryMut<'a> {
     }
 
     #[inline]
-    fn set_mark(&mut self, mark: Mark) {
-        let flag = match mark {
-            Mark::None => 0,
-            Mark::Raw => RAW_FLAG,
-            Mark::Text => TEXT_FLAG,
-        };
+    fn set_kind(&mut self, kind: Kind) {
         let header = self.header();
-        header.access_and_kind = header.access_and_kind & !(RAW_FLAG | TEXT_FLAG) | flag;
+        header.access_and_kind = header.access_and_kind & !KIND_MASK | (kind as u32) << KIND_SHIFT;
+    }
+
+    /// Elements of the value may have deadlines of their own from now on, or have none.
+    pub(super) fn set_timed(&mut self, timed: bool) {
+        let header = self.header();
+        header.access_and_kind = header.access_and_kind & !TIMED_FLAG | if timed { TIMED_FLAG } else { 0 };
+    }
+
+    /// The value, if it is a large collection.
+    pub(super) fn into_root(self) -> Option<&'a mut Root> {
+        // SAFETY: the entry owns the root, and self borrowed the entry exclusively for 'a.
+        self.view().root_address().map(|root| unsafe { &mut *root })
     }
 
     pub fn value_mut(&mut self) -> &mut [u8] {
@@ -472,20 +558,37 @@ impl<'a> EntryMut<'a> {
     /// Makes a change where the entry lies, if its block then has the size that it should have; says whether it did.
     #[inline]
     pub fn change(&mut self, change: Change<'_>) -> bool {
-        let (length, mark) = match change {
+        let length = match change {
             Change::Deadline => return true,
-            Change::Value(value, mark) => (value.len(), mark),
-            Change::Length(length, mark) => (length, mark),
+            Change::Value(value, _) => value.len(),
+            Change::Length(length, _) => length,
+            Change::Splice(splice) => splice.len_after(self.view().value().len()),
         };
-        let old = Layout::of(self.header());
-        if old.block_bytes() != old.with_value_len(length).block_bytes() {
+        let header = self.header();
+        let old = Layout::of(header);
+        // What a collection owns, and what is known of its deadlines, goes with its entry.
+        let whole = header.access_and_kind & (ROOT_FLAG | TIMED_FLAG) != 0;
+        if old.block_bytes() != old.with_value_len(length).block_bytes()
+            || whole && !matches!(change, Change::Splice(_))
+        {
             return false;
         }
         match change {
-            Change::Value(value, _) => self.overwrite(value),
-            _ => self.set_value_len(length),
+            Change::Deadline => {}
+            Change::Value(value, kind) => {
+                self.overwrite(value);
+                self.set_kind(kind);
+            }
+            Change::Length(_, kind) => {
+                self.set_value_len(length);
+                self.set_kind(kind);
+            }
+            Change::Splice(splice) => {
+                self.set_value_len(length.max(old.value_len));
+                splice.apply(self.value_mut(), old.value_len);
+                self.set_value_len(length);
+            }
         }
-        self.set_mark(mark);
         true
     }
 
@@ -553,18 +656,18 @@ mod tests {
     fn an_entry_changes_in_place_only_within_its_size_class() {
         let mut entry = Entry::new(b"k", &[1; 100]);
         let class = entry.view().owned_bytes();
-        assert!(entry.view_mut().change(Change::Value(&[2; 103], Mark::None)));
+        assert!(entry.view_mut().change(Change::Value(&[2; 103], Kind::String)));
         assert_eq!((entry.view().value(), entry.view().owned_bytes()), (&[2; 103][..], class));
         for other in [
-            Change::Value(&[3; 104], Mark::None),
-            Change::Length(104, Mark::Raw),
-            Change::Length(0, Mark::Raw),
+            Change::Value(&[3; 104], Kind::String),
+            Change::Length(104, Kind::Raw),
+            Change::Length(0, Kind::Raw),
         ] {
             assert!(!entry.view_mut().change(other));
-            assert_eq!((entry.view().value(), entry.view().mark()), (&[2; 103][..], Mark::None));
+            assert_eq!((entry.view().value(), entry.view().kind()), (&[2; 103][..], Kind::String));
         }
-        assert!(entry.view_mut().change(Change::Length(100, Mark::Raw)));
-        assert_eq!((entry.view().value(), entry.view().mark()), (&[2; 100][..], Mark::Raw));
+        assert!(entry.view_mut().change(Change::Length(100, Kind::Raw)));
+        assert_eq!((entry.view().value(), entry.view().kind()), (&[2; 100][..], Kind::Raw));
     }
 
     #[test]
@@ -582,7 +685,7 @@ mod tests {
 
     #[test]
     fn what_an_increment_knows_of_a_deadline_is_forgotten_in_the_next_epoch() {
-        let mut entry = Entry::new(b"k", b"v").with_mark(Mark::Text);
+        let mut entry = Entry::new(b"k", b"v").with_kind(Kind::Text);
         entry.view_mut().enter(5);
         entry.view_mut().set_expire_at_ms(Some(1_790_000_000_123), 31);
         entry.view_mut().enter(5);
@@ -590,7 +693,7 @@ mod tests {
         let mut copy = entry.view().copy_as(b"other");
         copy.view_mut().enter(6);
         assert_eq!((copy.view().stamp(), copy.view().logged_coarseness()), (6, 0));
-        assert_eq!((copy.view().expire_at_ms(), copy.view().mark()), (Some(1_790_000_000_123), Mark::Text));
+        assert_eq!((copy.view().expire_at_ms(), copy.view().kind()), (Some(1_790_000_000_123), Kind::Text));
     }
 
     #[test]

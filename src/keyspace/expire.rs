@@ -1,7 +1,7 @@
 //! Active expiry: handling what the wheels of one shard find due.
 
 use super::partition::Due;
-use super::{Keyspace, Removed, Site};
+use super::{Keyspace, Removed, Site, values};
 
 /// Wheel records that are handled under one lock: at most about 100 us' work, even if each is of a key that has expired.
 const LOCKED_RECORDS: usize = 128;
@@ -19,15 +19,23 @@ pub enum Expiry {
     Held,
 }
 
+/// What has expired.
+pub enum Expired<'e, 'k> {
+    /// A key.
+    Key(Removed<'k>),
+    /// Fields of a hash; `gone` is the key, if they were its last.
+    Elements { key: &'e [u8], names: &'e [Vec<u8>], gone: Option<Removed<'k>> },
+}
+
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits, and releases the shard's lock now and then. Each
-/// expired entry is removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
+/// expired entry or element is removed and given to `expired` with its database while the shard is locked: `expired` must be short and may not lock
 /// another shard.
 pub fn expire_shard(
     keyspace: &Keyspace,
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
-    mut expired: impl FnMut(usize, Removed<'_>),
+    mut expired: impl FnMut(usize, Expired<'_, '_>),
 ) -> Expiry {
     loop {
         let allowed = LOCKED_RECORDS.min(*budget);
@@ -52,7 +60,7 @@ fn expire_some(
     shard: usize,
     now_ms: i64,
     budget: &mut usize,
-    expired: &mut impl FnMut(usize, Removed<'_>),
+    expired: &mut impl FnMut(usize, Expired<'_, '_>),
 ) -> bool {
     let Some(mut guard) = keyspace.lock_shard_soon(shard) else { return false };
     keyspace.clear_due(shard);
@@ -69,10 +77,19 @@ fn expire_some(
             match partition.next_due(site, budget) {
                 Due::Nothing => break,
                 Due::Handled => {}
+                Due::Elements(position) => {
+                    let key = partition.entry(position).key().to_vec();
+                    let names = values::take_due(partition, site, position);
+                    *budget = budget.saturating_sub(names.len());
+                    watched.touch(database, &key);
+                    let is_empty = values::Form::of(partition.entry(position)).is_empty();
+                    let gone = is_empty.then(|| partition.remove(site, position));
+                    expired(database, Expired::Elements { key: &key, names: &names, gone });
+                }
                 Due::Expired(position) => {
                     let entry = partition.remove(site, position);
                     watched.touch(database, entry.view().key());
-                    expired(database, entry);
+                    expired(database, Expired::Key(entry));
                 }
             }
         }

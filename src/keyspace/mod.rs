@@ -21,6 +21,7 @@ mod locked;
 mod partition;
 mod prefetch;
 mod reclaim;
+mod root;
 mod segment;
 mod shard;
 mod spill;
@@ -28,6 +29,7 @@ mod split;
 mod table;
 mod tags;
 mod time;
+pub mod values;
 mod victims;
 #[cfg(test)]
 mod victims_tests;
@@ -45,13 +47,14 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 pub use capture::Removed;
 pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
 pub use eviction::{AccessRules, Policy, idle_seconds, lfu_counter};
-pub use expire::{Expiry, ExpiryTurn, expire_shard, sweep_shard};
+pub use expire::{Expired, Expiry, ExpiryTurn, expire_shard, sweep_shard};
 pub use hasher::{HashFunction, KeyHasher};
 pub use line::prefetch as prefetch_line;
 pub use locked::{Locked, ShardSet, Wanted};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
+pub use root::{Body, Root, ValueLimits};
 pub use shard::Shard;
 pub use table::{Position, Table};
 pub use victims::{EvictionRules, Victims};
@@ -60,7 +63,7 @@ pub use watch::{WatchTable, WatchedVersion};
 pub use weights::ShardWeights;
 pub use wheel::TICK_MS;
 
-pub use crate::storage::Mark;
+pub use crate::storage::Kind;
 
 use self::capture::{CapturedBytes, CapturedQueue};
 use self::locked::Widening;
@@ -143,6 +146,7 @@ pub struct Keyspace {
     swapped: AtomicBool,
     captured_bytes: CapturedBytes,
     widening: Widening,
+    limits: ValueLimits,
 }
 
 /// A key with what is computed from it once: the shard that holds it and its keyed hash.
@@ -214,7 +218,23 @@ impl Keyspace {
             swapped: AtomicBool::new(false),
             captured_bytes: CapturedBytes::default(),
             widening: Widening::default(),
+            limits: ValueLimits::default(),
         }
+    }
+
+    /// The same keyspace, with other limits of its collections. It must be empty.
+    pub fn with_limits(self, limits: ValueLimits) -> Keyspace {
+        Keyspace { limits, ..self }
+    }
+
+    /// The limits of collections.
+    pub fn limits(&self) -> &ValueLimits {
+        &self.limits
+    }
+
+    /// What keys, fields and members are hashed with.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
     }
 
     /// Lets the time of the wheels follow the clocks; called wherever they are read.

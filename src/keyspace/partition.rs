@@ -7,10 +7,13 @@
 use super::Garbage;
 use super::Site;
 use super::capture::{self, Removed};
+use super::collection::Splice;
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
+use super::root::Root;
 use super::table::{Position, Replaced, Table};
+use super::values;
 use super::wheel::{TICK_MS, Wheel};
-use crate::storage::Mark;
+use crate::storage::Kind;
 
 /// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
 const STALE_FACTOR: usize = 2;
@@ -22,7 +25,9 @@ const STALE_SLACK: usize = 64;
 pub struct Partition {
     table: Table,
     wheel: Option<Box<Wheel>>,
-    volatile: usize,
+    volatile: u32,
+    /// Keys whose elements may have deadlines.
+    timed: u32,
 }
 
 /// What the wheel found due.
@@ -33,12 +38,14 @@ pub enum Due {
     Handled,
     /// The entry there has expired.
     Expired(Position),
+    /// Elements of the entry there have expired.
+    Elements(Position),
 }
 
 impl Partition {
     /// A partition that has nothing, not even memory.
     pub const fn new() -> Partition {
-        Partition { table: Table::new(), wheel: None, volatile: 0 }
+        Partition { table: Table::new(), wheel: None, volatile: 0, timed: 0 }
     }
 
     /// Whether it is as [`Partition::new`] made it.
@@ -56,7 +63,7 @@ impl Partition {
 
     /// Keys that have a deadline.
     pub fn volatile(&self) -> usize {
-        self.volatile
+        self.volatile as usize
     }
 
     pub fn table(&self) -> &Table {
@@ -109,12 +116,15 @@ impl Partition {
         if !is_seen && matches!(change, Change::Deadline) && entry.is_large() {
             return capture::note_deadline(site, entry);
         }
+        let was_timed = entry.is_timed();
         self.table.replace(position, |old| match change {
-            Change::Length(length, _) if is_seen => {
+            Change::Length(length, _) if is_seen && old.view().root().is_none() => {
                 let mut resized = old.resize_value(length);
+                resized.view_mut().set_timed(false);
                 resized.view_mut().change(change);
                 resized
             }
+            Change::Splice(splice) if is_seen => old.splice(splice),
             _ => {
                 let mut fresh = old.view().changed(change);
                 fresh.view_mut().enter(site.epoch());
@@ -122,6 +132,7 @@ impl Partition {
                 fresh
             }
         });
+        self.timed -= u32::from(was_timed && !self.entry(position).is_timed());
     }
 
     /// The running snapshot has seen the entry at `position` as it is now.
@@ -138,10 +149,15 @@ impl Partition {
             self.rearrange(site, |table, replaced| table.make_room(hash, |key| site.hash(key), replaced));
         }
         let expire_at_ms = entry.view().expire_at_ms();
+        let timed = entry.view().is_timed();
         let position = self.table.insert(hash, entry);
         if let Some(at) = expire_at_ms {
             self.volatile += 1;
             self.file(site, position, hash, at);
+        }
+        if timed {
+            self.timed += 1;
+            self.file_elements(site, position, hash);
         }
         position
     }
@@ -154,7 +170,8 @@ impl Partition {
     /// Removes the entry at `position`; its record in the wheel stays behind and is stale from now on.
     pub fn remove<'k>(&mut self, site: Site<'k>, position: Position) -> Removed<'k> {
         let entry = self.table.remove(position);
-        self.volatile -= usize::from(entry.view().expire_at_ms().is_some());
+        self.volatile -= u32::from(entry.view().expire_at_ms().is_some());
+        self.timed -= u32::from(entry.view().is_timed());
         if self.table.is_sparse() {
             self.rearrange(site, |table, replaced| table.give_back(position, |key| site.hash(key), replaced));
         }
@@ -168,9 +185,9 @@ impl Partition {
         site: Site<'_>,
         position: Position,
         value: &[u8],
-        mark: Mark,
+        kind: Kind,
     ) -> EntryNotes<'_> {
-        self.change(site, position, Change::Value(value, mark)).into_notes()
+        self.change(site, position, Change::Value(value, kind)).into_notes()
     }
 
     /// Changes the length of the value at `position`, keeping its leading bytes (new ones are zero), and lets `edit` write into it.
@@ -179,10 +196,65 @@ impl Partition {
         site: Site<'_>,
         position: Position,
         value_len: usize,
-        mark: Mark,
+        kind: Kind,
         edit: impl FnOnce(&mut [u8]),
     ) {
-        edit(self.change(site, position, Change::Length(value_len, mark)).value_mut());
+        edit(self.change(site, position, Change::Length(value_len, kind)).value_mut());
+    }
+
+    /// Replaces some bytes of the small collection at `position`.
+    pub fn splice(&mut self, site: Site<'_>, position: Position, splice: &Splice<'_>) {
+        self.change(site, position, Change::Splice(splice));
+    }
+
+    /// Makes the value at `position` a large collection of the same kind.
+    pub fn set_root(&mut self, site: Site<'_>, position: Position, root: Box<Root>) {
+        self.table.replace(position, |old| {
+            let mut fresh = old.view().with_other_value(|key, kind| Entry::with_root(key, kind, root));
+            fresh.view_mut().enter(site.epoch());
+            drop(Removed::new(site, old));
+            fresh
+        });
+    }
+
+    /// The large collection at `position`, to be changed. If the running snapshot has yet to see it, that keeps it, and the change is made in a copy.
+    pub fn root_mut(&mut self, site: Site<'_>, position: Position) -> Option<&mut Root> {
+        if self.entry(position).stamp() != site.epoch() {
+            self.table.replace(position, |old| {
+                let mut fresh = old.view().changed(Change::Deadline);
+                fresh.view_mut().enter(site.epoch());
+                drop(Removed::new(site, old));
+                fresh
+            });
+        }
+        self.table.entry_mut(position).into_root()
+    }
+
+    /// An element of the value at `position` has got this deadline, in Unix milliseconds. `hash` is the key's.
+    pub fn note_element_deadline(&mut self, site: Site<'_>, position: Position, hash: u64, at_ms: i64) {
+        self.set_timed(position, true);
+        self.file(site, position, hash, at_ms);
+    }
+
+    fn set_timed(&mut self, position: Position, timed: bool) {
+        let mut entry = self.table.entry_mut(position);
+        let before = entry.view().is_timed();
+        entry.set_timed(timed);
+        self.timed = self.timed + u32::from(timed) - u32::from(before);
+    }
+
+    /// Files the entry at `position` at the time of its earliest element that has a deadline; says whether that has passed.
+    pub fn file_elements(&mut self, site: Site<'_>, position: Position, hash: u64) -> bool {
+        let due_ms = values::due_ms(self.entry(position));
+        if due_ms == i64::MAX {
+            self.set_timed(position, false);
+            return false;
+        }
+        if due_ms <= site.now_ms {
+            return true;
+        }
+        self.file(site, position, hash, due_ms);
+        false
     }
 
     /// Whether the entry at `position` belongs to the present epoch: it was made or changed after the last cut, or the snapshot has seen it.
@@ -230,7 +302,7 @@ impl Partition {
         if before == at {
             return;
         }
-        self.volatile -= usize::from(before.is_some());
+        self.volatile -= u32::from(before.is_some());
         if let Some(at) = at {
             self.volatile += 1;
             self.file(site, position, hash, at);
@@ -267,9 +339,13 @@ impl Partition {
         if entry.view().is_expired(site.now_ms) {
             return Due::Expired(position);
         }
-        if let Some(at) = entry.view().expire_at_ms() {
-            let hash = site.hash(self.table.entry(position).key());
+        let (at, timed) = (entry.view().expire_at_ms(), entry.view().is_timed());
+        let hash = site.hash(self.table.entry(position).key());
+        if let Some(at) = at {
             self.file(site, position, hash, at);
+        }
+        if timed && self.file_elements(site, position, hash) {
+            return Due::Elements(position);
         }
         Due::Handled
     }
@@ -297,7 +373,7 @@ impl Partition {
     /// Drops stale records of the wheel if too many are stale, looking at no more records than the budget says.
     pub fn sweep_stale_records(&mut self, budget: &mut usize) {
         let Some(wheel) = &mut self.wheel else { return };
-        if wheel.len() <= self.volatile * STALE_FACTOR + STALE_SLACK {
+        if wheel.len() <= (self.volatile + self.timed) as usize * STALE_FACTOR + STALE_SLACK {
             return;
         }
         let table = &self.table;

@@ -14,8 +14,9 @@ use super::capture::{Captured, Reading};
 use super::entry::{EPOCH_BITS, EntryRef};
 use super::line::{self, LINE};
 use super::partition::Partition;
+use super::root::Root;
 use super::table::Position;
-use super::{Garbage, Keyspace, Locked, Mark, SHARDS, ShardSet, Site};
+use super::{Garbage, Keyspace, Kind, Locked, SHARDS, ShardSet, Site};
 
 /// Entries that are prefetched together; with ten lines each they fit into half of a first-level cache.
 const GROUP: usize = 32;
@@ -26,14 +27,17 @@ const GROUP_HOMES: usize = 512;
 pub(super) const BITE_PASSED: usize = 512;
 
 /// An entry as it was at the cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct AtCut<'a> {
     /// The number that its database had at the cut.
     pub database: usize,
     pub shard: usize,
     pub key: &'a [u8],
+    /// A string, or a small collection; of no use if there is a root.
     pub value: &'a [u8],
-    pub mark: Mark,
+    /// A large collection.
+    pub root: Option<&'a Root>,
+    pub kind: Kind,
     pub expire_at_ms: Option<i64>,
     /// 24 bits of access history, as they happen to be.
     pub access: u32,
@@ -48,7 +52,8 @@ impl<'a> AtCut<'a> {
             shard,
             key: entry.key(),
             value: entry.value(),
-            mark: entry.mark(),
+            root: entry.root(),
+            kind: entry.kind(),
             expire_at_ms: entry.expire_at_ms(),
             access: entry.access(),
         }

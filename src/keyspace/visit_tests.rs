@@ -55,7 +55,7 @@ impl World {
         match self.random.below(1000) {
             0..500 => self.with_key(database, number, |partition, site, hash, found, name, contents| {
                 if let Some(position) = found {
-                    partition.set_value(site, position, &value, Mark::None);
+                    partition.set_value(site, position, &value, Kind::String);
                 } else {
                     partition.insert(site, hash, Entry::new(name, &value));
                 }
@@ -65,7 +65,7 @@ impl World {
             500..700 => self.with_key(database, number, |partition, site, _, found, name, contents| {
                 let Some(position) = found else { return };
                 let length = partition.entry(position).value().len() + 3;
-                partition.edit_value(site, position, length, Mark::Raw, |value| {
+                partition.edit_value(site, position, length, Kind::Raw, |value| {
                     value[length - 3..].copy_from_slice(b"abc");
                 });
                 let entry = partition.entry(position);
@@ -278,7 +278,7 @@ fn a_visit_that_needs_no_bytes_lets_go_of_the_lock_all_the_same() {
                 let (mut shard, name) = (keyspace.lock_shard(0), place.to_string());
                 let partition = shard.partition_mut(0);
                 let found = partition.find(keyspace.key(name.as_bytes()).hash, name.as_bytes());
-                partition.set_value(site, found.expect("it was added"), b"w", Mark::None);
+                partition.set_value(site, found.expect("it was added"), b"w", Kind::String);
             }
         }
         // As after a failed save: nothing is ever enough.

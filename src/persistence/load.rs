@@ -17,8 +17,9 @@ use crate::base::slabs;
 use crate::base::step::Next;
 use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
-use crate::dispatch::{NO_DATABASE, append_removal, replay};
-use crate::keyspace::{AccessRules, Entry, LENGTH_MAX, SHARDS, Site, expire_shard};
+use crate::dispatch::{NO_DATABASE, append_expired, replay};
+use crate::keyspace::values;
+use crate::keyspace::{AccessRules, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
 use crate::storage::{
@@ -322,7 +323,9 @@ impl<'l> SnapshotLoad<'l> {
         // The history of another kind of policy means nothing here.
         let is_known = self.reader.header().lfu == self.access.lfu;
         let access = if is_known { record.access } else { self.access.fresh(self.now.steady_ms()) };
-        let entry = Entry::new(record.key, record.value).with_mark(record.mark).with_access(access);
+        let entry = values::load(keyspace, record.key, record.kind, record.is_large, record.value)
+            .map_err(|what| self.reader.damage(what))?
+            .with_access(access);
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(database);
         if let Some(position) = partition.find(key.hash, key.bytes) {
@@ -566,9 +569,9 @@ impl<'l> Expired<'l> {
         }
         services.keyspace.follow(now);
         let (mut budget, mut expired) = (usize::MAX, 0);
-        expire_shard(&services.keyspace, self.shard, now.wall_ms(), &mut budget, |database, entry| {
+        expire_shard(&services.keyspace, self.shard, now.wall_ms(), &mut budget, |database, what| {
             expired += 1;
-            append_removal(log, database, entry.view().key());
+            append_expired(log, database, &what);
         });
         services.snapshots.progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
         self.shard += 1;

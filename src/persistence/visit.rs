@@ -188,6 +188,8 @@ struct Page {
     failure: Option<io::Error>,
     /// Bytes that the present bite began with.
     bite_start: usize,
+    /// A root as the file holds it.
+    scratch: Vec<u8>,
     /// Keys since the last look.
     count: u64,
     raw_bytes: u64,
@@ -200,7 +202,15 @@ impl Page {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        Page { services: Arc::clone(services), writer, failure, bite_start: 0, count: 0, raw_bytes: 0 }
+        Page {
+            services: Arc::clone(services),
+            writer,
+            failure,
+            bite_start: 0,
+            scratch: Vec::new(),
+            count: 0,
+            raw_bytes: 0,
+        }
     }
 
     fn begin_bite(&mut self) {
@@ -213,7 +223,11 @@ impl Page {
         self.count += 1;
         self.raw_bytes += (entry.key.len() + entry.value.len()) as u64;
         let Some(writer) = &mut self.writer else { return false };
-        writer.push(entry.shard as u16, &record(entry));
+        self.scratch.clear();
+        if let Some(root) = entry.root {
+            root.encode(entry.kind, &mut self.scratch);
+        }
+        writer.push(entry.shard as u16, &record(entry, &self.scratch));
         writer.pending() >= self.bite_start + BITE_BYTES
     }
 
@@ -256,14 +270,15 @@ impl Page {
     }
 }
 
-/// An entry as the file holds it.
-fn record<'a>(entry: &AtCut<'a>) -> EntryRecord<'a> {
+/// An entry as the file holds it; `root` is how it holds the entry's root, if there is one.
+fn record<'a>(entry: &AtCut<'a>, root: &'a [u8]) -> EntryRecord<'a> {
     EntryRecord {
         database: entry.database as u32,
-        mark: entry.mark,
+        kind: entry.kind,
         expire_at_ms: entry.expire_at_ms.map(|at| at as u64),
         access: entry.access,
         key: entry.key,
-        value: entry.value,
+        is_large: entry.root.is_some(),
+        value: if entry.root.is_some() { root } else { entry.value },
     }
 }

@@ -22,7 +22,7 @@ use crate::base::{scheduling, system};
 use crate::client::{Clients, Mailbox, Message};
 use crate::command::COMMANDS;
 use crate::config::{self, Config, LoadError, Source, read_files};
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, ReclaimWork, Reclaimer, ValueLimits};
 use crate::observe::statistics::Statistics;
 use crate::persistence::LOADED_SOON;
 use crate::persistence::LoadError as DataError;
@@ -301,7 +301,8 @@ fn services(
         KeyHasher::random(function),
         reclaimer,
         now.wall_ms(),
-    );
+    )
+    .with_limits(ValueLimits::of_leaves(config.collection_leaf_bytes as usize));
     let identity = Identity {
         run_id: run_id(),
         started_ms: now.steady_ms(),

@@ -1,7 +1,8 @@
 //! Entries as snapshots hold them: encoding one, cheap enough to be done under a shard's lock, and walking over the entries of a block.
 //!
 //! ```text
-//!   byte 0     bits 0-3 kind of the value (0: string), bits 4-5 mark, bit 6 a deadline follows, bit 7 a database number follows
+//!   byte 0     bits 0-2 type of the value (0: string, 1 list, 2 set, 3 sorted set, 4 hash, 5 stream); bit 3 the value is in its large form;
+//!              bits 4-5 which kind of string; bit 6 a deadline follows, bit 7 a database number follows
 //!   3 bytes    access history (LRU clock, or LFU counter and minutes), little-endian
 //!   varint     database, if bit 7 is set; else it is database 0
 //!   varint     deadline in milliseconds since 1970, if bit 6 is set
@@ -15,13 +16,16 @@
 
 use super::damage::Damage;
 use super::encoding::{push_varint, take_varint};
+use super::kind::Kind;
 
-const KIND_MASK: u8 = 0x0f;
-const MARK_SHIFT: u32 = 4;
+const TYPE_MASK: u8 = 0x07;
+const IS_LARGE: u8 = 0x08;
+const STRING_SHIFT: u32 = 4;
+const STRING_MASK: u8 = 0x30;
 const HAS_DEADLINE: u8 = 0x40;
 const HAS_DATABASE: u8 = 0x80;
-/// The only kind of value there is so far.
-const KIND_STRING: u8 = 0;
+/// What the type of a collection is less than its kind.
+const TYPE_OF_KIND: u8 = Kind::List as u8 - 1;
 /// The most that an entry takes beside its key and value.
 const HEAD_MAX: usize = 4 + 5 + 10 + 5 + 5;
 /// The shortest entry: no database, no deadline, an empty key and an empty value.
@@ -29,25 +33,15 @@ pub const ENTRY_LEN_MIN: u64 = 4 + 1 + 1;
 /// Bits of the access history.
 const ACCESS_BITS: u32 = 24;
 
-/// What OBJECT ENCODING must still know about a string whose bytes do not tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Mark {
-    /// The bytes tell: a number is an `int`, a short string is `embstr`.
-    #[default]
-    None,
-    /// The string is `raw`, because it was changed in place.
-    Raw,
-    /// The string looks like a number and is none.
-    Text,
-}
-
 /// An entry of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct EntryRecord<'a> {
     /// The database's number.
     pub database: u32,
-    /// What the bytes do not tell.
-    pub mark: Mark,
+    /// What the value's bytes are.
+    pub kind: Kind,
+    /// They are those of a large collection (`keyspace/root.rs`).
+    pub is_large: bool,
     /// When the entry expires, in milliseconds since 1970.
     pub expire_at_ms: Option<u64>,
     /// Access history, 24 bits; whether LRU or LFU is in the snapshot's header.
@@ -62,15 +56,15 @@ pub struct EntryRecord<'a> {
 #[inline]
 pub fn encode_entry(out: &mut Vec<u8>, entry: &EntryRecord<'_>) {
     out.reserve(HEAD_MAX + entry.key.len() + entry.value.len());
-    let mark = match entry.mark {
-        Mark::None => 0,
-        Mark::Raw => 1,
-        Mark::Text => 2,
+    let kind = match entry.kind {
+        string if string.is_string() => (string as u8) << STRING_SHIFT,
+        collection => collection as u8 - TYPE_OF_KIND,
     };
+    let large = if entry.is_large { IS_LARGE } else { 0 };
     let deadline = if entry.expire_at_ms.is_some() { HAS_DEADLINE } else { 0 };
     let database = if entry.database != 0 { HAS_DATABASE } else { 0 };
     let [first, second, third, _] = entry.access.to_le_bytes();
-    out.extend_from_slice(&[KIND_STRING | mark << MARK_SHIFT | deadline | database, first, second, third]);
+    out.extend_from_slice(&[kind | large | deadline | database, first, second, third]);
     if entry.database != 0 {
         push_varint(out, u64::from(entry.database));
     }
@@ -88,14 +82,11 @@ fn decode_entry<'a>(bytes: &mut &'a [u8]) -> Result<EntryRecord<'a>, &'static st
     const CUT: &str = "an entry ends early";
     let (&[head, first, second, third], rest) = bytes.split_first_chunk().ok_or(CUT)?;
     *bytes = rest;
-    if head & KIND_MASK != KIND_STRING {
-        return Err("an entry is of an unknown kind");
-    }
-    let mark = match head >> MARK_SHIFT & 3 {
-        0 => Mark::None,
-        1 => Mark::Raw,
-        2 => Mark::Text,
-        _ => return Err("an entry has an unknown mark"),
+    let (string, is_large) = ((head & STRING_MASK) >> STRING_SHIFT, head & IS_LARGE != 0);
+    let kind = match (head & TYPE_MASK, string, is_large) {
+        (0, string, false) if string < Kind::List as u8 => Kind::from_bits(string),
+        (of @ 1..=5, 0, _) => Kind::from_bits(of + TYPE_OF_KIND),
+        _ => return Err("an entry is of an unknown kind"),
     };
     let mut number = || take_varint(bytes).ok_or("a number of an entry is wrong");
     let database = if head & HAS_DATABASE != 0 { number()? } else { 0 };
@@ -111,7 +102,7 @@ fn decode_entry<'a>(bytes: &mut &'a [u8]) -> Result<EntryRecord<'a>, &'static st
     let (key, value) = (take(key_len)?, take(value_len)?);
     let access = u32::from_le_bytes([first, second, third, 0]);
     debug_assert!(access >> ACCESS_BITS == 0, "three bytes");
-    Ok(EntryRecord { database, mark, expire_at_ms, access, key, value })
+    Ok(EntryRecord { database, kind, is_large, expire_at_ms, access, key, value })
 }
 
 /// The entries of an opened block, in order. After an error there are no more.
@@ -190,9 +181,11 @@ mod tests {
         for _ in 0..300 {
             let noise: Vec<u8> = (0..400).map(|_| random.next_u64() as u8).collect();
             let (key, value) = noise.split_at(random.below(200) as usize);
+            let kind = Kind::from_bits(random.below(8) as u8);
             let entry = EntryRecord {
                 database: (random.next_u64() as u32).unbounded_shr(random.below(33) as u32),
-                mark: [Mark::None, Mark::Raw, Mark::Text][random.below(3) as usize],
+                kind,
+                is_large: !kind.is_string() && random.below(2) == 0,
                 expire_at_ms: (random.below(2) == 0).then(|| random.next_u64() >> random.below(64)),
                 access: random.below(1 << ACCESS_BITS) as u32,
                 key,

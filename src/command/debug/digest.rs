@@ -10,10 +10,21 @@ use sha1::{Digest, Sha1};
 
 use crate::command::cx::{Cx, Outcome};
 use crate::command::walk::each_entry;
-use crate::keyspace::EntryRef;
+use crate::keyspace::values::Fields;
+use crate::keyspace::{EntryRef, Keyspace, Kind};
 
-/// How Redis numbers the type of strings.
-const STRING_TYPE: u32 = 0;
+/// How Redis numbers types.
+fn type_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::String | Kind::Raw | Kind::Text => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::SortedSet => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
+    }
+}
+
 /// What stands for the deadline of a volatile key, whatever it is.
 const VOLATILE: &[u8] = b"!!expire!!";
 
@@ -36,11 +47,24 @@ impl Sum {
         }
     }
 
-    fn chain_value(&mut self, value: &[u8], volatile: bool) {
-        self.chain(&STRING_TYPE.to_be_bytes());
-        self.chain(value);
-        if volatile {
+    fn chain_value(&mut self, keyspace: &Keyspace, entry: EntryRef<'_>) {
+        self.chain(&type_number(entry.kind()).to_be_bytes());
+        match entry.kind() {
+            Kind::Hash => self.add_fields(Fields::of(keyspace, entry)),
+            _ => self.chain(entry.value()),
+        }
+        if entry.expire_at_ms().is_some() {
             self.add(VOLATILE);
+        }
+    }
+
+    fn add_fields(&mut self, fields: Fields<'_>) {
+        let rooms = (&mut itoa::Buffer::new(), &mut itoa::Buffer::new());
+        for field in fields.iter() {
+            let mut sum = Sum::default();
+            sum.chain(field.name.bytes(rooms.0));
+            sum.chain(field.value.bytes(rooms.1));
+            self.add(&sum.0);
         }
     }
 
@@ -49,19 +73,20 @@ impl Sum {
     }
 }
 
-fn of_entry(entry: EntryRef<'_>) -> Sum {
+fn of_entry(keyspace: &Keyspace, entry: EntryRef<'_>) -> Sum {
     let mut sum = Sum::default();
     sum.chain(entry.key());
-    sum.chain_value(entry.value(), entry.expire_at_ms().is_some());
+    sum.chain_value(keyspace, entry);
     sum
 }
 
 pub fn of_everything(cx: &mut Cx<'_, '_>) -> Outcome {
     let (mut sums, now_ms) = (BTreeMap::<usize, Sum>::new(), cx.now_ms());
-    let databases = 0..cx.services().keyspace.databases();
+    let keyspace = &cx.services().keyspace;
+    let databases = 0..keyspace.databases();
     each_entry(cx, databases, |database, entry| {
         if !entry.is_expired(now_ms) {
-            sums.entry(database).or_default().add(&of_entry(entry).0);
+            sums.entry(database).or_default().add(&of_entry(keyspace, entry).0);
         }
     });
     let mut all = Sum::default();
@@ -81,8 +106,7 @@ pub fn of_values(cx: &mut Cx<'_, '_>) -> Outcome {
         let mut sum = Sum::default();
         // The lock goes before the record of a reclaimed key would be appended.
         if let Some(position) = cx.peek(key) {
-            let entry = cx.entry(key, position);
-            sum.chain_value(entry.value(), entry.expire_at_ms().is_some());
+            sum.chain_value(&cx.services().keyspace, cx.entry(key, position));
         }
         cx.reply.simple(&sum.text());
     }
@@ -92,16 +116,17 @@ pub fn of_values(cx: &mut Cx<'_, '_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::Entry;
+    use crate::keyspace::{Entry, KeyHasher, Reclaimer};
 
     #[test]
     fn digests_are_those_of_redis() {
         let mut value = Sum::default();
-        value.chain_value(b"b", false);
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(1), Reclaimer::inline(), 0);
+        value.chain_value(&keyspace, Entry::new(b"a", b"b").view());
         assert_eq!(value.text(), "b78559cd22bce6e6df712eb99ce7f3b08e8f8f1f");
         let mut all = Sum::default();
         all.chain(&0u32.to_be_bytes());
-        all.add(&of_entry(Entry::new(b"a", b"b").view()).0);
+        all.add(&of_entry(&keyspace, Entry::new(b"a", b"b").view()).0);
         assert_eq!(all.text(), "479783d7290f02957dfbe3408a858ba13eea1709");
     }
 }

@@ -4,7 +4,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
-use crate::keyspace::Entry;
+use crate::keyspace::{Entry, Kind};
 use crate::rdb::{PayloadError, decode_payload, encode_payload};
 
 const BUSY_KEY: Failure = Failure::text("BUSYKEY Target key name already exists.");
@@ -43,9 +43,12 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
+/// Collections have no serialised form yet.
+pub const NO_FORM: Failure = Failure::text("ERR a value of this type cannot be serialised yet");
+
 fn dump(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    match cx.read(key).map(|entry| encode_payload(entry.value())) {
+    match cx.read_as(key, Kind::String).map_err(|_| NO_FORM)?.map(|entry| encode_payload(entry.value())) {
         Some(payload) => cx.reply.bulk(&payload),
         None => cx.reply.null(),
     }

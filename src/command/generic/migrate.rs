@@ -10,6 +10,7 @@ use super::super::keys::{Begin, Find, Found};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
 use crate::client::{Blocked, Luggage, MigrationOrder, MigrationResult, MovedKey};
+use crate::keyspace::Kind;
 use crate::resp::Args;
 
 /// What a timeout that is not above zero means.
@@ -128,7 +129,7 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut luggage = Luggage::new(&cx.services().migrating_bytes);
     for index in options.keys {
         let key = cx.key(index)?;
-        if let Some(entry) = cx.read(key) {
+        if let Some(entry) = cx.read_as(key, Kind::String).map_err(|_| super::dump::NO_FORM)? {
             // A key may be named any number of times.
             if !luggage.add(key.bytes.len() + entry.value().len()) {
                 return Err(TOO_MUCH);

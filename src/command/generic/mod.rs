@@ -20,6 +20,7 @@ use super::cx::{Cx, Outcome};
 use super::effects::Event;
 use super::help;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use crate::keyspace::Kind;
 
 const COUNT_TIPS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 const DELETE_KEYS: &[Keys] = &[Keys::to_end(1, 1, Access::Remove, Effect::DELETE)];
@@ -142,7 +143,9 @@ fn touch(cx: &mut Cx<'_, '_>) -> Outcome {
 }
 
 fn type_of(cx: &mut Cx<'_, '_>) -> Outcome {
-    let exists = cx.look(cx.key(1)?).is_some();
-    cx.reply.simple(if exists { "string" } else { "none" });
+    let key = cx.key(1)?;
+    let found = cx.look(key);
+    let kind = found.map(|position| cx.entry(key, position).kind());
+    cx.reply.simple(kind.map_or("none", Kind::type_name));
     Ok(())
 }

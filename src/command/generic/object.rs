@@ -1,7 +1,6 @@
 //! OBJECT: what the server knows of a value besides its content. Asking is not an access.
 //!
-//! Cloakroom has one representation of strings. The encodings and reference counts that Redis would have for the same value are
-//! derived from it, because clients and their tests ask for them.
+//! The encodings and reference counts that Redis would have for the same value are derived from Cloakroom's own forms, because clients and their tests ask for them.
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::help;
@@ -9,7 +8,8 @@ use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::ONE_KEY_ROW;
 use crate::base::number::parse_i64;
 use crate::config::EvictionPolicy;
-use crate::keyspace::{EntryRef, Mark, idle_seconds, lfu_counter};
+use crate::keyspace::values;
+use crate::keyspace::{EntryRef, Kind, idle_seconds, lfu_counter};
 use crate::observe::counters::Count;
 
 /// The longest string that Redis keeps in one block with its header.
@@ -86,15 +86,17 @@ fn entry<'c>(cx: &'c mut Cx<'_, '_>) -> Result<Option<EntryRef<'c>>, Failure> {
 /// The integer that Redis would keep instead of a string.
 fn as_integer(entry: EntryRef<'_>) -> Option<i64> {
     let value = entry.value();
-    let text = entry.mark() != Mark::None || value.len() > INTEGER_LEN_MAX;
+    let text = entry.kind() != Kind::String || value.len() > INTEGER_LEN_MAX;
     if text { None } else { parse_i64(value) }
 }
 
-/// The name of the encoding that a string would have in Redis.
+/// The name of the encoding that a value would have in Redis.
 pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
-    if as_integer(entry).is_some() {
+    if !entry.is_string() {
+        values::encoding_name(entry)
+    } else if as_integer(entry).is_some() {
         "int"
-    } else if entry.mark() == Mark::Raw || entry.value().len() > EMBEDDED_LEN_MAX {
+    } else if entry.kind() == Kind::Raw || entry.value().len() > EMBEDDED_LEN_MAX {
         "raw"
     } else {
         "embstr"

@@ -11,7 +11,7 @@ use super::super::walk::{BITE_HOMES, BITE_KEYS, TurnLeft};
 use crate::base::glob;
 use crate::base::random::Random;
 use crate::client::Parked;
-use crate::keyspace::{Locked, Partition, SHARDS, ShardWeights};
+use crate::keyspace::{EntryRef, Locked, Partition, SHARDS, ShardWeights};
 use crate::resp::{Protocol, Reply};
 
 const FLAGS: Flags = Flags::READONLY.and(Flags::ALL_KEYS);
@@ -87,7 +87,7 @@ fn reply(parked: Parked, reply: &mut Reply<'_>) {
 
 /// Looks at the next keys of the client's database, and collects those that are `wanted`, until there are no more, so many as may be looked at were
 /// seen, the reply is over its limit, or the turn is used up; then it says false.
-fn look(cx: &mut Cx<'_, '_>, parked: &mut Parked, wanted: impl Fn(&[u8]) -> bool) -> bool {
+fn look(cx: &mut Cx<'_, '_>, parked: &mut Parked, wanted: impl Fn(EntryRef<'_>) -> bool) -> bool {
     let (database, now_ms, protocol) = (cx.client.database, cx.now_ms(), cx.reply.protocol());
     let keyspace = &cx.services().keyspace;
     let mut left = TurnLeft::of(cx);
@@ -103,7 +103,7 @@ fn look(cx: &mut Cx<'_, '_>, parked: &mut Parked, wanted: impl Fn(&[u8]) -> bool
             let rehash = |key: &[u8]| keyspace.key(key).hash;
             let rest = table.walk(parked.granule, keys, homes, rehash, |entry| {
                 seen += 1;
-                if !entry.is_expired(now_ms) && wanted(entry.key()) {
+                if !entry.is_expired(now_ms) && wanted(entry) {
                     push(parked, entry.key(), protocol);
                 }
             });
@@ -135,7 +135,7 @@ fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
         return only_key(cx, pattern);
     }
     let mut parked = begin(cx, (0, 0), usize::MAX);
-    if !look(cx, &mut parked, |key| matches(pattern, key)) {
+    if !look(cx, &mut parked, |entry| matches(pattern, entry.key())) {
         return Err(cx.park(parked));
     }
     reply(*parked, &mut cx.reply);
@@ -163,12 +163,18 @@ fn only_key(cx: &mut Cx<'_, '_>, name: &[u8]) -> Outcome {
 struct ScanOptions<'a> {
     pattern: &'a [u8],
     count: usize,
-    /// A type was asked for that no key has.
-    nothing: bool,
+    of_type: Option<&'a [u8]>,
+}
+
+impl ScanOptions<'_> {
+    fn wants(&self, entry: EntryRef<'_>) -> bool {
+        let is_of_type = |name: &[u8]| name.eq_ignore_ascii_case(entry.kind().type_name().as_bytes());
+        self.of_type.is_none_or(is_of_type) && matches(self.pattern, entry.key())
+    }
 }
 
 fn scan_options<'a>(cx: &Cx<'a, '_>) -> Result<ScanOptions<'a>, Failure> {
-    let mut options = ScanOptions { pattern: b"*", count: COUNT_DEFAULT, nothing: false };
+    let mut options = ScanOptions { pattern: b"*", count: COUNT_DEFAULT, of_type: None };
     let mut at = 2;
     while let Some(word) = cx.args.get(at) {
         let value = cx.args.get(at + 1).ok_or(Failure::SYNTAX)?;
@@ -178,7 +184,7 @@ fn scan_options<'a>(cx: &Cx<'a, '_>) -> Result<ScanOptions<'a>, Failure> {
         } else if word.eq_ignore_ascii_case(b"MATCH") {
             options.pattern = value;
         } else if word.eq_ignore_ascii_case(b"TYPE") {
-            options.nothing = !value.eq_ignore_ascii_case(b"string");
+            options.of_type = Some(value);
         } else {
             return Err(Failure::SYNTAX);
         }
@@ -210,7 +216,7 @@ fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let options = scan_options(cx)?;
     let keyspace = &cx.services().keyspace;
     let mut parked = begin(cx, keyspace.place_of(cursor), options.count);
-    if !look(cx, &mut parked, |key| !options.nothing && matches(options.pattern, key)) {
+    if !look(cx, &mut parked, |entry| options.wants(entry)) {
         return Err(cx.park(parked));
     }
     let at_end = parked.shard >= SHARDS;

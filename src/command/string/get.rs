@@ -1,10 +1,11 @@
 //! Commands that read one string: GET, GETEX, GETDEL.
 
-use super::super::cx::{Cx, Outcome};
+use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::expiry::{Expiry, Timing};
 use super::{READ_KEY, UPDATE_KEY};
+use crate::keyspace::Kind;
 
 const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
 
@@ -53,7 +54,11 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn get(cx: &mut Cx<'_, '_>) -> Outcome {
-    if !cx.read_into_reply(cx.key(1)?) {
+    let key = cx.key(1)?;
+    if !cx.read_into_reply(key) {
+        if cx.miss(key) {
+            return Err(Failure::WRONG_TYPE);
+        }
         cx.reply.null();
     }
     Ok(())
@@ -61,7 +66,7 @@ fn get(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn getdel(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    let Some(position) = cx.access(key) else {
+    let Some(position) = cx.access_as(key, Kind::String)? else {
         cx.reply.null();
         return Ok(());
     };
@@ -78,7 +83,7 @@ fn getex(cx: &mut Cx<'_, '_>) -> Outcome {
         at = expiry.take(cx.args, at, Timing::Keep)?;
     }
     let key = cx.key(1)?;
-    let Some(position) = cx.access(key) else {
+    let Some(position) = cx.access_as(key, Kind::String)? else {
         cx.reply.null();
         return Ok(());
     };

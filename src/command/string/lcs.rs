@@ -8,7 +8,7 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use crate::keyspace::Locked;
+use crate::keyspace::{Kind, Locked};
 use crate::resp::Reply;
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -57,9 +57,12 @@ fn options(cx: &Cx<'_, '_>) -> Result<Options, Failure> {
     Ok(options)
 }
 
+const NOT_STRINGS: Failure = Failure::text("ERR The specified keys must contain string values");
+
 fn lcs(cx: &mut Cx<'_, '_>) -> Outcome {
     let length = |cx: &mut Cx<'_, '_>, index| -> Result<usize, Failure> {
-        Ok(cx.read(cx.key(index)?).map_or(0, |entry| entry.value().len()))
+        let found = cx.read_as(cx.key(index)?, Kind::String).map_err(|_| NOT_STRINGS)?;
+        Ok(found.map_or(0, |entry| entry.value().len()))
     };
     let (first_len, second_len) = (length(cx, 1)?, length(cx, 2)?);
     let options = options(cx)?;

@@ -6,7 +6,7 @@ use super::super::spec::{CommandSpec, Flags, Group};
 use super::UPDATE_KEY;
 use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
-use crate::keyspace::Mark;
+use crate::keyspace::Kind;
 
 const FLAGS: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 
@@ -101,7 +101,7 @@ fn decrby(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn add(cx: &mut Cx<'_, '_>, by: i64) -> Outcome {
     let key = cx.key(1)?;
-    let found = cx.find(key);
+    let found = cx.find_as(key, Kind::String)?;
     let before = match found {
         Some(position) => parse_i64(cx.entry(key, position).value()).ok_or(Failure::NOT_AN_INTEGER)?,
         None => 0,
@@ -116,7 +116,7 @@ fn add(cx: &mut Cx<'_, '_>, by: i64) -> Outcome {
 
 fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    let found = cx.find(key);
+    let found = cx.find_as(key, Kind::String)?;
     let before = match found {
         Some(position) => Some(LongDouble::parse(cx.entry(key, position).value()).ok_or(NOT_A_FLOAT)?),
         None => None,
@@ -127,7 +127,7 @@ fn incrbyfloat(cx: &mut Cx<'_, '_>) -> Outcome {
         return Err(Failure::text("ERR increment would produce NaN or Infinity"));
     }
     let text = after.format();
-    cx.store_as(key, found, text.as_bytes(), Mark::Text, Deadline::Keep);
+    cx.store_as(key, found, text.as_bytes(), Kind::Text, Deadline::Keep);
     // A later version may round in another way.
     cx.log(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     cx.changed(Event::INCRBYFLOAT, key);

@@ -9,7 +9,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::READ_KEY;
-use crate::keyspace::{Entry, Key, LENGTH_MAX, Mark, Position};
+use crate::keyspace::{Entry, Key, Kind, LENGTH_MAX, Position};
 
 const TOO_LONG: Failure = Failure::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
@@ -86,7 +86,7 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn strlen(cx: &mut Cx<'_, '_>) -> Outcome {
-    let length = cx.read(cx.key(1)?).map_or(0, |entry| entry.value().len());
+    let length = cx.read_as(cx.key(1)?, Kind::String)?.map_or(0, |entry| entry.value().len());
     cx.reply.integer(length as i64);
     Ok(())
 }
@@ -94,7 +94,7 @@ fn strlen(cx: &mut Cx<'_, '_>) -> Outcome {
 fn getrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let (start, end) = (cx.integer(2)?, cx.integer(3)?);
     let key = cx.key(1)?;
-    let Some(position) = cx.access(key) else {
+    let Some(position) = cx.access_as(key, Kind::String)? else {
         cx.reply.bulk(b"");
         return Ok(());
     };
@@ -117,7 +117,7 @@ fn part(length: usize, start: i64, end: i64) -> Range<usize> {
 
 fn append(cx: &mut Cx<'_, '_>) -> Outcome {
     let (key, value) = (cx.key(1)?, cx.args.at(2));
-    let length = match cx.find(key) {
+    let length = match cx.find_as(key, Kind::String)? {
         None => {
             cx.store(key, None, value);
             value.len()
@@ -137,7 +137,7 @@ fn setrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let offset = cx.integer(2)?;
     let offset = usize::try_from(offset).map_err(|_| Failure::text("ERR offset is out of range"))?;
     let (key, value) = (cx.key(1)?, cx.args.at(3));
-    let found = cx.find(key);
+    let found = cx.find_as(key, Kind::String)?;
     if value.is_empty() {
         let length = found.map_or(0, |position| cx.entry(key, position).value().len());
         cx.reply.integer(length as i64);
@@ -149,7 +149,7 @@ fn setrange(cx: &mut Cx<'_, '_>) -> Outcome {
         None => {
             let (length, access) = (offset + value.len(), cx.state.access.fresh(cx.steady_ms()));
             let entry = Entry::filled(key.bytes, length, |made| made[offset..].copy_from_slice(value));
-            cx.add(cx.client.database, key, entry.with_mark(Mark::Raw).with_access(access));
+            cx.add(cx.client.database, key, entry.with_kind(Kind::Raw).with_access(access));
             length
         }
     };
@@ -171,7 +171,7 @@ fn edit(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, offset: usize, pa
     cx.touch(key, position);
     let (partition, site) = cx.partition(key);
     let length = partition.entry(position).value().len().max(end);
-    partition.edit_value(site, position, length, Mark::Raw, |value| {
+    partition.edit_value(site, position, length, Kind::Raw, |value| {
         value[offset..end].copy_from_slice(part);
     });
     length

@@ -8,7 +8,7 @@ use super::expiry::{Expiry, Timing};
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Position};
 use crate::resp::Args;
-use crate::storage::Mark;
+use crate::storage::Kind;
 
 const SET_KEY: &[Keys] = &[Keys {
     notes: "The old value is read only because of GET.",
@@ -99,7 +99,7 @@ pub const ROWS: &[CommandSpec] = &[
 /// Stores a value and reports it: `set`, and `expire` if the key got a deadline. `found` as for [`Cx::store`].
 #[inline]
 pub fn put(cx: &mut Cx<'_, '_>, key: Key<'_>, found: Option<Position>, value: &[u8], deadline: Deadline) {
-    cx.store_as(key, found, value, Mark::None, deadline);
+    cx.store_as(key, found, value, Kind::String, deadline);
     cx.changed(Event::SET, key);
     if let Deadline::At(_) = deadline {
         cx.also(Event::EXPIRE, key);
@@ -149,7 +149,7 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
     }
     let options = set_options(cx)?;
     // With GET the old value is the reply, whether the new one is stored or not.
-    let found = if options.get { old_value_into_reply(cx, key) } else { cx.find(key) };
+    let found = if options.get { old_value_into_reply(cx, key)? } else { cx.find(key) };
     let refused = options.if_absent && found.is_some() || options.if_present && found.is_none();
     if !refused {
         put(cx, key, found, cx.args.at(2), options.deadline);
@@ -163,13 +163,13 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
     Ok(())
 }
 
-fn old_value_into_reply(cx: &mut Cx<'_, '_>, key: Key<'_>) -> Option<Position> {
-    let found = cx.access(key);
+fn old_value_into_reply(cx: &mut Cx<'_, '_>, key: Key<'_>) -> Result<Option<Position>, Failure> {
+    let found = cx.access_as(key, Kind::String)?;
     match found {
         Some(position) => cx.reply_value(key, position),
         None => cx.reply.null(),
     }
-    found
+    Ok(found)
 }
 
 fn setnx(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -202,7 +202,7 @@ fn set_with_ttl(cx: &mut Cx<'_, '_>, timing: Timing) -> Outcome {
 
 fn getset(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    let found = old_value_into_reply(cx, key);
+    let found = old_value_into_reply(cx, key)?;
     put(cx, key, found, cx.args.at(2), Deadline::Clear);
     Ok(())
 }

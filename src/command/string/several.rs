@@ -50,7 +50,10 @@ pub const ROWS: &[CommandSpec] = &[
 fn mget(cx: &mut Cx<'_, '_>) -> Outcome {
     cx.reply.array(cx.args.len() - 1);
     for index in 1..cx.args.len() {
-        if !cx.read_into_reply(cx.key(index)?) {
+        let key = cx.key(index)?;
+        if !cx.read_into_reply(key) {
+            // A key that is no string reads as none.
+            cx.miss(key);
             cx.reply.null();
         }
     }

@@ -1,6 +1,6 @@
-//! Rows: thresholds at which Redis changes the encoding of a collection.
+//! Rows: thresholds at which Redis changes the encoding of a collection, and that at which Cloakroom does.
 
-use super::{COUNT, Directive, Group, Kind, LONG_COUNT, MEMORY};
+use super::{COUNT, Directive, Effect, Group, Kind, LONG_COUNT, MEMORY, field};
 
 /// The group.
 pub const GROUP: Group = Group { title: "Encodings of data types", rows: ROWS };
@@ -8,10 +8,30 @@ pub const GROUP: Group = Group { title: "Encodings of data types", rows: ROWS };
 const NO_SUCH_TYPE: &str = "The type does not exist yet.";
 
 const ROWS: &[Directive] = &[
-    Directive::accepted("hash-max-listpack-entries", LONG_COUNT, "512", NO_SUCH_TYPE)
-        .alias("hash-max-ziplist-entries"),
-    Directive::accepted("hash-max-listpack-value", MEMORY, "64", NO_SUCH_TYPE)
-        .alias("hash-max-ziplist-value"),
+    Directive::new(
+        "collection-leaf-bytes",
+        Kind::Memory { min: 64, max: 16_384 },
+        "4096",
+        "Bytes up to which a collection lies in its key's own block, and of one leaf of a larger one.",
+        field!(collection_leaf_bytes),
+    )
+    .fixed(),
+    Directive::new(
+        "hash-max-listpack-entries",
+        LONG_COUNT,
+        "512",
+        "Fields of a hash beyond which OBJECT ENCODING says hashtable.",
+        field!(hash_max_listpack_entries),
+    )
+    .alias("hash-max-ziplist-entries"),
+    Directive::new(
+        "hash-max-listpack-value",
+        MEMORY,
+        "64",
+        "Bytes of a field or value beyond which OBJECT ENCODING says hashtable of a hash.",
+        field!(hash_max_listpack_value),
+    )
+    .alias("hash-max-ziplist-value"),
     Directive::accepted(
         "list-max-listpack-size",
         Kind::Integer { min: i32::MIN as i64, max: i32::MAX as i64 },
@@ -19,7 +39,6 @@ const ROWS: &[Directive] = &[
         NO_SUCH_TYPE,
     )
     .alias("list-max-ziplist-size"),
-    Directive::accepted("list-compress-depth", COUNT, "0", NO_SUCH_TYPE),
     Directive::accepted("set-max-intset-entries", LONG_COUNT, "512", NO_SUCH_TYPE),
     Directive::accepted("set-max-listpack-entries", LONG_COUNT, "128", NO_SUCH_TYPE),
     Directive::accepted("set-max-listpack-value", LONG_COUNT, "64", NO_SUCH_TYPE),
@@ -27,6 +46,7 @@ const ROWS: &[Directive] = &[
         .alias("zset-max-ziplist-entries"),
     Directive::accepted("zset-max-listpack-value", MEMORY, "64", NO_SUCH_TYPE)
         .alias("zset-max-ziplist-value"),
+    Directive::accepted("list-compress-depth", COUNT, "0", "Lists are not compressed."),
     Directive::accepted("hll-sparse-max-bytes", MEMORY, "3000", NO_SUCH_TYPE),
     Directive::accepted("stream-node-max-bytes", MEMORY, "4096", NO_SUCH_TYPE),
     Directive::accepted("stream-node-max-entries", LONG_COUNT, "100", NO_SUCH_TYPE),

@@ -7,7 +7,8 @@ use super::*;
 use crate::base::random::Random;
 use crate::command::docs::{Argument, Kind, arguments};
 use crate::command::{Command, Flags};
-use crate::keyspace::{AtCut, Entry, EntryRef, ShardVisit, Site};
+use crate::keyspace::values;
+use crate::keyspace::{AtCut, EntryRef, ShardVisit, Site};
 use crate::resp::{Parser, Step};
 use crate::write_log::RECORD_LIMITS;
 
@@ -20,15 +21,19 @@ const LARGE: usize = 40_000;
 /// A key, what is stored under it, and its deadline.
 type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
 
+fn content(entry: EntryRef<'_>) -> Vec<u8> {
+    values::content(entry.kind(), entry.value(), entry.root())
+}
+
 fn note(contents: &mut Contents, database: usize, entry: EntryRef<'_>) {
-    let before =
-        contents.insert((database, entry.key().to_vec()), (entry.value().to_vec(), entry.expire_at_ms()));
+    let before = contents.insert((database, entry.key().to_vec()), (content(entry), entry.expire_at_ms()));
     assert!(before.is_none(), "an entry is shown once");
 }
 
 fn note_seen(seen: &mut Contents, entry: &AtCut<'_>) {
     let name = (entry.database, entry.key.to_vec());
-    let before = seen.insert(name, (entry.value.to_vec(), entry.expire_at_ms));
+    let before =
+        seen.insert(name, (values::content(entry.kind, entry.value, entry.root), entry.expire_at_ms));
     assert!(before.is_none(), "an entry is shown once");
 }
 
@@ -72,7 +77,11 @@ fn restored(base: &Contents) -> Services {
         let site = Site { keyspace, database: *database, shard: key.shard, now_ms: START_MS };
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(*database);
-        let position = partition.insert(site, key.hash, Entry::new(name, value));
+        let position = partition.insert(
+            site,
+            key.hash,
+            values::of_content(keyspace, name, value).expect("it was a value"),
+        );
         partition.set_expire_at_ms(site, position, key.hash, *expire_at_ms, 0);
     }
     services
@@ -181,7 +190,7 @@ impl<'s> World<'s> {
     fn is_as_at_cut(&self, entry: EntryRef<'_>) -> bool {
         // The deadline of a large one moves before it was seen.
         let is_same = |(value, expire_at_ms): &(Vec<u8>, Option<i64>)| {
-            value == entry.value() && (value.len() >= LARGE || *expire_at_ms == entry.expire_at_ms())
+            *value == content(entry) && (value.len() >= LARGE || *expire_at_ms == entry.expire_at_ms())
         };
         let key = |database| (database, entry.key().to_vec());
         let mut databases = (0..DATABASES).map(key);

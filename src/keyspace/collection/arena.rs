@@ -5,6 +5,7 @@
 const CHUNK: usize = 1024;
 
 /// See the module's text.
+#[derive(Clone)]
 pub struct Arena<T> {
     chunks: Vec<Vec<Option<T>>>,
     free: Vec<u32>,

@@ -24,6 +24,21 @@ pub enum Shape {
     FieldAndValue,
 }
 
+impl Shape {
+    /// Bytes that the first record of these takes.
+    #[inline]
+    pub fn len_of(self, records: &[u8]) -> usize {
+        let (_, rest) = deadline(records);
+        let head = records.len() - rest.len();
+        let name_len = text::len_of(rest);
+        let value_len = match self {
+            Shape::Member => 0,
+            Shape::FieldAndValue => text::len_of(rest.get(name_len..).unwrap_or_default()),
+        };
+        head + name_len + value_len
+    }
+}
+
 /// A record of a set or a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -46,6 +61,12 @@ impl<'a> Field<'a> {
             Shape::FieldAndValue => text::read(rest.get(name_len..).unwrap_or_default()).0,
         };
         Field { name, value, expire_at_ms }
+    }
+
+    /// Whether its time has come.
+    #[inline]
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
 
     /// The bytes of a record from its name on.
@@ -76,6 +97,12 @@ fn deadline(record: &[u8]) -> (Option<i64>, &[u8]) {
     }
 }
 
+/// When a record's time comes, in Unix milliseconds; `i64::MAX` for never.
+#[inline]
+pub fn due_of(record: &[u8]) -> i64 {
+    deadline(record).0.unwrap_or(i64::MAX)
+}
+
 /// See the module's text.
 #[derive(Clone, Copy)]
 pub struct ByHash<'h> {
@@ -102,14 +129,7 @@ impl Order for ByHash<'_> {
 
     #[inline]
     fn len_of(&self, records: &[u8]) -> usize {
-        let (_, rest) = deadline(records);
-        let head = records.len() - rest.len();
-        let name_len = text::len_of(rest);
-        let value_len = match self.shape {
-            Shape::Member => 0,
-            Shape::FieldAndValue => text::len_of(&rest[name_len..]),
-        };
-        head + name_len + value_len
+        self.shape.len_of(records)
     }
 
     fn key_of(&self, record: &[u8]) -> u64 {
@@ -136,7 +156,7 @@ impl Order for ByHash<'_> {
 
     #[inline]
     fn due_ms(&self, record: &[u8]) -> i64 {
-        deadline(record).0.unwrap_or(i64::MAX)
+        due_of(record)
     }
 }
 

@@ -21,6 +21,13 @@ impl<'v> Integers<'v> {
         (value.len() > HEAD_BYTES && value[3] == MARK).then_some(Integers { value })
     }
 
+    /// Whether the value has as many integers as it says, ascending.
+    pub fn is_whole(self) -> bool {
+        self.value.len() == HEAD_BYTES + self.count() * self.width()
+            && matches!(self.value[2], 1 | 2 | 4 | 8)
+            && self.iter().zip(self.iter().skip(1)).all(|(one, next)| one < next)
+    }
+
     #[inline]
     pub fn count(self) -> usize {
         usize::from(u16::from_le_bytes([self.value[0], self.value[1]]))

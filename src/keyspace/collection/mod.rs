@@ -20,11 +20,11 @@ mod tree;
 mod tree_tests;
 
 pub use block::Block;
-pub use hashed::{ByHash, DEADLINE_MAX_MS, Field, Name, Shape};
+pub use hashed::{ByHash, DEADLINE_MAX_MS, Field, Name, Shape, due_of};
 pub use integers::Integers;
 pub use leaf::Leaf;
 pub use order::{ByPosition, Index, Order};
-pub use packed::{Packed, Splice, Spot, is_small};
+pub use packed::{Packed, Splice, Spot};
 pub use scored::{Bound, ByScore, Scored};
 pub use sorted_set::{Set, SortedSet};
 pub use text::Text;

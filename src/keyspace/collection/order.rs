@@ -19,7 +19,7 @@ pub enum Index {
 
 /// See the module's text. What is looked for is a [`Order::Probe`]; it is found by its key first, 64 bits that never decrease in the tree's order, and
 /// by a comparison with records where keys are equal.
-pub trait Order {
+pub trait Order: Copy {
     type Probe<'p>: Copy;
     const INDEX: Index;
 

@@ -1,24 +1,18 @@
 //! A small collection: a head, and records one behind the other, which are the value of an entry.
 //!
 //! ```text
-//! count (2 bytes, little-endian) | flags | 0 | records
+//! count (2 bytes, little-endian) | level | 0 | records
 //! ```
-//! Hashes and sets keep the order in which names came, as in Redis; lists and sorted sets have their own. A change is a [`Splice`]: what is put where in the
+//! The level says how far the value has come from the first encoding that Redis would have given it ([`super::super::values`]). Hashes and sets keep the order in which names came, as in Redis; lists and sorted sets have their own. A change is a [`Splice`]: what is put where in the
 //! value. Whoever owns the value does it, because that may have to be in a new block.
 
 use std::cmp::Ordering;
 
-use super::hashed::Field;
+use super::hashed::{Field, Shape};
 use super::order::Order;
 use super::text;
 
 const HEAD_BYTES: usize = 4;
-/// A value with more bytes than this is a tree, ...
-const BYTES_MAX: usize = 4096;
-/// ... unless it has few records, which are then large: up to so many, with so many bytes.
-const FEW: usize = 8;
-const FEW_BYTES_MAX: usize = 64 << 10;
-
 /// The value of a small collection.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'v> {
@@ -39,6 +33,8 @@ pub struct Splice<'r> {
     pub removed: usize,
     pub with: &'r [u8],
     pub count: u16,
+    /// See [`Packed::level`].
+    pub level: u8,
 }
 
 impl Splice<'_> {
@@ -52,12 +48,8 @@ impl Splice<'_> {
         value.copy_within(self.at + self.removed..len, self.at + self.with.len());
         value[self.at..self.at + self.with.len()].copy_from_slice(self.with);
         value[..2].copy_from_slice(&self.count.to_le_bytes());
+        value[2] = self.level;
     }
-}
-
-/// Whether so many records in so many bytes are a small collection.
-pub fn is_small(count: usize, bytes: usize) -> bool {
-    bytes <= BYTES_MAX || count <= FEW && bytes <= FEW_BYTES_MAX
 }
 
 impl<'v> Packed<'v> {
@@ -68,9 +60,20 @@ impl<'v> Packed<'v> {
         Packed { value }
     }
 
+    /// A value that is long enough for one.
+    pub fn checked(value: &'v [u8]) -> Option<Packed<'v>> {
+        (value.len() >= HEAD_BYTES).then_some(Packed { value })
+    }
+
     #[inline]
     pub fn count(self) -> usize {
         usize::from(u16::from_le_bytes([self.value[0], self.value[1]]))
+    }
+
+    /// How far the value has come from the first encoding that Redis would have given it.
+    #[inline]
+    pub fn level(self) -> u8 {
+        self.value[2]
     }
 
     /// All records, one behind the other.
@@ -80,11 +83,21 @@ impl<'v> Packed<'v> {
     }
 
     /// Where each record is.
-    pub fn spots<O: Order>(self, order: &O) -> impl Iterator<Item = Spot> {
+    pub fn spots<O: Order>(self, order: &O) -> impl Iterator<Item = Spot> + use<'v, O> {
+        let order = *order;
+        self.spots_by(move |records| order.len_of(records))
+    }
+
+    /// Where each record of a hash or a set is.
+    pub fn spots_of_hash(self, shape: Shape) -> impl Iterator<Item = Spot> + use<'v> {
+        self.spots_by(move |records| shape.len_of(records))
+    }
+
+    fn spots_by<F: Fn(&[u8]) -> usize>(self, len_of: F) -> impl Iterator<Item = Spot> + use<'v, F> {
         let mut at = HEAD_BYTES;
         std::iter::from_fn(move || {
             let rest = self.value.get(at..).filter(|rest| !rest.is_empty())?;
-            let spot = Spot { at, len: order.len_of(rest).clamp(1, rest.len()) };
+            let spot = Spot { at, len: len_of(rest).clamp(1, rest.len()) };
             at += spot.len;
             Some(spot)
         })
@@ -96,7 +109,7 @@ impl<'v> Packed<'v> {
     }
 
     /// Records in their order.
-    pub fn iter<O: Order>(self, order: &O) -> impl Iterator<Item = &'v [u8]> {
+    pub fn iter<O: Order>(self, order: &O) -> impl Iterator<Item = &'v [u8]> + use<'v, O> {
         self.spots(order).map(move |spot| self.record(spot))
     }
 
@@ -126,17 +139,23 @@ impl<'v> Packed<'v> {
 
     /// Puts a record at a place; behind all for the value's length.
     pub fn insert<'r>(self, at: usize, record: &'r [u8]) -> Splice<'r> {
-        Splice { at, removed: 0, with: record, count: self.count() as u16 + 1 }
+        Splice { at, removed: 0, with: record, count: self.count() as u16 + 1, level: self.level() }
     }
 
     /// Puts a record in place of another.
     pub fn replace<'r>(self, spot: Spot, record: &'r [u8]) -> Splice<'r> {
-        Splice { at: spot.at, removed: spot.len, with: record, count: self.count() as u16 }
+        Splice {
+            at: spot.at,
+            removed: spot.len,
+            with: record,
+            count: self.count() as u16,
+            level: self.level(),
+        }
     }
 
     /// Takes so many records out, which take the bytes from `at` to `end`.
     pub fn remove(self, at: usize, end: usize, count: usize) -> Splice<'static> {
-        Splice { at, removed: end - at, with: &[], count: (self.count() - count) as u16 }
+        Splice { at, removed: end - at, with: &[], count: (self.count() - count) as u16, level: self.level() }
     }
 }
 
@@ -279,8 +298,5 @@ mod tests {
             make(&mut value, &splice);
         }
         assert_eq!(value.len(), 4 + 10 * (1 + 12 + 2 + 150));
-        assert!(
-            is_small(10, value.len()) && !is_small(9, 5_000) && is_small(3, 60_000) && !is_small(1, 70_000)
-        );
     }
 }

@@ -15,6 +15,7 @@ use crate::keyspace::KeyHasher;
 const WORD_BYTES: usize = 8;
 
 /// Words in the order of their hashes.
+#[derive(Clone, Copy)]
 struct ByWord;
 
 /// Before all words of this half of a hash.
@@ -53,6 +54,7 @@ impl Order for ByWord {
 }
 
 /// See the module's text.
+#[derive(Clone)]
 pub struct SortedSet {
     scores: Tree,
     words: Tree,

@@ -13,7 +13,7 @@ use super::leaf::Leaf;
 use super::order::Order;
 
 /// How large the parts of a tree may get.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a leaf, unless it is one record.
     pub leaf_bytes: usize,
@@ -78,6 +78,7 @@ pub struct Place {
 }
 
 /// See the module's text.
+#[derive(Clone)]
 pub struct Tree {
     leaves: Arena<Leaf>,
     inners: Arena<Inner>,
@@ -186,9 +187,14 @@ impl Tree {
     }
 
     /// Records from a rank on.
-    pub fn iter_from<'t, O: Order>(&'t self, order: &'t O, rank: usize) -> impl Iterator<Item = &'t [u8]> {
+    pub fn iter_from<'t, O: Order>(
+        &'t self,
+        order: &O,
+        rank: usize,
+    ) -> impl Iterator<Item = &'t [u8]> + use<'t, O> {
+        let order = *order;
         let mut place = self.place_at(rank);
-        let mut rest = match self.record(order, &place) {
+        let mut rest = match self.record(&order, &place) {
             Some(first) => {
                 let records = self.leaves.at(place.leaf).records::<O>();
                 // The record lies in these records.
@@ -207,6 +213,17 @@ impl Tree {
             rest = behind;
             Some(record)
         })
+    }
+
+    /// The records of each leaf, one behind the other.
+    pub fn each_leaf<O: Order>(&self, mut see: impl FnMut(&[u8])) {
+        let mut place = self.place_at(0);
+        loop {
+            see(self.leaves.at(place.leaf).records::<O>());
+            if !self.to_next_leaf(&mut place) {
+                return;
+            }
+        }
     }
 
     /// A leaf by its number, which is its own until its records have moved.

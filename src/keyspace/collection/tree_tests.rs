@@ -11,6 +11,7 @@ use crate::base::random::Random;
 const SMALL: Limits = Limits { leaf_bytes: 64, branches: 4 };
 
 /// Records are strings in the order of their bytes; their keys are the first so many of these, so that with few of them keys are equal.
+#[derive(Clone, Copy)]
 struct ByBytes<const KEY: usize, const INDEX: u8>;
 
 fn record_of(bytes: &[u8]) -> Vec<u8> {

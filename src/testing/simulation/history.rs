@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::requests::{DATABASES, KEYS};
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{EntryRef, Key, Keyspace, values};
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +168,10 @@ impl History {
     }
 }
 
+fn content(entry: EntryRef<'_>) -> Vec<u8> {
+    values::content(entry.kind(), entry.value(), entry.root())
+}
+
 fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64, percent: i64) -> Contents {
     let slots = (0..DATABASES).flat_map(|database| keys.iter().map(move |key| (database, key)));
     let look = |((database, key), former): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
@@ -176,13 +180,13 @@ fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64
         let entry = partition.entry(partition.find(key.hash, key.bytes)?);
         let (expire_at_ms, coarseness) = (entry.expire_at_ms(), entry.logged_coarseness());
         if let Some(former) = former
-            && former.value == entry.value()
+            && former.value == content(entry)
             && (former.expire_at_ms, former.coarseness) == (expire_at_ms, coarseness)
         {
             return Some(Rc::clone(former));
         }
         let slack_ms = expire_at_ms.map_or(0, |at_ms| slack_ms(at_ms, before, now_ms, percent));
-        Some(Rc::new(Stored { value: entry.value().to_vec(), expire_at_ms, coarseness, slack_ms }))
+        Some(Rc::new(Stored { value: content(entry), expire_at_ms, coarseness, slack_ms }))
     };
     slots.zip(before).map(look).collect()
 }
