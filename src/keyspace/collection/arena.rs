@@ -59,6 +59,11 @@ impl<T> Arena<T> {
         thing
     }
 
+    /// All things, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flatten()
+    }
+
     /// Bytes that are set aside for numbers and things.
     pub fn owned_bytes(&self) -> usize {
         let slots: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Option<T>>()).sum();

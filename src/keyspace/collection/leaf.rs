@@ -3,13 +3,16 @@
 //! ```text
 //! index: a record's place in 2 bytes, and with tags 2 bytes of its key before  |  records, in their order
 //! ```
-//! Places count from where the records begin. A leaf has more than 64 KB only if it is a single record.
+//! Places count from where the records begin. A leaf has more than 64 KB only if it is a single record, but for the moment before it is divided.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::block::Block;
 use super::order::{Index, Order};
+
+/// The index has 16 bits for a place.
+const PLACE_MAX: usize = u16::MAX as usize;
 
 /// Tags tell keys from `base` on apart, in units of 2^`shift`. What lies outside of their range has the nearest tag, so their order is right in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,9 +81,11 @@ impl Leaf {
         match O::INDEX {
             Index::None => {}
             Index::Fixed(len) => return index * len,
-            Index::Offsets | Index::Tags => {
+            Index::Offsets | Index::Tags if records.len() <= PLACE_MAX => {
                 return usize::from(self.index_word::<O>(index, width::<O>() - 2));
             }
+            // Until a record that large is alone, places are told by passing records.
+            Index::Offsets | Index::Tags => {}
         }
         (0..index).fold(0, |place, _| place + order.len_of(&records[place..]))
     }

@@ -78,7 +78,6 @@ pub struct Place {
 }
 
 /// See the module's text.
-#[derive(Clone)]
 pub struct Tree {
     leaves: Arena<Leaf>,
     inners: Arena<Inner>,
@@ -89,6 +88,16 @@ pub struct Tree {
     /// Bytes that leaves and inner nodes own.
     bytes: usize,
     limits: Limits,
+}
+
+impl Clone for Tree {
+    fn clone(&self) -> Tree {
+        let (leaves, inners) = (self.leaves.clone(), self.inners.clone());
+        // A copy has no more room than it needs.
+        let leaf_bytes: usize = leaves.iter().map(Leaf::owned_bytes).sum();
+        let inner_bytes: usize = inners.iter().map(|inner| inner.capacity() * size_of::<Child>()).sum();
+        Tree { leaves, inners, bytes: leaf_bytes + inner_bytes, ..*self }
+    }
 }
 
 impl Tree {

@@ -287,3 +287,33 @@ fn what_grows_at_an_end_fills_its_leaves() {
         assert!(each < 20.5, "at the front: {at_front}: {each} bytes");
     }
 }
+
+#[test]
+fn a_record_of_more_than_64_kb_in_front_of_others_is_divided_from_them() {
+    let (order, mut tree, mut seen) = (ByBytes::<2, 2>, Tree::new(Limits::USUAL, 0), Seen::default());
+    let mut names = ["b", "d", "f", "h"].map(|name| name.as_bytes().to_vec()).to_vec();
+    names.extend(["a", "c", "e", "g"].map(|name| name.repeat(70_000).into_bytes()));
+    for name in &names {
+        let Err(place) = tree.find(&order, name) else { panic!("it is new") };
+        tree.insert(&order, &mut seen, &place, &record_of(name));
+        tree.check(&order).unwrap_or_else(|wrong| panic!("{}: {wrong}", name[0] as char));
+    }
+    names.sort();
+    assert_eq!(tree.iter_from(&order, 0).map(bytes_of).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_copy_of_a_tree_counts_what_it_owns_itself() {
+    let (order, mut tree, mut seen) = (ByBytes::<2, 1>, Tree::new(SMALL, 0), Seen::default());
+    for number in 0..500 {
+        let name = format!("{}{number}", number % 7);
+        let Err(place) = tree.find(&order, name.as_bytes()) else { panic!("it is new") };
+        tree.insert(&order, &mut seen, &place, &record_of(name.as_bytes()));
+    }
+    tree.remove_ranks(&order, &mut seen, 100, 150);
+    let mut copy = tree.clone();
+    copy.check(&order).expect("a copy");
+    copy.remove_ranks(&order, &mut seen, 0, 350);
+    copy.check(&order).expect("an empty copy");
+    tree.check(&order).expect("the tree that was copied");
+}
