@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod fuzz_collections;
 pub mod fuzz_files;
 pub mod fuzz_rdb;
+pub mod fuzz_streams;
 pub mod in_process;
 pub mod model;
 pub mod power_cut_disk;

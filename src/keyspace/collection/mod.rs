@@ -1,4 +1,4 @@
-//! What lies inside a value of several elements: hashes, lists, sets, sorted sets.
+//! What lies inside a value of several elements: hashes, lists, sets, sorted sets, streams.
 //!
 //! A small collection is one run of records in the entry's own block. A large one is a [`Tree`]: leaves of at most some kilobytes, in an order that is
 //! all that differs between types ([`Order`]), below inner nodes that count the records and know the earliest deadline of each branch. So a rank, a
@@ -14,6 +14,7 @@ mod order;
 mod packed;
 mod scored;
 mod sorted_set;
+pub mod stream;
 pub mod text;
 mod tree;
 #[cfg(test)]
