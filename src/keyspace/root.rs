@@ -110,22 +110,8 @@ impl Root {
         }
     }
 
-    pub fn tree_mut(&mut self) -> Option<&mut Tree> {
-        match &mut self.body {
-            Body::Tree(tree) => Some(tree),
-            Body::SortedSet(_) => None,
-        }
-    }
-
     pub fn sorted_set(&self) -> Option<&SortedSet> {
         match &self.body {
-            Body::SortedSet(set) => Some(set),
-            Body::Tree(_) => None,
-        }
-    }
-
-    pub fn sorted_set_mut(&mut self) -> Option<&mut SortedSet> {
-        match &mut self.body {
             Body::SortedSet(set) => Some(set),
             Body::Tree(_) => None,
         }

@@ -139,10 +139,10 @@ impl<'k> FieldsMut<'_, 'k> {
 
     fn set_in_tree(&mut self, name: Name<'_>, record: &[u8]) {
         let order = self.order();
-        let Some(tree) = self.tree_mut() else { return };
+        let Some(mut tree) = self.0.tree_mut() else { return };
         match tree.find(&order, name) {
-            Ok(place) => tree.replace(&order, &mut NoCapture, &place, record),
-            Err(place) => tree.insert(&order, &mut NoCapture, &place, record),
+            Ok(place) => tree.replace(&order, &place, record),
+            Err(place) => tree.insert(&order, &place, record),
         }
     }
 
@@ -160,9 +160,9 @@ impl<'k> FieldsMut<'_, 'k> {
                 let Some(Ok(_)) = root.tree().map(|tree| tree.find(&order, order.name(name))) else {
                     return false;
                 };
-                let Some(tree) = self.tree_mut() else { return false };
+                let Some(mut tree) = self.0.tree_mut() else { return false };
                 let Ok(place) = tree.find(&order, order.name(name)) else { return false };
-                tree.remove(&order, &mut NoCapture, &place, 1) > 0
+                tree.remove(&order, &place, 1) > 0
             }
             _ => {
                 let packed = self.view().packed();
@@ -178,12 +178,12 @@ impl<'k> FieldsMut<'_, 'k> {
     /// to remove.
     pub fn take_due(&mut self, now_ms: i64) -> Vec<Vec<u8>> {
         let order = self.order();
-        let names = match self.tree_mut() {
+        let names = match self.0.tree_mut() {
             None => {
                 let fields = self.view().iter().filter(|field| field.is_due(now_ms));
                 fields.map(|field| field.name.bytes(&mut itoa::Buffer::new()).to_vec()).collect::<Vec<_>>()
             }
-            Some(tree) => loop {
+            Some(mut tree) => loop {
                 let Some(place) = tree.find_due(now_ms) else { break Vec::new() };
                 let records = tree.leaf(place.leaf()).iter(&order);
                 let due =
@@ -201,10 +201,6 @@ impl<'k> FieldsMut<'_, 'k> {
             self.remove(name);
         }
         names
-    }
-
-    fn tree_mut(&mut self) -> Option<&mut Tree> {
-        self.0.root_mut().and_then(|root| root.tree_mut())
     }
 
     /// Redis makes a table of a hash with more fields than so many, or with a longer string than that; `longest` is that of what was put into it.

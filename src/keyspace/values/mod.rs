@@ -10,12 +10,14 @@ mod fields;
 
 pub use fields::{Fields, FieldsMut};
 
-use super::collection::{ByPosition, ByScore, Integers, Order, Packed, Shape, Splice, text};
+use super::collection::{
+    ByPosition, ByScore, Integers, NoCapture, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
+};
 use super::entry::{Entry, EntryRef};
 use super::partition::Partition;
 use super::root::{Body, Root, ValueLimits};
 use super::table::Position;
-use super::{Keyspace, Site};
+use super::{KeyHasher, Keyspace, Site};
 use crate::storage::Kind;
 use crate::storage::encoding::{push_varint, take_varint};
 
@@ -268,9 +270,25 @@ impl<'p, 'k> Edit<'p, 'k> {
         self.partition.set_root(self.site, self.position, Box::new(root));
     }
 
-    /// The large collection, to be changed; `None` if it is small.
-    pub fn root_mut(&mut self) -> Option<&mut Root> {
+    fn root_mut(&mut self) -> Option<&mut Root> {
         self.partition.root_mut(self.site, self.position)
+    }
+
+    /// The tree of a large list, set or hash, to be changed; `None` of another form.
+    pub fn tree_mut(&mut self) -> Option<TreeMut<'_>> {
+        match &mut self.root_mut()?.body {
+            Body::Tree(tree) => Some(TreeMut { tree, gate: NoCapture }),
+            Body::SortedSet(_) => None,
+        }
+    }
+
+    /// A large sorted set, to be changed; `None` of another form.
+    pub fn sorted_set_mut(&mut self) -> Option<SortedSetMut<'_, 'k>> {
+        let hasher = self.site.keyspace.hasher();
+        match &mut self.root_mut()?.body {
+            Body::SortedSet(set) => Some(SortedSetMut { set, hasher, gate: NoCapture }),
+            Body::Tree(_) => None,
+        }
     }
 
     /// Says that it has come at least so far.
@@ -314,6 +332,79 @@ impl<'p, 'k> Edit<'p, 'k> {
         let mut root = Root::new(self.entry().kind(), packed.level(), self.limits());
         packed.iter(order).for_each(|record| place(&mut root.body, order, record));
         self.set_root(root);
+    }
+}
+
+/// A tree in a value, to be changed. The running snapshot sees each leaf as it was before.
+pub struct TreeMut<'t> {
+    tree: &'t mut Tree,
+    gate: NoCapture,
+}
+
+impl std::ops::Deref for TreeMut<'_> {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        self.tree
+    }
+}
+
+impl TreeMut<'_> {
+    /// [`Tree::insert`].
+    pub fn insert<O: Order>(&mut self, order: &O, place: &Place, record: &[u8]) {
+        self.tree.insert(order, &mut self.gate, place, record);
+    }
+
+    /// [`Tree::replace`].
+    pub fn replace<O: Order>(&mut self, order: &O, place: &Place, record: &[u8]) {
+        self.tree.replace(order, &mut self.gate, place, record);
+    }
+
+    /// [`Tree::remove`].
+    pub fn remove<O: Order>(&mut self, order: &O, place: &Place, count: usize) -> usize {
+        self.tree.remove(order, &mut self.gate, place, count)
+    }
+
+    /// [`Tree::remove_ranks`].
+    pub fn remove_ranks<O: Order>(&mut self, order: &O, start: usize, count: usize) {
+        self.tree.remove_ranks(order, &mut self.gate, start, count);
+    }
+
+    /// [`Tree::look_at_due`], which changes no record.
+    pub fn look_at_due<O: Order>(&mut self, order: &O, place: &Place) {
+        self.tree.look_at_due(order, place);
+    }
+}
+
+/// A sorted set in a value, to be changed. The running snapshot sees each leaf as it was before.
+pub struct SortedSetMut<'t, 'k> {
+    set: &'t mut SortedSet,
+    hasher: &'k KeyHasher,
+    gate: NoCapture,
+}
+
+impl std::ops::Deref for SortedSetMut<'_, '_> {
+    type Target = SortedSet;
+
+    fn deref(&self) -> &SortedSet {
+        self.set
+    }
+}
+
+impl SortedSetMut<'_, '_> {
+    /// [`SortedSet::set`].
+    pub fn set(&mut self, member: &[u8], score: f64) -> Set {
+        self.set.set(self.hasher, &mut self.gate, member, score)
+    }
+
+    /// [`SortedSet::remove`].
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        self.set.remove(self.hasher, &mut self.gate, member)
+    }
+
+    /// [`SortedSet::remove_ranks`].
+    pub fn remove_ranks(&mut self, start: usize, count: usize) {
+        self.set.remove_ranks(self.hasher, &mut self.gate, start, count);
     }
 }
 
