@@ -71,15 +71,25 @@ impl<R: Read> Source<R> {
 
     /// A string in any encoding.
     pub fn string(&mut self) -> Result<Vec<u8>, Error> {
+        let mut string = Vec::new();
+        self.string_into(&mut string)?;
+        Ok(string)
+    }
+
+    /// Replaces what is in `string` by a string in any encoding, and so spares an allocation for each of many.
+    pub fn string_into(&mut self, string: &mut Vec<u8>) -> Result<(), Error> {
         let offset = self.offset();
+        string.clear();
         match self.form()? {
-            Form::Raw(length) => self.bytes(length),
-            Form::Integer(number) => Ok(number.to_string().into_bytes()),
+            Form::Raw(length) => self.append_bytes(length, string)?,
+            Form::Integer(number) => string.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
             Form::Lzf { packed, unpacked } => {
                 let packed = self.bytes(packed)?;
-                lzf::unpack(&packed, unpacked as usize).ok_or(Error { offset, problem: Problem::Lzf })
+                *string =
+                    lzf::unpack(&packed, unpacked as usize).ok_or(Error { offset, problem: Problem::Lzf })?;
             }
         }
+        Ok(())
     }
 
     /// Goes past a string without keeping or unpacking it.

@@ -18,7 +18,10 @@ pub enum Problem {
     Truncated,
     NotRdb,
     Version(Vec<u8>),
-    Checksum { computed: u64, stored: u64 },
+    Checksum {
+        computed: u64,
+        stored: u64,
+    },
     UnknownType(u8),
     ModuleWithoutOpcodes,
     PreReleaseFunction,
@@ -29,6 +32,8 @@ pub enum Problem {
     Lzf,
     DatabaseNumber(u64),
     ModuleOpcode(u64),
+    /// A value whose encoding is damaged; says what was found.
+    Malformed(&'static str),
 }
 
 impl fmt::Display for Error {
@@ -72,6 +77,7 @@ impl fmt::Display for Problem {
             }
             Problem::Lzf => formatter.write_str("a compressed string that does not unpack to its length"),
             Problem::DatabaseNumber(number) => write!(formatter, "{number} is not the number of a database"),
+            Problem::Malformed(what) => formatter.write_str(what),
             Problem::ModuleOpcode(code) => {
                 write!(formatter, "{code} is not a known part of a module's value")
             }

@@ -6,6 +6,7 @@ use super::error::{Error, Problem};
 use super::opcode;
 use super::skip::{Skipped, skip_module_parts, skip_value};
 use super::source::Source;
+use super::value::{self, Collector, Decoded, Kind, Sink, Value};
 
 /// The newest version of Redis's format that is understood (Redis 8).
 const VERSION_MAX: u32 = 12;
@@ -40,7 +41,18 @@ pub struct Record {
     pub access: Option<Access>,
 }
 
-/// An iterator over the strings of a stream. After an error, or the end with a good checksum, it gives nothing more. What was read before
+/// A key, in front of its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub database: u32,
+    pub name: Vec<u8>,
+    pub kind: Kind,
+    /// See [`Record::expire_at_ms`].
+    pub expire_at_ms: Option<i64>,
+    pub access: Option<Access>,
+}
+
+/// Goes through the keys of a stream: [`Reader::next_key`], and then [`Reader::value`] or [`Reader::pass_over`]. As an iterator it gives the strings and skips the rest. After an error, or the end with a good checksum, it gives nothing more. What was read before
 /// an error is only as good as the data: who must have all or nothing waits for the end.
 pub struct Reader<R> {
     source: Source<R>,
@@ -48,6 +60,8 @@ pub struct Reader<R> {
     database: u32,
     keys_expected: u64,
     skipped: Skipped,
+    /// The encoding of a value that nobody has asked for yet, and where its number stands.
+    value: Option<(u8, u64)>,
     ended: bool,
 }
 
@@ -72,6 +86,7 @@ impl<R: Read> Reader<R> {
             database: 0,
             keys_expected: 0,
             skipped: Skipped::default(),
+            value: None,
             ended: false,
         })
     }
@@ -95,20 +110,68 @@ impl<R: Read> Reader<R> {
         &self.skipped
     }
 
-    /// The next key with a string, or `None` at the end.
+    /// The next key with a string, or `None` at the end. Keys of other types are skipped.
+    ///
+    /// # Errors
+    /// See [`Reader::next_key`].
+    pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
+        while let Some(key) = self.next_key()? {
+            if key.kind != Kind::String {
+                self.pass_over(&key)?;
+                continue;
+            }
+            let mut string = Collector::new(Kind::String);
+            self.value(&mut string)?;
+            if let Value::String(value) = string.into_value() {
+                let Key { database, name: key, expire_at_ms, access, .. } = key;
+                return Ok(Some(Record { database, key, value, expire_at_ms, access }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next key, or `None` at the end. A value that was not asked for is passed over without being counted as skipped.
     ///
     /// # Errors
     /// When the input is damaged, ends too early, or holds what is not understood.
-    pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
-        if self.ended {
-            return Ok(None);
-        }
-        let next = self.read_on();
+    pub fn next_key(&mut self) -> Result<Option<Key>, Error> {
+        self.leave_value()?;
+        let next = if self.ended { Ok(None) } else { self.read_on() };
         self.ended = !matches!(next, Ok(Some(_)));
         next
     }
 
-    fn read_on(&mut self) -> Result<Option<Record>, Error> {
+    /// Gives the value of the key that came last to a sink. One that is `Empty` is to be left out.
+    ///
+    /// # Errors
+    /// See [`Reader::next_key`]. What the sink has got then is to be thrown away.
+    pub fn value(&mut self, sink: &mut dyn Sink) -> Result<Decoded, Error> {
+        let Some((code, _)) = self.value.take() else { return Ok(Decoded::Empty) };
+        let decoded = value::decode(&mut self.source, code, self.header.valkey, sink);
+        self.ended |= decoded.is_err();
+        decoded
+    }
+
+    /// Passes over the value of the key that came last, and counts it as skipped.
+    ///
+    /// # Errors
+    /// See [`Reader::next_key`].
+    pub fn pass_over(&mut self, key: &Key) -> Result<(), Error> {
+        if let Some(name) = self.leave_value()? {
+            self.skipped.add(name, &key.name);
+        }
+        Ok(())
+    }
+
+    /// Passes over a value that nobody has asked for; gives the name of its type.
+    fn leave_value(&mut self) -> Result<Option<&'static str>, Error> {
+        let Some((code, offset)) = self.value.take() else { return Ok(None) };
+        let passed = skip_value(&mut self.source, code, offset, self.header.valkey);
+        self.ended |= passed.is_err();
+        passed.map(Some)
+    }
+
+    fn read_on(&mut self) -> Result<Option<Key>, Error> {
         let mut attributes = Attributes::default();
         loop {
             let offset = self.source.offset();
@@ -117,11 +180,6 @@ impl<R: Read> Reader<R> {
                 opcode::EOF => {
                     self.check_sum()?;
                     return Ok(None);
-                }
-                opcode::STRING => {
-                    let (key, value) = (self.source.string()?, self.source.string()?);
-                    let Attributes { expire_at_ms, access } = attributes;
-                    return Ok(Some(Record { database: self.database, key, value, expire_at_ms, access }));
                 }
                 opcode::EXPIRE_MS => {
                     attributes.expire_at_ms = Some(i64::from_le_bytes(self.source.array()?));
@@ -136,10 +194,16 @@ impl<R: Read> Reader<R> {
                 opcode::IDLE => attributes.access = Some(Access::IdleSeconds(self.source.length()?)),
                 opcode::FREQUENCY => attributes.access = Some(Access::Frequency(self.source.byte()?)),
                 other if self.read_aside(other)? => {}
-                other => {
-                    let key = self.source.string()?;
-                    let name = skip_value(&mut self.source, other, offset, self.header.valkey)?;
-                    self.skipped.add(name, &key);
+                code => {
+                    let name = self.source.string()?;
+                    if let Some(kind) = value::kind_of(code, self.header.valkey) {
+                        self.value = Some((code, offset));
+                        let Attributes { expire_at_ms, access } = attributes;
+                        let database = self.database;
+                        return Ok(Some(Key { database, name, kind, expire_at_ms, access }));
+                    }
+                    let kind = skip_value(&mut self.source, code, offset, self.header.valkey)?;
+                    self.skipped.add(kind, &name);
                     attributes = Attributes::default();
                 }
             }

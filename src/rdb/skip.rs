@@ -1,4 +1,4 @@
-//! Going past values whose types do not exist here, and remembering which they were.
+//! Going past values that nobody has asked for, and remembering which they were.
 //!
 //! The format has no length in front of a value, so each type's structure must be walked. Compact encodings (ziplist, listpack, intset,
 //! zipmap) are one string each.
@@ -89,9 +89,10 @@ enum Element {
     BinaryScore,
 }
 
-/// The name and form of a type. Byte 22 means different things to Redis and Valkey.
+/// The name and form of a type. Byte 22 means different things to Redis and Valkey, and later ones are Redis's only.
 fn type_of(byte: u8, valkey: bool) -> Option<(&'static str, Shape)> {
     Some(match byte {
+        0 => ("string", Shape::Packed),
         1 | 14 => ("list", Shape::Elements(Element::String)),
         2 => ("set", Shape::Elements(Element::String)),
         3 => ("zset", Shape::Elements(Element::TextScore)),
@@ -109,16 +110,16 @@ fn type_of(byte: u8, valkey: bool) -> Option<(&'static str, Shape)> {
         22 if valkey => ("hash", Shape::Elements(Element::PairAndDeadline)),
         // 22 and 23 were written by release candidates of Redis 7.4 only.
         22 => ("hash", Shape::Elements(Element::NumberAndPair)),
-        23 => ("hash", Shape::Packed),
-        24 => ("hash", Shape::ElementsWithDeadline(Element::NumberAndPair)),
-        25 => ("hash", Shape::PackedWithDeadline),
+        23 if !valkey => ("hash", Shape::Packed),
+        24 if !valkey => ("hash", Shape::ElementsWithDeadline(Element::NumberAndPair)),
+        25 if !valkey => ("hash", Shape::PackedWithDeadline),
         _ => return None,
     })
 }
 
-/// What TYPE says of a value whose encoding is `byte`, if that is a known one other than a string's.
-pub fn type_name(byte: u8) -> Option<&'static str> {
-    if byte == MODULE_WITHOUT_OPCODES { Some("module") } else { type_of(byte, false).map(|(name, _)| name) }
+/// What TYPE says of a value whose encoding is `byte`, if that is a known one.
+pub fn type_name(byte: u8, valkey: bool) -> Option<&'static str> {
+    if byte == MODULE_WITHOUT_OPCODES { Some("module") } else { type_of(byte, valkey).map(|(name, _)| name) }
 }
 
 const MODULE_WITHOUT_OPCODES: u8 = 6;

@@ -98,12 +98,21 @@ impl<R: Read> Source<R> {
 
     /// Reads `length` bytes. Memory grows as they really come.
     pub fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::with_capacity(length.min(BUFFER_BYTES as u64) as usize);
-        while (bytes.len() as u64) < length {
-            let left = length - bytes.len() as u64;
-            bytes.extend_from_slice(self.piece(left)?);
-        }
+        let mut bytes = Vec::new();
+        self.append_bytes(length, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Appends `length` bytes. Memory grows as they really come.
+    pub fn append_bytes(&mut self, length: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        bytes.reserve(length.min(BUFFER_BYTES as u64) as usize);
+        let mut left = length;
+        while left > 0 {
+            let piece = self.piece(left)?;
+            bytes.extend_from_slice(piece);
+            left -= piece.len() as u64;
+        }
+        Ok(())
     }
 
     pub fn skip(&mut self, length: u64) -> Result<(), Error> {

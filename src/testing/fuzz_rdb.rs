@@ -1,10 +1,14 @@
-//! The body of the fuzz target `rdb_load`: any bytes as an RDB stream, as a payload of RESTORE with a good checksum, and as a string to pack.
+//! The bodies of the fuzz targets `rdb_load` and `rdb_values`: any bytes as an RDB stream, as a payload of RESTORE with a good checksum, as a
+//! string to pack, and as a value of each encoding.
 
 use std::io::{self, Read};
 
 use crc_fast::CrcAlgorithm;
 
-use crate::rdb::{Error, Reader, Record, Writer, decode_payload, encode_payload};
+use crate::rdb::value::{Body, Collector, Decoded, Encoder, Kind, Value};
+use crate::rdb::{
+    Error, Payload, PayloadError, Reader, Record, Writer, decode_payload, encode_payload, seal_payload,
+};
 
 /// Any bytes through everything that reads RDB. Whatever is read reads the same in other pieces, and after it was written again.
 ///
@@ -52,6 +56,96 @@ fn written(records: &[Record]) -> Vec<u8> {
         writer.finish()
     };
     write().expect("memory takes everything")
+}
+
+/// The version of payloads and files for each of two dialects, which have encodings of the same number.
+const DIALECTS: [(u16, &[u8]); 2] = [(12, b"REDIS0012"), (80, b"VALKEY080")];
+/// More than the numbers of encodings.
+const CODES: u8 = 32;
+
+/// Any bytes as a value: the first says which encoding and whose. What is read from a payload is read from a file, too, whatever the pieces in which
+/// it comes, can be passed over there, and reads the same after it was written.
+///
+/// # Panics
+/// When the decoders or the encoder are at fault.
+pub fn rdb_values(data: &[u8]) {
+    let Some((&first, value)) = data.split_first() else { return };
+    let (code, (version, header)) = (first % CODES, DIALECTS[usize::from(first / CODES % 2)]);
+    let payload = seal_payload(Body { bytes: [&[code], value].concat(), version });
+    let payload = match Payload::open(&payload) {
+        Ok(payload) => payload,
+        Err(PayloadError::Format(None) | PayloadError::Unsupported(_)) => return,
+        Err(other) => panic!("a good footer is refused: {other:?}"),
+    };
+    let kind = payload.kind();
+    let mut collector = Collector::new(kind);
+    let outcome = payload.give(&mut collector);
+    let file = [header, &[code], b"\x01k", value].concat();
+    let (from_file, end) = read_value(&file[..], kind);
+    let (piecemeal, _) = read_value(OneByOne(&file), kind);
+    assert_eq!(format!("{from_file:?}"), format!("{piecemeal:?}"));
+    match (outcome, from_file) {
+        (Ok(()), Ok((Decoded::Whole, read))) => {
+            let value = collector.into_value();
+            assert_same(&value, &read);
+            assert_eq!(end, passed_over(&file));
+            assert_written(&value);
+        }
+        (Err(PayloadError::Format(None)), Ok((Decoded::Empty, _))) => assert_eq!(end, passed_over(&file)),
+        (Err(PayloadError::Format(Some(_))), Err(_)) => {}
+        other => panic!("payload and file differ: {other:?}"),
+    }
+}
+
+/// The value of the first key of a file, and where it ends.
+fn read_value(file: impl Read, kind: Kind) -> (Result<(Decoded, Value), Error>, u64) {
+    let mut reader = Reader::new(file).expect("a good header");
+    assert_eq!(reader.next_key().expect("a good key").expect("there is one").kind, kind);
+    let mut collector = Collector::new(kind);
+    let decoded = reader.value(&mut collector);
+    (decoded.map(|decoded| (decoded, collector.into_value())), reader.offset())
+}
+
+/// Where the value of the first key ends for one who passes over it.
+fn passed_over(file: &[u8]) -> u64 {
+    let mut reader = Reader::new(file).expect("a good header");
+    let key = reader.next_key().expect("a good key").expect("there is one");
+    reader.pass_over(&key).expect("what can be read can be passed over");
+    reader.offset()
+}
+
+/// Numbers compare by their bits, as -0 is another score than 0.
+fn assert_same(one: &Value, other: &Value) {
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
+
+fn assert_written(value: &Value) {
+    let mut encoder = Encoder::new(value.kind());
+    assert!(value.give(&mut encoder));
+    let payload = seal_payload(encoder.finish());
+    let payload = Payload::open(&payload).expect("an own payload");
+    let mut collector = Collector::new(value.kind());
+    payload.give(&mut collector).expect("an own payload");
+    assert_same(&as_written(value.clone()).sorted(), &collector.into_value().sorted());
+}
+
+/// What is left of a value when it is written: Redis 7.0 does not know when a consumer was active, and nothing is due at 0.
+fn as_written(mut value: Value) -> Value {
+    const NEVER: i64 = -1;
+    match &mut value {
+        Value::Hash(fields) => {
+            for due_ms in fields.iter_mut().filter_map(|field| field.due_ms.as_mut()) {
+                *due_ms = (*due_ms).max(1);
+            }
+        }
+        Value::Stream(stream) => {
+            for consumer in stream.groups.iter_mut().flat_map(|group| &mut group.consumers) {
+                consumer.active_ms = Some(consumer.seen_ms).filter(|ms| *ms != NEVER);
+            }
+        }
+        _ => {}
+    }
+    value
 }
 
 /// The worst way for bytes to come.
@@ -138,6 +232,83 @@ mod tests {
                 damaged[end..].fill(0);
                 rdb_load(&damaged);
             }
+        }
+    }
+
+    /// A value of each encoding, behind the byte that says which.
+    const VALUES: [&[u8]; 30] = [
+        b"\x00\x05hello",
+        b"\x01\x02\x01a\xc0\x05",
+        b"\x02\x02\x01a\xc0\x05",
+        b"\x02\x02\xc1\x00\x01\xc0\x05",
+        b"\x03\x03\x01a\x031.5\x01b\xfe\x01c\xff",
+        b"\x04\x02\x01a\x01b\x01c\xc0\x05",
+        b"\x05\x02\x01a\0\0\0\0\0\0\xf0\x3f\x01b\0\0\0\0\0\0\0\x80",
+        b"\x07\x01m\x05\x01\x02\x00",
+        b"\x09\x1a\x02\x03foo\x03\x02bar..\x05hello\x05\x00world\xff",
+        b"\x0a\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+        b"\x0b\x0c\x02\0\0\0\x02\0\0\0\xff\xff\x01\0",
+        b"\x0b\x18\x08\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\x80\x01\0\0\0\0\0\0\0",
+        b"\x0c\x10\x10\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xf6\xff",
+        b"\x0d\x10\x10\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xf6\xff",
+        b"\x0e\x01\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+        b"\x10\x0d\x0d\0\0\0\x02\0\x81a\x02\xc1\x00\x02\xff",
+        b"\x11\x0d\x0d\0\0\0\x02\0\x81a\x02\xc1\x00\x02\xff",
+        b"\x12\x02\x02\x0d\x0d\0\0\0\x02\0\x81a\x02\xc1\x00\x02\xff\x01\x03abc",
+        b"\x14\x0d\x0d\0\0\0\x02\0\x81a\x02\xc1\x00\x02\xff",
+        b"\x16\x02\x00\x01a\x011\x40\x80\x01b\x012",
+        b"\x36\x02\x01a\x011\xff\xff\xff\xff\xff\xff\xff\xff\x01b\x012\0\0\0\0\x01\0\0\0",
+        b"\x17\x10\x10\0\0\0\x03\0\x81a\x02\x01\x01\xf1\0\x70\x03\xff",
+        b"\x18\0\0\0\0\x01\0\0\0\x02\x00\x01a\x011\x01\x01b\x012",
+        b"\x19\0\0\0\0\0\0\0\0\x10\x10\0\0\0\x03\0\x81a\x02\x01\x01\xf1\0\x70\x03\xff",
+        // A node with two entries, the second of which is deleted, and no groups.
+        b"\x0f\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x27\x27\0\0\0\x0f\0\x01\x01\x01\x01\x01\x01\x81f\x02\
+        \x00\x01\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01\x03\x01\x01\x01\x00\x01\x07\x01\x04\x01\xff\x01\x05\x00\x00",
+        // No entries, one group with a pending entry and its consumer.
+        b"\x0f\x00\x00\x05\x00\x01\x01g\x01\x00\x01________________TTTTTTTT\x02\x01\x01c--------\x01________________",
+        b"\x13\x00\x00\x05\x00\x00\x00\x00\x00\x07\x01\x01g\x01\x00\x05\x01________________TTTTTTTT\x02\x01\x01c--------\x01\
+        ________________",
+        b"\x15\x00\x00\x05\x00\x00\x00\x00\x00\x07\x01\x01g\x01\x00\x05\x00\x02\x01c----------------\x00\x01d----------------\x00",
+        b"\x15\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x1d\x1d\0\0\0\x0a\0\x01\x01\x00\x01\x01\x01\x81f\x02\
+        \x00\x01\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01\xff\x01\x05\x00\x00\x00\x00\x00\x01\x00",
+        b"\x01\x01\xc3\x04\x03\x02abc",
+    ];
+
+    #[test]
+    fn the_examples_are_values() {
+        let mut whole = 0;
+        for value in VALUES {
+            rdb_values(value);
+            let bytes = [&[value[0] % CODES], &value[1..]].concat();
+            let version = DIALECTS[usize::from(value[0] / CODES)].0;
+            let payload = seal_payload(Body { bytes, version });
+            if let Ok(payload) = Payload::open(&payload) {
+                let mut collector = Collector::new(payload.kind());
+                let outcome = payload.give(&mut collector);
+                assert!(outcome.is_ok(), "{}: {outcome:?}", value.escape_ascii());
+                whole += 1;
+            }
+        }
+        assert_eq!(whole, VALUES.len() - 1, "all but the module");
+    }
+
+    #[test]
+    fn any_bytes_are_a_value_or_an_error() {
+        for seed in 0..6000 {
+            let random = &mut Random::new(seed);
+            let mut bytes = VALUES[seed as usize % VALUES.len()].to_vec();
+            for _ in 0..random.below(4) {
+                let at = random.below(bytes.len() as u64) as usize;
+                match random.below(5) {
+                    0 => bytes[at] = random.next_u64() as u8,
+                    1 => bytes[at] ^= 1 << random.below(8),
+                    2 => bytes[at] = bytes[at].wrapping_add(1),
+                    3 => bytes.insert(at, random.next_u64() as u8),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let outcome = std::panic::catch_unwind(|| rdb_values(&bytes));
+            assert!(outcome.is_ok(), "seed {seed}: {}", bytes.escape_ascii());
         }
     }
 }
