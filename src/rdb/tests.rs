@@ -1,4 +1,6 @@
-//! Files made by hand, the reader against damage, and the writer against the reader. Files of real servers are in tests/rdb.rs.
+//! Files made by hand, the reader against damage, and the writer against the reader. Files of real servers are in tests/rdb/.
+
+use std::io::Cursor;
 
 use super::*;
 use crate::base::random::Random;
@@ -38,7 +40,7 @@ fn sample() -> (Vec<u8>, Vec<Record>) {
         record(3, b"0007", b"+1"),
         record(70_000, &[0xff; 70], b"\x00\r\n"),
     ];
-    let mut writer = Writer::new(Vec::new(), 1_790_000_000, 1 << 33).expect("memory takes all");
+    let mut writer = Writer::new(Cursor::new(Vec::new()), 1_790_000_000, 1 << 33).expect("memory takes all");
     let mut database = None;
     for record in &records {
         if database != Some(record.database) {
@@ -49,7 +51,7 @@ fn sample() -> (Vec<u8>, Vec<Record>) {
             .record(&record.key, &record.value, record.expire_at_ms, record.access)
             .expect("memory takes all");
     }
-    (writer.finish().expect("memory takes all"), records)
+    (writer.finish().expect("memory takes all").into_inner(), records)
 }
 
 #[test]

@@ -1,17 +1,21 @@
-//! Writes an RDB stream of version 10, which every Redis since 7.0 and every Valkey accepts.
+//! Writes an RDB stream of version 10, which every Redis since 7.0 and every Valkey accepts; or of version 12, if a value needs that.
+//!
+//! The version stands at the very beginning, so it is written again in the end, and the checksum of both is put together. A server that does
+//! not know version 12 (Redis before 7.4, Valkey) refuses such a file at its first bytes.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
 use crc_fast::Digest;
 
 use super::reader::Access;
+use super::value::Body;
 use super::{CHECKSUM, length, lzf, opcode};
 use crate::base::number::parse_i64;
 
-/// The version of streams and payloads that are written.
+/// The version of streams and payloads that are written, unless a value needs a later one.
 pub const WRITTEN_VERSION: u16 = 10;
-/// The server that streams claim to come from: the first with version 10.
-const REDIS_VERSION: &[u8] = b"7.0.0";
+/// The first server with each version, which streams claim to come from.
+const REDIS_VERSIONS: [(u16, &[u8]); 2] = [(WRITTEN_VERSION, b"7.0.0"), (12, b"7.4.0")];
 /// The longest string that may be the text of a 32-bit integer.
 const INTEGER_LEN_MAX: usize = 11;
 /// Longer strings are packed if that makes them smaller.
@@ -24,29 +28,28 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Writes records of one database after the other. What it wrote is a whole stream only after [`Writer::finish`].
 pub struct Writer<W> {
     output: W,
+    /// Where the stream begins in the output.
+    start: u64,
+    version: u16,
     buffer: Vec<u8>,
+    /// Of everything behind the version and the claim.
     digest: Digest,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write + Seek> Writer<W> {
     /// Begins a stream that says when it was made (Unix seconds) and how many bytes of memory its data took.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn new(output: W, created_seconds: i64, used_memory: u64) -> io::Result<Writer<W>> {
-        let mut writer = Writer { output, buffer: Vec::new(), digest: Digest::new(CHECKSUM) };
-        writer.buffer.extend_from_slice(format!("REDIS{WRITTEN_VERSION:04}").as_bytes());
+    pub fn new(mut output: W, created_seconds: i64, used_memory: u64) -> io::Result<Writer<W>> {
+        let (start, version) = (output.stream_position()?, WRITTEN_VERSION);
+        output.write_all(&head(version))?;
+        let mut writer = Writer { output, start, version, buffer: Vec::new(), digest: Digest::new(CHECKSUM) };
         let (created, memory) = (created_seconds.to_string(), used_memory.to_string());
-        let facts = [
-            ("redis-ver", REDIS_VERSION),
-            ("redis-bits", b"64"),
-            ("ctime", created.as_bytes()),
-            ("used-mem", memory.as_bytes()),
-        ];
+        let facts =
+            [("redis-bits", &b"64"[..]), ("ctime", created.as_bytes()), ("used-mem", memory.as_bytes())];
         for (name, value) in facts {
-            writer.buffer.push(opcode::AUXILIARY);
-            put_string(&mut writer.buffer, name.as_bytes());
-            put_string(&mut writer.buffer, value);
+            put_fact(&mut writer.buffer, name, value);
         }
         writer.flush_if_full()?;
         Ok(writer)
@@ -83,17 +86,23 @@ impl<W: Write> Writer<W> {
         self.flush_if_full()
     }
 
-    /// Writes a key of the present database whose value is already in the format: `body` is a type byte and what belongs to it, as in a
-    /// payload of DUMP.
+    /// Writes a key of the present database with a value of any type.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn encoded_record(&mut self, key: &[u8], body: &[u8], expire_at_ms: Option<i64>) -> io::Result<()> {
-        let Some((kind, value)) = body.split_first() else { return Ok(()) };
-        self.attributes(expire_at_ms, None);
-        self.buffer.push(*kind);
+    pub fn value(
+        &mut self,
+        key: &[u8],
+        value: &Body,
+        expire_at_ms: Option<i64>,
+        access: Option<Access>,
+    ) -> io::Result<()> {
+        let Some((code, content)) = value.bytes.split_first() else { return Ok(()) };
+        self.version = self.version.max(value.version);
+        self.attributes(expire_at_ms, access);
+        self.buffer.push(*code);
         put_string(&mut self.buffer, key);
-        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(content);
         self.flush_if_full()
     }
 
@@ -119,7 +128,16 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.buffer.push(opcode::EOF);
         self.flush()?;
-        self.output.write_all(&self.digest.finalize().to_le_bytes())?;
+        let head = head(self.version);
+        if self.version > WRITTEN_VERSION {
+            self.output.seek(SeekFrom::Start(self.start))?;
+            self.output.write_all(&head)?;
+            self.output.seek(SeekFrom::End(0))?;
+        }
+        let mut whole = Digest::new(CHECKSUM);
+        whole.update(&head);
+        whole.combine(&self.digest);
+        self.output.write_all(&whole.finalize().to_le_bytes())?;
         self.output.flush()?;
         Ok(self.output)
     }
@@ -136,6 +154,20 @@ impl<W: Write> Writer<W> {
         self.buffer.shrink_to(2 * BUFFER_BYTES);
         Ok(())
     }
+}
+
+/// The first bytes of a stream of this version, which are as many for each.
+fn head(version: u16) -> Vec<u8> {
+    let mut head = format!("REDIS{version:04}").into_bytes();
+    let server = REDIS_VERSIONS.iter().find(|(first, _)| *first >= version).or(REDIS_VERSIONS.last());
+    put_fact(&mut head, "redis-ver", server.map_or(b"", |(_, name)| name));
+    head
+}
+
+fn put_fact(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.push(opcode::AUXILIARY);
+    put_string(out, name.as_bytes());
+    put_string(out, value);
 }
 
 /// Appends a length in its shortest form.

@@ -1,7 +1,7 @@
 //! The bodies of the fuzz targets `rdb_load` and `rdb_values`: any bytes as an RDB stream, as a payload of RESTORE with a good checksum, as a
 //! string to pack, and as a value of each encoding.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use crc_fast::CrcAlgorithm;
 
@@ -44,7 +44,7 @@ fn read(input: impl Read) -> (Vec<Record>, Option<Error>) {
 
 fn written(records: &[Record]) -> Vec<u8> {
     let write = || -> io::Result<Vec<u8>> {
-        let mut writer = Writer::new(Vec::new(), 0, 0)?;
+        let mut writer = Writer::new(Cursor::new(Vec::new()), 0, 0)?;
         let mut database = None;
         for record in records {
             if database != Some(record.database) {
@@ -53,7 +53,7 @@ fn written(records: &[Record]) -> Vec<u8> {
             }
             writer.record(&record.key, &record.value, record.expire_at_ms, record.access)?;
         }
-        writer.finish()
+        writer.finish().map(Cursor::into_inner)
     };
     write().expect("memory takes everything")
 }

@@ -1,4 +1,6 @@
-//! Every encoding by hand, damage to each, and what is written against what is read. Values of real servers are in tests/rdb_values.rs.
+//! Every encoding by hand, damage to each, and what is written against what is read. Values of real servers are in tests/rdb/values.rs.
+
+use std::io::Cursor;
 
 use super::super::{Payload, PayloadError, Reader, WRITTEN_VERSION, Writer, seal_payload};
 use super::*;
@@ -326,6 +328,7 @@ fn a_zipmap_counts_fields_and_has_long_ones() {
         (b"\x01\x01a\x01\x00b", "a zipmap whose beginning or end is not one"),
         (b"\x01\x01a\x01\x01b\xff", "a zipmap with a broken field"),
         (b"\x01\x01a\xff\xff", "a zipmap with a broken field"),
+        (b"\x01\x01a\xfe\x01\0\0\0\x00b\xff", "a zipmap with a broken field"),
         (b"\x02\x01a\x01\x00b\x01a\x01\x00c\xff", "an element that is there twice"),
     ] {
         assert_refused(read(9, &string(bytes)), what);
@@ -793,12 +796,13 @@ fn what_is_encoded_reads_as_the_same_value() {
         payload.give(&mut collector).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
         assert_eq!(collector.into_value().sorted(), value.clone().sorted(), "seed {seed}");
         // The same from a file, where it can also be passed over.
-        let mut writer = Writer::new(Vec::new(), 0, 0).expect("memory takes all");
+        let mut writer = Writer::new(Cursor::new(Vec::new()), 0, 0).expect("memory takes all");
         for name in [&b"one"[..], b"two"] {
-            writer.encoded_record(name, &body.bytes, Some(9)).expect("memory takes all");
+            writer.value(name, &body, Some(9), None).expect("memory takes all");
         }
-        let file = writer.finish().expect("memory takes all");
+        let file = writer.finish().expect("memory takes all").into_inner();
         let mut reader = Reader::new(&file[..]).expect("a header");
+        assert_eq!(reader.header().version, u32::from(body.version));
         let key = reader.next_key().expect("good").expect("a key");
         assert_eq!((key.kind, key.expire_at_ms), (kind, Some(9)));
         reader.pass_over(&key).expect("a value that can be passed over");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fields (1; 254: not known)  { length  field  length  free bytes (1)  value  so many bytes that mean nothing }  0xff
-//! length: one byte below 254, or 254 and 4 bytes, little-endian
+//! length: one byte below 254, or 254 and 4 bytes, little-endian, which are not less
 //! ```
 
 use super::packed::{Cursor, Malformed};
@@ -47,7 +47,8 @@ fn read_field<'a>(rest: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
 fn read_length(rest: &mut Cursor<'_>) -> Option<usize> {
     match rest.byte()? {
         END => None,
-        WIDE_LENGTH => Some(u32::from_le_bytes(rest.array()?) as usize),
+        WIDE_LENGTH => Some(u32::from_le_bytes(rest.array()?) as usize)
+            .filter(|length| *length >= usize::from(WIDE_LENGTH)),
         length => Some(usize::from(length)),
     }
 }
