@@ -7,8 +7,8 @@ use cloakroom::base::random::Random;
 use cloakroom::storage::encoding::{ENCODED_MAX, crc32c};
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
-    Compression, Damage, Disk, EncryptionKey, EntryRecord, Kind, LogFacts, LogOptions, LogReader, LogStart,
-    LogWriter, Manifest, Opener, Problem, RealDisk, ShardCount, SnapshotFacts, SnapshotOptions,
+    Compression, Damage, Disk, EncryptionKey, EntryRecord, Form, Kind, LogFacts, LogOptions, LogReader,
+    LogStart, LogWriter, Manifest, Opener, Problem, RealDisk, ShardCount, SnapshotFacts, SnapshotOptions,
     SnapshotReader, SnapshotStart, SnapshotWriter, cut_tail,
 };
 use cloakroom::testing::power_cut_disk::{Fault, NO_SPACE, Operation, PowerCutDisk};
@@ -28,7 +28,7 @@ impl Owned {
         EntryRecord {
             database: *database,
             kind: Kind::Raw,
-            is_large: false,
+            form: Form::Small,
             expire_at_ms: *expire_at_ms,
             access: 7,
             key,

@@ -8,7 +8,7 @@ use crate::client::{
 };
 use crate::command::{COMMANDS, Located, LoopState, ROWS_OF_TESTS, RequestKeys};
 use crate::config::{AppendFsync, Config, NotifyFlags, Permission};
-use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS};
+use crate::keyspace::{HashFunction, KeyHasher, Keyspace, Locked, Reclaimer, SHARDS, ValueLimits};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Output, Protocol};
 use crate::services::{Control, Identity, Pause, Services, Settings, Shutdown};
@@ -57,10 +57,11 @@ fn services(loops: usize, change: impl FnOnce(&mut Config)) -> Services {
 
 fn services_with(control: Box<dyn Control>, loops: usize, change: impl FnOnce(&mut Config)) -> Services {
     let config = Config::with(change);
+    let limits = ValueLimits::of_leaves(config.collection_leaf_bytes as usize);
     let hasher = KeyHasher::random(HashFunction::Ahash);
     let mailboxes = (0..loops).map(|_| Mailbox::new(Box::new(|| {})));
     Services::new(
-        Keyspace::new(4, loops, hasher, Reclaimer::inline(), START_MS),
+        Keyspace::new(4, loops, hasher, Reclaimer::inline(), START_MS).with_limits(limits),
         Settings::new(config, None),
         Clients::new(mailboxes.collect()),
         Statistics::new(loops, COMMANDS.count + ROWS_OF_TESTS),

@@ -11,16 +11,25 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::collection::Leaf;
 use super::entry::{Entry, EntryRef};
+use super::large::{self, Head, Large};
 use super::partition::Partition;
 use super::visit::AtCut;
 use super::{NO_DATABASE, Site};
 use crate::base::lock::Mutex;
+use crate::storage::Kind;
 
 /// Something that was part of the keyspace at the cut; the snapshot frees it when it has seen it.
 pub(super) enum Captured {
     /// An entry and the number that its database had at the cut.
     Entry(usize, Entry),
+    /// The head of a large collection that is still in its table, or was captured later.
+    Head(Box<Head>),
+    /// A leaf of one.
+    Leaf { id: u64, kind: Kind, number: u32, leaf: Leaf },
+    /// A large collection with leaves to see that has got this key, whose shard that is.
+    Moved { id: u64, key: Box<[u8]>, shard: usize },
     /// What FLUSHALL or FLUSHDB took out, and the number that its database had at the cut.
     Partition(usize, Box<Partition>),
 }
@@ -73,6 +82,10 @@ impl CapturedBytes {
     fn captured(&self, entry: EntryRef<'_>) {
         self.0.fetch_add(entry.owned_bytes(), Ordering::Relaxed);
     }
+
+    pub fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// A large entry that the visitor reads without the shard's lock. Whatever becomes of the entry meanwhile, its block stays as it is until this is
@@ -96,8 +109,8 @@ impl<'k> Reading<'k> {
         // SAFETY: key and value of an entry that was not seen do not change in place: the gate makes its changes in new blocks. Whoever takes the entry
         // out of its table captures it or its partition while the cut is not finished; `read` keeps the queue from giving that away until this value is
         // dropped, and the keyspace, which is borrowed for 'k, owns both table and queue.
-        let (key, value, root) = unsafe { entry.outliving_lock() };
-        Reading { site, address: entry.address(), at_cut: AtCut { key, value, root, ..at_cut } }
+        let (key, value) = unsafe { entry.outliving_lock() };
+        Reading { site, address: entry.address(), at_cut: AtCut { key, value, large: Large::No, ..at_cut } }
     }
 
     pub fn at_cut(&self) -> &AtCut<'_> {
@@ -117,7 +130,7 @@ impl Drop for Reading<'_> {
         let mut partitions = std::mem::take(&mut waiting.read_partitions);
         let in_partition = partitions.iter_mut().any(|captured| match captured {
             Captured::Partition(_, partition) => partition.seen_block(site, hash, address),
-            Captured::Entry(..) => false,
+            _ => false,
         });
         waiting.captured.append(&mut partitions);
         let entry = waiting.read_entry.take();
@@ -161,8 +174,24 @@ impl<'k> Removed<'k> {
     /// The entry, to be put somewhere else: its own block if no snapshot waits for that, else a copy.
     pub fn into_entry(mut self) -> Entry {
         let (view, epoch) = (self.view(), self.site.epoch());
+        if view.root().is_some_and(|root| root.leaves().is_some()) {
+            let key = view.key().to_vec();
+            note_move(self.site, view, &key, self.site.shard);
+            return self.entry.take().expect("as in `view`");
+        }
         let copy = (view.stamp() != epoch).then(|| view.copy_as(view.key()));
         copy.or_else(|| self.entry.take()).expect("as in `view`")
+    }
+
+    /// The entry under another key, of which this is the shard: a large collection itself, else a copy.
+    pub fn into_entry_as(mut self, key: &[u8], shard: usize) -> Entry {
+        let view = self.view();
+        if view.root().is_none_or(|root| root.leaves().is_none()) {
+            return view.copy_as(key);
+        }
+        note_move(self.site, view, key, shard);
+        let entry = self.entry.take().expect("as in `view`");
+        entry.renamed(key)
     }
 }
 
@@ -170,11 +199,39 @@ impl Drop for Removed<'_> {
     #[inline]
     fn drop(&mut self) {
         match self.entry.take() {
-            Some(entry) if entry.view().stamp() != self.site.epoch() => capture_entry(self.site, entry),
+            Some(entry) if large::is_unseen(self.site, entry.view()) => capture_entry(self.site, entry),
             Some(entry) => self.site.keyspace.reclaimer().free_entry(entry),
             None => {}
         }
     }
+}
+
+/// A large collection goes to another place: what the running snapshot has yet to see of it stays noted.
+fn note_move(site: Site<'_>, entry: EntryRef<'_>, key: &[u8], shard: usize) {
+    capture_head(site, entry);
+    if let Some(root) = entry.root().filter(|root| root.is_unseen(site.era())) {
+        capture(site, Captured::Moved { id: root.id, key: key.into(), shard });
+    }
+}
+
+/// Captures the head of a large collection, unless the running snapshot has seen it.
+pub(super) fn capture_head(site: Site<'_>, entry: EntryRef<'_>) {
+    if let Some(root) = entry.root().filter(|_| entry.stamp() != site.epoch()) {
+        let database = site.keyspace.database_at_cut(site.database);
+        capture(site, Captured::Head(Box::new(Head::of(database, site.shard, entry, root))));
+    }
+}
+
+/// Captures something else than an entry. Called under the shard's lock.
+pub(super) fn capture(site: Site<'_>, captured: Captured) {
+    let keyspace = site.keyspace;
+    let bytes = match &captured {
+        Captured::Head(head) => head.key.len(),
+        Captured::Leaf { leaf, .. } => leaf.owned_bytes(),
+        _ => 0,
+    };
+    keyspace.captured_bytes.0.fetch_add(bytes, Ordering::Relaxed);
+    keyspace.captured_queue(site.shard).0.lock().captured.push(captured);
 }
 
 #[cold]

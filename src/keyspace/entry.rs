@@ -255,6 +255,18 @@ impl Entry {
 }
 
 impl Entry {
+    /// The entry of a large collection under another key, with the same root and the same fate.
+    pub(super) fn renamed(mut self, key: &[u8]) -> Entry {
+        let Some(root) = self.view().root_address() else { return self.view().copy_as(key) };
+        self.view_mut().header().access_and_kind &= !ROOT_FLAG;
+        // SAFETY: the address came from `Box::into_raw` in `with_root`, and the entry does not own the root any more.
+        let root = unsafe { Box::from_raw(root) };
+        let view = self.view();
+        let mut renamed = view.with_fate(Entry::with_root(key, view.kind(), root));
+        renamed.view_mut().set_timed(view.is_timed());
+        renamed
+    }
+
     /// The entry with some bytes of its small collection replaced; the block may move.
     pub(super) fn splice(mut self, splice: &Splice<'_>) -> Entry {
         let before = self.layout().value_len;
@@ -442,14 +454,13 @@ impl<'a> EntryRef<'a> {
     ///
     /// # Safety
     /// The block stays alive, and key and value unchanged, for `'b`. The header may change meanwhile.
-    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8], Option<&'b Root>) {
+    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8]) {
         let (key, value) = (self.key(), self.value());
         // SAFETY: these bytes are initialised, and the caller vouches for the rest.
         unsafe {
             (
                 std::slice::from_raw_parts(key.as_ptr(), key.len()),
                 std::slice::from_raw_parts(value.as_ptr(), value.len()),
-                self.root_address().map(|root| &*root),
             )
         }
     }
@@ -457,7 +468,7 @@ impl<'a> EntryRef<'a> {
     /// See [`LARGE_BYTES`].
     #[inline]
     pub(super) fn is_large(self) -> bool {
-        self.owned_bytes() > LARGE_BYTES
+        Layout::of(self.header()).block_bytes() > LARGE_BYTES
     }
 
     /// Where its block lies, which says which entry it is as long as it lives.

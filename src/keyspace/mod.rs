@@ -16,6 +16,9 @@ mod eviction;
 mod expire;
 mod hasher;
 mod hint;
+pub mod large;
+#[cfg(test)]
+mod large_tests;
 mod line;
 mod locked;
 mod partition;
@@ -137,6 +140,8 @@ pub struct Keyspace {
     next_due: Box<[AtomicU64]>,
     /// Advanced by each cut; what is written under all shards' locks is read under any one of them. So are the next three.
     epoch: AtomicU16,
+    /// Advanced together with the epoch, but never the same again: the stamp of leaves.
+    era: AtomicU32,
     /// A cut was made and its snapshot is not finished.
     visiting: AtomicBool,
     /// For each database, the number that it had at the last cut.
@@ -181,6 +186,12 @@ impl Site<'_> {
         self.keyspace.epoch()
     }
 
+    /// The era that leaves changed now belong to.
+    #[inline]
+    fn era(&self) -> u32 {
+        self.keyspace.era.load(Ordering::Relaxed)
+    }
+
     /// The last tick that has been reached at the site's time.
     #[inline]
     fn tick_reached(&self) -> u64 {
@@ -212,6 +223,7 @@ impl Keyspace {
             time: WheelTime::new(now_ms),
             next_due: (0..SHARDS).map(|_| AtomicU64::new(u64::MAX)).collect(),
             epoch: AtomicU16::new(0),
+            era: AtomicU32::new(0),
             visiting: AtomicBool::new(false),
             databases_at_cut: (0..databases).map(|database| AtomicU16::new(database as u16)).collect(),
             swaps: AtomicU32::new(0),

@@ -9,6 +9,7 @@ use super::Site;
 use super::capture::{self, Removed};
 use super::collection::Splice;
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
+use super::large::LeafGate;
 use super::root::Root;
 use super::table::{Position, Replaced, Table};
 use super::values;
@@ -113,6 +114,10 @@ impl Partition {
     fn remake(&mut self, site: Site<'_>, position: Position, change: Change<'_>) {
         let entry = self.entry(position);
         let is_seen = entry.stamp() == site.epoch();
+        if matches!(change, Change::Deadline) && entry.root().is_some_and(|root| root.leaves().is_some()) {
+            capture::capture_head(site, entry);
+            return self.seen(site, position);
+        }
         if !is_seen && matches!(change, Change::Deadline) && entry.is_large() {
             return capture::note_deadline(site, entry);
         }
@@ -145,6 +150,9 @@ impl Partition {
     pub fn insert(&mut self, site: Site<'_>, hash: u64, mut entry: Entry) -> Position {
         entry.view_mut().enter(site.epoch());
         entry.view_mut().into_notes().set_filed_tick(0);
+        if let Some(root) = entry.view_mut().into_root() {
+            root.enter(site.era());
+        }
         if self.table.is_full() {
             self.rearrange(site, |table, replaced| table.make_room(hash, |key| site.hash(key), replaced));
         }
@@ -208,7 +216,8 @@ impl Partition {
     }
 
     /// Makes the value at `position` a large collection of the same kind.
-    pub fn set_root(&mut self, site: Site<'_>, position: Position, root: Box<Root>) {
+    pub fn set_root(&mut self, site: Site<'_>, position: Position, mut root: Box<Root>) {
+        root.enter(site.era());
         self.table.replace(position, |old| {
             let mut fresh = old.view().with_other_value(|key, kind| Entry::with_root(key, kind, root));
             fresh.view_mut().enter(site.epoch());
@@ -217,9 +226,15 @@ impl Partition {
         });
     }
 
-    /// The large collection at `position`, to be changed. If the running snapshot has yet to see it, that keeps it, and the change is made in a copy.
-    pub fn root_mut(&mut self, site: Site<'_>, position: Position) -> Option<&mut Root> {
-        if self.entry(position).stamp() != site.epoch() {
+    /// The large collection at `position`, to be changed, with what captures its leaves before. If the running snapshot has yet to see the collection, its head is
+    /// captured, or, if that sees it as a whole, the change is made in a copy.
+    pub fn root_mut<'k>(&mut self, site: Site<'k>, position: Position) -> Option<(&mut Root, LeafGate<'k>)> {
+        let entry = self.entry(position);
+        let by_leaves = entry.root()?.leaves().is_some();
+        if entry.stamp() != site.epoch() && by_leaves {
+            capture::capture_head(site, entry);
+            self.seen(site, position);
+        } else if entry.stamp() != site.epoch() {
             self.table.replace(position, |old| {
                 let mut fresh = old.view().changed(Change::Deadline);
                 fresh.view_mut().enter(site.epoch());
@@ -227,6 +242,16 @@ impl Partition {
                 fresh
             });
         }
+        let kind = self.entry(position).kind();
+        let root = self.table.entry_mut(position).into_root()?;
+        root.enter(site.era());
+        let gate = LeafGate::of(site, kind, root);
+        Some((root, gate))
+    }
+
+    /// The root at `position`, for the visitor: the running snapshot has seen its head, or all of it.
+    pub(super) fn seen_root(&mut self, site: Site<'_>, position: Position) -> Option<&mut Root> {
+        self.seen(site, position);
         self.table.entry_mut(position).into_root()
     }
 

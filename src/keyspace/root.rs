@@ -1,5 +1,7 @@
 //! A large collection: what an entry owns whose value does not fit into its own block.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::KeyHasher;
 use super::collection::{
     ByHash, ByPosition, ByScore, Field, Limits, NoCapture, Order, Scored, Shape, SortedSet, Tree,
@@ -55,12 +57,30 @@ pub enum Body {
     SortedSet(SortedSet),
 }
 
+/// Numbers of roots, from 0 on.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+/// `done` of a root that is in no table yet: it has nothing that a snapshot would have to see.
+const NEW: u32 = u32::MAX;
+
 /// See the module's text.
-#[derive(Clone)]
 pub struct Root {
     pub body: Body,
+    /// No other root of this process has it.
+    pub(super) id: u64,
+    /// The era in which the last leaf was seen ([`super::large`]).
+    done: u32,
+    /// Leaves with lesser numbers have been seen in the present era.
+    pub(super) next_leaf: u32,
     /// How far the value has come from Redis's first encoding of its type ([`super::collection::Packed::level`]).
     pub level: u8,
+}
+
+impl Clone for Root {
+    /// A root of its own, in no table yet.
+    fn clone(&self) -> Root {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Root { body: self.body.clone(), id, done: NEW, next_leaf: 0, level: self.level }
+    }
 }
 
 impl Root {
@@ -70,7 +90,40 @@ impl Root {
             Kind::SortedSet => Body::SortedSet(SortedSet::new(limits.sorted, 0)),
             _ => Body::Tree(Tree::new(limits.usual, 0)),
         };
-        Root { body, level }
+        Root { body, id: NEXT_ID.fetch_add(1, Ordering::Relaxed), done: NEW, next_leaf: 0, level }
+    }
+
+    /// Puts it into a table: there is nothing of it to be seen, unless it was in one before.
+    pub(super) fn enter(&mut self, era: u32) {
+        if self.done == NEW {
+            self.done = era;
+        }
+    }
+
+    /// Whether a snapshot of this era has leaves to see yet.
+    #[inline]
+    pub(super) fn is_unseen(&self, era: u32) -> bool {
+        self.done != era && self.done != NEW
+    }
+
+    /// All leaves have been seen.
+    pub(super) fn finish(&mut self, era: u32) {
+        (self.done, self.next_leaf) = (era, 0);
+    }
+
+    /// The tree whose leaves a snapshot sees; `None` if it sees the whole at once.
+    pub(super) fn leaves(&self) -> Option<&Tree> {
+        match &self.body {
+            Body::Tree(tree) => Some(tree),
+            Body::SortedSet(set) => Some(set.scores()),
+        }
+    }
+
+    pub(super) fn seen_leaf(&mut self, number: u32, era: u32) {
+        match &mut self.body {
+            Body::Tree(tree) => tree.seen_leaf(number, era),
+            Body::SortedSet(set) => set.seen_leaf(number, era),
+        }
     }
 
     /// How many elements there are.

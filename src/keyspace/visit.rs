@@ -10,11 +10,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::capture::{Captured, Reading};
+use super::capture::{Captured, CapturedQueue, Reading};
 use super::entry::{EPOCH_BITS, EntryRef};
+use super::large::{self, Head, Large, LeafAtCut};
 use super::line::{self, LINE};
 use super::partition::Partition;
-use super::root::Root;
 use super::table::Position;
 use super::{Garbage, Keyspace, Kind, Locked, SHARDS, ShardSet, Site};
 
@@ -23,6 +23,8 @@ const GROUP: usize = 32;
 const GROUP_LINES: usize = 10;
 /// Homes of a sparse table that one look goes over.
 const GROUP_HOMES: usize = 512;
+/// Bytes of leaves that are copied under one lock.
+const MOVED_BITE_BYTES: usize = 64 << 10;
 /// Entries that a walk passes under one lock, and groups and databases besides: some ten microseconds' work, if nothing is shown.
 pub(super) const BITE_PASSED: usize = 512;
 
@@ -33,10 +35,9 @@ pub struct AtCut<'a> {
     pub database: usize,
     pub shard: usize,
     pub key: &'a [u8],
-    /// A string, or a small collection; of no use if there is a root.
+    /// A string, or a small collection; of no use if this is about a large one.
     pub value: &'a [u8],
-    /// A large collection.
-    pub root: Option<&'a Root>,
+    pub large: Large<'a>,
     pub kind: Kind,
     pub expire_at_ms: Option<i64>,
     /// 24 bits of access history, as they happen to be.
@@ -52,10 +53,40 @@ impl<'a> AtCut<'a> {
             shard,
             key: entry.key(),
             value: entry.value(),
-            root: entry.root(),
+            large: entry.root().map_or(Large::No, Large::Whole),
             kind: entry.kind(),
             expire_at_ms: entry.expire_at_ms(),
             access: entry.access(),
+        }
+    }
+}
+
+impl<'a> AtCut<'a> {
+    /// What a head says of its entry.
+    pub(super) fn of_head(head: &'a Head) -> AtCut<'a> {
+        AtCut {
+            database: head.database,
+            shard: head.shard,
+            key: &head.key,
+            value: &[],
+            large: Large::Head(head),
+            kind: head.kind,
+            expire_at_ms: head.expire_at_ms,
+            access: head.access,
+        }
+    }
+
+    /// A leaf, whose head says everything else.
+    pub(super) fn of_leaf(shard: usize, leaf: LeafAtCut<'a>) -> AtCut<'a> {
+        AtCut {
+            database: 0,
+            shard,
+            key: &[],
+            value: &[],
+            large: Large::Leaf(leaf),
+            kind: leaf.kind,
+            expire_at_ms: None,
+            access: 0,
         }
     }
 }
@@ -100,6 +131,7 @@ impl Keyspace {
         }
         let epoch = (self.epoch.load(Ordering::Relaxed) + 1) & ((1 << EPOCH_BITS) - 1);
         self.epoch.store(epoch, Ordering::Relaxed);
+        self.era.fetch_add(1, Ordering::Relaxed);
         if self.swapped.swap(false, Ordering::Relaxed) {
             for (database, at_cut) in self.databases_at_cut.iter().enumerate() {
                 at_cut.store(database as u16, Ordering::Relaxed);
@@ -142,7 +174,7 @@ impl Keyspace {
         if visit.swaps != swaps {
             visit.start_again(swaps);
         }
-        let epoch = self.epoch();
+        let (epoch, era) = (self.epoch(), self.era.load(Ordering::Relaxed));
         let mut passed = 0;
         while let Some(used) = shard.used_from(visit.database) {
             if used != visit.database {
@@ -156,6 +188,28 @@ impl Keyspace {
             prefetch_group(partition, &visit.group);
             for position in &visit.group {
                 let entry = partition.entry(*position);
+                if let Some(root) = entry.root() {
+                    let is_untouched = entry.stamp() != epoch;
+                    if !is_untouched && !root.is_unseen(era) {
+                        continue;
+                    }
+                    let whole = is_untouched && large::is_shown_whole(root);
+                    let head = || Head::of(database, visit.shard, entry, root);
+                    let enough = match (whole, is_untouched) {
+                        (true, _) => see(&AtCut::of(database, visit.shard, entry)),
+                        (false, true) => see(&AtCut::of_head(&head())),
+                        (false, false) => false,
+                    };
+                    let kind = entry.kind();
+                    let Some(root) = partition.seen_root(site, *position) else { continue };
+                    if whole {
+                        root.finish(era);
+                    }
+                    if enough || !whole && large::show_leaves((visit.shard, era), kind, root, see) {
+                        return (true, None);
+                    }
+                    continue;
+                }
                 if entry.stamp() == epoch {
                     continue;
                 }
@@ -191,22 +245,69 @@ impl Keyspace {
             let _lock = self.lock_shard(shard);
             self.captured_queue(shard).take()
         };
-        self.show(shard, captured, self.epoch(), see);
+        self.show(shard, captured, self.epoch_and_era(), see);
     }
 
     /// Ends the snapshot: shows what is left in the captured queues of all shards. Every shard must have been visited to its end; from
     /// here on the next cut may come.
     pub fn finish_visit(&self, see: &mut impl FnMut(&AtCut<'_>) -> bool) {
-        let mut all = ShardSet::default();
-        all.add_all();
-        let locks = Locked::many(self, all);
-        let captured: Vec<Vec<Captured>> =
-            (0..SHARDS).map(|shard| self.captured_queue(shard).take()).collect();
-        let epoch = self.epoch();
-        self.visiting.store(false, Ordering::Relaxed);
-        drop(locks);
-        for (shard, captured) in captured.into_iter().enumerate() {
-            self.show(shard, captured, epoch, see);
+        let mut is_last = false;
+        // A large collection that has moved is looked for before the end, and may have moved again meanwhile.
+        while !is_last {
+            let mut all = ShardSet::default();
+            all.add_all();
+            let locks = Locked::many(self, all);
+            let captured: Vec<Vec<Captured>> =
+                (0..SHARDS).map(|shard| self.captured_queue(shard).take()).collect();
+            let has_moved = |captured: &Captured| matches!(captured, Captured::Moved { .. });
+            is_last = !captured.iter().flatten().any(has_moved);
+            self.visiting.store(!is_last, Ordering::Relaxed);
+            let now = self.epoch_and_era();
+            drop(locks);
+            for (shard, captured) in captured.into_iter().enumerate() {
+                self.show(shard, captured, now, see);
+            }
+        }
+    }
+
+    fn epoch_and_era(&self) -> (u16, u32) {
+        (self.epoch(), self.era.load(Ordering::Relaxed))
+    }
+
+    /// Shows the leaves that are left of a large collection which has got another name or database. They are copied in bites under the lock of
+    /// its shard, and shown without it.
+    fn show_moved(&self, id: u64, key: &[u8], shard: usize, see: &mut impl FnMut(&AtCut<'_>) -> bool) {
+        let hash = self.hasher.hash(key);
+        let mut more = true;
+        while more {
+            let mut copies = Vec::new();
+            let mut held = self.lock_shard(shard);
+            let mut next = held.used_from(0);
+            more = false;
+            while let Some(database) = next {
+                next = held.used_from(database + 1);
+                let site = Site { keyspace: self, database, shard, now_ms: 0 };
+                let partition = held.partition_mut(database);
+                let Some(position) = partition.find(hash, key) else { continue };
+                let kind = partition.entry(position).kind();
+                let is_it = |root: &super::Root| root.id == id && root.is_unseen(site.era());
+                if !partition.entry(position).root().is_some_and(is_it) {
+                    continue;
+                }
+                let Some(root) = partition.seen_root(site, position) else { continue };
+                let mut bytes = 0;
+                more = large::show_leaves((shard, site.era()), kind, root, &mut |entry| {
+                    if let Large::Leaf(leaf) = entry.large {
+                        copies.push((leaf.kind, leaf.number, leaf.count, leaf.records.to_vec()));
+                        bytes += leaf.records.len();
+                    }
+                    bytes >= MOVED_BITE_BYTES
+                });
+            }
+            drop(held);
+            for (kind, number, count, records) in copies {
+                see(&AtCut::of_leaf(shard, LeafAtCut { id, kind, number, count, records: &records }));
+            }
         }
     }
 
@@ -214,24 +315,32 @@ impl Keyspace {
         &self,
         shard: usize,
         captured: Vec<Captured>,
-        epoch: u16,
+        (epoch, era): (u16, u32),
         see: &mut impl FnMut(&AtCut<'_>) -> bool,
     ) {
         let queue = self.captured_queue(shard);
-        let mut see_entry = |database, entry: EntryRef<'_>| {
-            see(&AtCut { expire_at_ms: queue.deadline_at_cut(entry), ..AtCut::of(database, shard, entry) });
-        };
+        let now = (shard, epoch, era);
         for captured in captured {
             match captured {
                 Captured::Entry(database, entry) => {
-                    see_entry(database, entry.view());
+                    show_entry(database, now, queue, entry.view(), see);
                     self.captured_bytes.released(entry.view());
                     self.reclaimer.free_entry(entry);
                 }
+                Captured::Head(head) => {
+                    see(&AtCut::of_head(&head));
+                    self.captured_bytes.subtract(head.key.len());
+                }
+                Captured::Leaf { id, kind, number, leaf } => {
+                    see(&AtCut::of_leaf(shard, LeafAtCut::of(id, kind, number, &leaf)));
+                    self.captured_bytes.subtract(leaf.owned_bytes());
+                }
+                Captured::Moved { id, key, shard } => self.show_moved(id, &key, shard, see),
                 Captured::Partition(database, partition) => {
                     partition.table().each(|entry| {
-                        if entry.stamp() != epoch {
-                            see_entry(database, entry);
+                        let is_unseen = |root: &super::Root| root.is_unseen(era);
+                        if entry.stamp() != epoch || entry.root().is_some_and(is_unseen) {
+                            show_entry(database, now, queue, entry, see);
                         }
                     });
                     self.reclaimer.free(Garbage::Partitions(vec![partition]));
@@ -292,6 +401,23 @@ impl Keyspace {
         b.store(before, Ordering::Relaxed);
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.swapped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Shows an entry that has left its table.
+fn show_entry(
+    database: usize,
+    now: (usize, u16, u32),
+    queue: &CapturedQueue,
+    entry: EntryRef<'_>,
+    see: &mut impl FnMut(&AtCut<'_>) -> bool,
+) {
+    match entry.root() {
+        Some(root) => large::show_rest(database, now, entry, root, see),
+        None => {
+            let expire_at_ms = queue.deadline_at_cut(entry);
+            see(&AtCut { expire_at_ms, ..AtCut::of(database, now.0, entry) });
+        }
     }
 }
 

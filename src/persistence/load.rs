@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
+use parking_lot::Mutex;
+
 use super::helpers::{MemoryBudget, with_helpers};
 use super::store::Store;
 use crate::base::clock::{Clock, Now, Stopwatch};
@@ -19,11 +21,13 @@ use crate::client::{Client, ClientFlags, ClientInfo};
 use crate::command::{LoopState, access_rules};
 use crate::dispatch::{NO_DATABASE, append_expired, replay};
 use crate::keyspace::values;
+use crate::keyspace::values::assembly::Assembly;
 use crate::keyspace::{AccessRules, LENGTH_MAX, SHARDS, Site, expire_shard};
 use crate::resp::{ArgRange, Args, Output, Parser, Step};
 use crate::services::Services;
 use crate::storage::{
-    Damage, EntryRecord, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader, keep_tail,
+    Damage, EntryRecord, Form, Kind, LogFacts, LogReader, Manifest, Opener, SnapshotFacts, SnapshotReader,
+    keep_tail,
 };
 use crate::write_log::{RECORD_LIMITS, ends_inside};
 
@@ -125,7 +129,10 @@ impl<'l> ManifestLoad<'l> {
             },
             LoadState::Blocks(load, mut opener) => match load.next_block(&mut opener)? {
                 true => LoadState::Blocks(load, opener),
-                false => self.first_log(now),
+                false => {
+                    load.finish()?;
+                    self.first_log(now)
+                }
             },
             LoadState::Log(replayer, index, reader) => self.log(replayer, index, reader)?,
             LoadState::Done { records } => {
@@ -215,6 +222,30 @@ pub struct SnapshotLoad<'l> {
     next_block: AtomicUsize,
     /// Of [`DECOMPRESSED_MAX`] bytes.
     budget: MemoryBudget,
+    /// Large collections that are not complete yet.
+    assembly: Mutex<Assembly<OwnedRecord>>,
+}
+
+/// What the head of a large collection says of its entry.
+struct OwnedRecord {
+    database: u32,
+    kind: Kind,
+    expire_at_ms: Option<u64>,
+    access: u32,
+    key: Vec<u8>,
+}
+
+impl OwnedRecord {
+    fn of(record: &EntryRecord<'_>) -> OwnedRecord {
+        let EntryRecord { database, kind, expire_at_ms, access, key, .. } = *record;
+        OwnedRecord { database, kind, expire_at_ms, access, key: key.to_vec() }
+    }
+
+    /// The record of the whole collection.
+    fn record<'r>(&'r self, value: &'r [u8]) -> EntryRecord<'r> {
+        let OwnedRecord { database, kind, expire_at_ms, access, ref key } = *self;
+        EntryRecord { database, kind, form: Form::Large, expire_at_ms, access, key, value }
+    }
 }
 
 impl<'l> SnapshotLoad<'l> {
@@ -236,7 +267,8 @@ impl<'l> SnapshotLoad<'l> {
         services.snapshots.progress.total_bytes.fetch_add(reader.size(), Ordering::Relaxed);
         let access = access_rules(&services.settings.load());
         let (next_block, budget) = (AtomicUsize::new(0), MemoryBudget::new(DECOMPRESSED_MAX));
-        let load = SnapshotLoad { services, reader, rules, access, now, next_block, budget };
+        let assembly = Mutex::default();
+        let load = SnapshotLoad { services, reader, rules, access, now, next_block, budget, assembly };
         load.reserve();
         Ok(load)
     }
@@ -250,7 +282,8 @@ impl<'l> SnapshotLoad<'l> {
         let panicked = || Err(self.reader.damage("a thread that loaded it has panicked"));
         let results =
             with_helpers(helpers, || Builder::new().name("load".into()), || self.blocks(), panicked);
-        results.into_iter().collect()
+        results.into_iter().collect::<Result<(), Damage>>()?;
+        self.finish()
     }
 
     fn opener(&self) -> Result<Opener, Damage> {
@@ -291,29 +324,57 @@ impl<'l> SnapshotLoad<'l> {
             // The other threads need not go on.
             self.next_block.store(self.reader.blocks().len(), Ordering::Relaxed);
         })?;
-        let mut expired = 0;
+        let (mut expired, mut leaves) = (0, 0);
         for record in entries {
             let record = record?;
             let is_expired = deadline_ms(&record).is_some_and(|at_ms| at_ms <= self.now.wall_ms());
-            if is_expired && !self.rules.expired {
+            let is_whole = matches!(record.form, Form::Small | Form::Large);
+            leaves += u64::from(record.form == Form::Leaf);
+            // Of what is in parts all is needed: whoever drops the head would have to know its leaves.
+            if is_expired && !self.rules.expired && is_whole {
                 expired += 1;
             } else {
-                self.insert(&record)?;
+                self.take(&record)?;
             }
         }
         opener.forget_large();
         drop(share);
         progress.expired_keys.fetch_add(expired, Ordering::Relaxed);
-        progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired, Ordering::Relaxed);
+        progress.loaded_keys.fetch_add(u64::from(facts.entries) - expired - leaves, Ordering::Relaxed);
         progress.loaded_bytes.fetch_add(u64::from(facts.stored_len), Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Takes a record in: an entry at once, a part of a large collection when the others are there.
+    fn take(&self, record: &EntryRecord<'_>) -> Result<(), Damage> {
+        let complete = match record.form {
+            Form::Small | Form::Large => return self.insert(record),
+            Form::Head => {
+                let entry = OwnedRecord::of(record);
+                self.assembly.lock().head(entry, record.kind, record.value)
+            }
+            Form::Leaf => self.assembly.lock().leaf(record.value),
+        };
+        match complete.map_err(|what| self.reader.damage(what))? {
+            None => Ok(()),
+            Some((entry, whole)) => self.insert(&entry.record(&whole)),
+        }
+    }
+
+    /// Called when no block is left.
+    ///
+    /// # Errors
+    /// If a large collection is not complete.
+    fn finish(&self) -> Result<(), Damage> {
+        let complete = self.assembly.lock().is_empty();
+        if complete { Ok(()) } else { Err(self.reader.damage("a large value is not complete")) }
     }
 
     fn insert(&self, record: &EntryRecord<'_>) -> Result<(), Damage> {
         let (keyspace, database) = (&self.services.keyspace, record.database as usize);
         if database >= keyspace.databases()
             || record.key.len() > LENGTH_MAX
-            || record.value.len() > LENGTH_MAX
+            || record.value.len() > LENGTH_MAX && record.form == Form::Small
         {
             let what = "an entry is in no database of this server, or longer than any may be";
             return Err(self.reader.damage(what));
@@ -323,7 +384,7 @@ impl<'l> SnapshotLoad<'l> {
         // The history of another kind of policy means nothing here.
         let is_known = self.reader.header().lfu == self.access.lfu;
         let access = if is_known { record.access } else { self.access.fresh(self.now.steady_ms()) };
-        let entry = values::load(keyspace, record.key, record.kind, record.is_large, record.value)
+        let entry = values::load(keyspace, record.key, record.kind, record.form == Form::Large, record.value)
             .map_err(|what| self.reader.damage(what))?
             .with_access(access);
         let mut shard = keyspace.lock_shard(key.shard);

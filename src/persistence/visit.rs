@@ -14,9 +14,11 @@ use parking_lot::Mutex;
 use super::store::Store;
 use crate::base::step::Next;
 use crate::base::system;
+use crate::keyspace::large::Large;
+use crate::keyspace::values::assembly;
 use crate::keyspace::{AtCut, SHARDS, ShardVisit};
 use crate::services::Services;
-use crate::storage::{BlockWriter, EntryRecord, SnapshotWriter};
+use crate::storage::{BlockWriter, EntryRecord, Form, SnapshotWriter};
 
 /// How much a visitor copies under a shard's lock at a time.
 const BITE_BYTES: usize = 64 * 1024;
@@ -220,14 +222,12 @@ impl Page {
     /// Adds an entry, in memory only. Says whether the bite is large enough.
     #[inline]
     fn add(&mut self, entry: &AtCut<'_>) -> bool {
-        self.count += 1;
+        self.count += u64::from(!matches!(entry.large, Large::Leaf(_)));
         self.raw_bytes += (entry.key.len() + entry.value.len()) as u64;
         let Some(writer) = &mut self.writer else { return false };
         self.scratch.clear();
-        if let Some(root) = entry.root {
-            root.encode(entry.kind, &mut self.scratch);
-        }
-        writer.push(entry.shard as u16, &record(entry, &self.scratch));
+        let form = encode_large(entry, &mut self.scratch);
+        writer.push(entry.shard as u16, &record(entry, form, &self.scratch));
         writer.pending() >= self.bite_start + BITE_BYTES
     }
 
@@ -270,15 +270,34 @@ impl Page {
     }
 }
 
-/// An entry as the file holds it; `root` is how it holds the entry's root, if there is one.
-fn record<'a>(entry: &AtCut<'a>, root: &'a [u8]) -> EntryRecord<'a> {
+/// Appends what the file holds of a large collection; says what that is.
+fn encode_large(entry: &AtCut<'_>, out: &mut Vec<u8>) -> Form {
+    match entry.large {
+        Large::No => Form::Small,
+        Large::Whole(root) => {
+            root.encode(entry.kind, out);
+            Form::Large
+        }
+        Large::Head(head) => {
+            assembly::encode_head(head, out);
+            Form::Head
+        }
+        Large::Leaf(leaf) => {
+            assembly::encode_leaf(&leaf, out);
+            Form::Leaf
+        }
+    }
+}
+
+/// An entry as the file holds it; `large` is what it holds of a large collection.
+fn record<'a>(entry: &AtCut<'a>, form: Form, large: &'a [u8]) -> EntryRecord<'a> {
     EntryRecord {
         database: entry.database as u32,
         kind: entry.kind,
         expire_at_ms: entry.expire_at_ms.map(|at| at as u64),
         access: entry.access,
         key: entry.key,
-        is_large: entry.root.is_some(),
-        value: if entry.root.is_some() { root } else { entry.value },
+        form,
+        value: if form == Form::Small { entry.value } else { large },
     }
 }

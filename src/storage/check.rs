@@ -15,7 +15,8 @@ use super::log_file::cut_tail;
 use super::log_reader::{Behind, LogReader};
 use super::manifest::{LogFacts, MANIFEST_NAME, Manifest, SnapshotFacts};
 use super::names::OurFile;
-use super::snapshot_file::SnapshotReader;
+use super::snapshot_entry::Form;
+use super::snapshot_file::{LEAVES, SnapshotReader};
 
 /// Counts the records of a block, or says what is wrong with them, and whether more blocks belong to the last one (a transaction), given whether
 /// the block before had such a one. What a record is, this module does not know.
@@ -253,6 +254,9 @@ fn read_snapshot(
     for block in 0..reader.blocks().len() {
         for entry in reader.read_block(block, &mut opener)? {
             let entry = entry?;
+            if entry.form == Form::Leaf {
+                continue;
+            }
             let (entries, deadlines) = report.databases.entry(entry.database).or_default();
             *entries += 1;
             *deadlines += u64::from(entry.expire_at_ms.is_some());
@@ -260,7 +264,9 @@ fn read_snapshot(
         progress.advance(u64::from(reader.blocks()[block].stored_len));
     }
     let mut counted = BTreeMap::<u32, u64>::new();
-    reader.counts().iter().for_each(|count| *counted.entry(count.database).or_default() += count.entries);
+    for count in reader.counts().iter().filter(|count| count.shard != LEAVES) {
+        *counted.entry(count.database).or_default() += count.entries;
+    }
     if counted
         .iter()
         .map(|(database, entries)| (database, *entries))

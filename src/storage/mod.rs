@@ -47,6 +47,6 @@ pub use log_reader::{Behind, LogReader};
 pub use manifest::{LogFacts, Manifest, SnapshotFacts};
 pub use names::OurFile;
 pub use rekey::{RekeyError, rekey};
-pub use snapshot_entry::{Entries, EntryRecord, encode_entry};
+pub use snapshot_entry::{Entries, EntryRecord, Form, encode_entry};
 pub use snapshot_file::{ShardCount, SnapshotHeader, SnapshotReader};
 pub use snapshot_writer::{BlockWriter, SnapshotFile, SnapshotOptions, SnapshotStart, SnapshotWriter};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   byte 0     bits 0-2 type of the value (0: string, 1 list, 2 set, 3 sorted set, 4 hash, 5 stream); bit 3 the value is in its large form;
-//!              bits 4-5 which kind of string; bit 6 a deadline follows, bit 7 a database number follows
+//!              bits 4-5 which kind of string, or of a collection 1 for a head, 2 for a leaf (below); bit 6 a deadline follows, bit 7 a database number follows
 //!   3 bytes    access history (LRU clock, or LFU counter and minutes), little-endian
 //!   varint     database, if bit 7 is set; else it is database 0
 //!   varint     deadline in milliseconds since 1970, if bit 6 is set
@@ -10,6 +10,8 @@
 //!   varint     length of the value
 //!   key, value
 //! ```
+//!
+//! A large collection is one entry with all its elements, or a head and leaves, each an entry of its own, in any order (docs/snapshot-format.md). A leaf has no key.
 //!
 //! A session costs 13 bytes beside its key and value. An entry needs nothing but itself to be read, so the entries of a block, and the blocks
 //! of a snapshot, may stand in any order.
@@ -33,6 +35,20 @@ pub const ENTRY_LEN_MIN: u64 = 4 + 1 + 1;
 /// Bits of the access history.
 const ACCESS_BITS: u32 = 24;
 
+/// What part of a value it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Form {
+    /// A string, or a small collection.
+    #[default]
+    Small,
+    /// All of a large collection.
+    Large,
+    /// What leaves belong to one, and how many elements it has.
+    Head,
+    /// Some elements of one.
+    Leaf,
+}
+
 /// An entry of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct EntryRecord<'a> {
@@ -40,8 +56,7 @@ pub struct EntryRecord<'a> {
     pub database: u32,
     /// What the value's bytes are.
     pub kind: Kind,
-    /// They are those of a large collection (`keyspace/root.rs`).
-    pub is_large: bool,
+    pub form: Form,
     /// When the entry expires, in milliseconds since 1970.
     pub expire_at_ms: Option<u64>,
     /// Access history, 24 bits; whether LRU or LFU is in the snapshot's header.
@@ -60,11 +75,16 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &EntryRecord<'_>) {
         string if string.is_string() => (string as u8) << STRING_SHIFT,
         collection => collection as u8 - TYPE_OF_KIND,
     };
-    let large = if entry.is_large { IS_LARGE } else { 0 };
+    let form = match entry.form {
+        Form::Small => 0,
+        Form::Large => IS_LARGE,
+        Form::Head => IS_LARGE | 1 << STRING_SHIFT,
+        Form::Leaf => IS_LARGE | 2 << STRING_SHIFT,
+    };
     let deadline = if entry.expire_at_ms.is_some() { HAS_DEADLINE } else { 0 };
     let database = if entry.database != 0 { HAS_DATABASE } else { 0 };
     let [first, second, third, _] = entry.access.to_le_bytes();
-    out.extend_from_slice(&[kind | large | deadline | database, first, second, third]);
+    out.extend_from_slice(&[kind | form | deadline | database, first, second, third]);
     if entry.database != 0 {
         push_varint(out, u64::from(entry.database));
     }
@@ -85,8 +105,14 @@ fn decode_entry<'a>(bytes: &mut &'a [u8]) -> Result<EntryRecord<'a>, &'static st
     let (string, is_large) = ((head & STRING_MASK) >> STRING_SHIFT, head & IS_LARGE != 0);
     let kind = match (head & TYPE_MASK, string, is_large) {
         (0, string, false) if string < Kind::List as u8 => Kind::from_bits(string),
-        (of @ 1..=5, 0, _) => Kind::from_bits(of + TYPE_OF_KIND),
+        (of @ 1..=5, 0, false) | (of @ 1..=5, 0..=2, true) => Kind::from_bits(of + TYPE_OF_KIND),
         _ => return Err("an entry is of an unknown kind"),
+    };
+    let form = match (is_large, string) {
+        (false, _) => Form::Small,
+        (true, 0) => Form::Large,
+        (true, 1) => Form::Head,
+        (true, _) => Form::Leaf,
     };
     let mut number = || take_varint(bytes).ok_or("a number of an entry is wrong");
     let database = if head & HAS_DATABASE != 0 { number()? } else { 0 };
@@ -102,7 +128,7 @@ fn decode_entry<'a>(bytes: &mut &'a [u8]) -> Result<EntryRecord<'a>, &'static st
     let (key, value) = (take(key_len)?, take(value_len)?);
     let access = u32::from_le_bytes([first, second, third, 0]);
     debug_assert!(access >> ACCESS_BITS == 0, "three bytes");
-    Ok(EntryRecord { database, kind, is_large, expire_at_ms, access, key, value })
+    Ok(EntryRecord { database, kind, form, expire_at_ms, access, key, value })
 }
 
 /// The entries of an opened block, in order. After an error there are no more.
@@ -185,7 +211,13 @@ mod tests {
             let entry = EntryRecord {
                 database: (random.next_u64() as u32).unbounded_shr(random.below(33) as u32),
                 kind,
-                is_large: !kind.is_string() && random.below(2) == 0,
+                form: match random.below(4) {
+                    _ if kind.is_string() => Form::Small,
+                    0 => Form::Small,
+                    1 => Form::Large,
+                    2 => Form::Head,
+                    _ => Form::Leaf,
+                },
                 expire_at_ms: (random.below(2) == 0).then(|| random.next_u64() >> random.below(64)),
                 access: random.below(1 << ACCESS_BITS) as u32,
                 key,

@@ -60,6 +60,9 @@ pub struct IndexedBlock {
     pub entries: u32,
 }
 
+/// Where leaves of large collections are counted: in no shard, and in database 0.
+pub const LEAVES: u16 = u16::MAX;
+
 /// How many entries of one database and shard there are in the whole file; for sizing tables before loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardCount {
@@ -150,7 +153,7 @@ impl SnapshotReader {
         let reader = SnapshotReader::open(disk, &facts.name(), key)?;
         let SnapshotHeader { number, created_ms, log_offset, .. } = *reader.header();
         let found =
-            SnapshotFacts { number, created_ms, log_offset, entries: reader.entries(), bytes: reader.size };
+            SnapshotFacts { number, created_ms, log_offset, entries: reader.keys(), bytes: reader.size };
         if found == *facts {
             Ok(reader)
         } else {
@@ -173,7 +176,12 @@ impl SnapshotReader {
         &self.index.counts
     }
 
-    /// All entries.
+    /// How many keys it has.
+    pub fn keys(&self) -> u64 {
+        self.index.counts.iter().filter(|count| count.shard != LEAVES).map(|count| count.entries).sum()
+    }
+
+    /// All entries, those among them that are parts of others.
     pub fn entries(&self) -> u64 {
         self.index.blocks.iter().map(|block| u64::from(block.entries)).sum()
     }

@@ -20,8 +20,8 @@ use super::file_header::{Encryption, header_body, write_header};
 use super::format::Format;
 use super::keys::{EncryptionKey, FileKey};
 use super::manifest::SnapshotFacts;
-use super::snapshot_entry::{EntryRecord, encode_entry};
-use super::snapshot_file::{IndexedBlock, ShardCount, SnapshotHeader, Trailer};
+use super::snapshot_entry::{EntryRecord, Form, encode_entry};
+use super::snapshot_file::{IndexedBlock, LEAVES, ShardCount, SnapshotHeader, Trailer};
 use super::snapshot_index::IndexPart;
 
 /// A block is written when it has this many raw bytes: large enough that headers and system calls do not count, small enough for the second
@@ -310,6 +310,8 @@ impl BlockWriter {
     #[inline]
     pub fn push(&mut self, shard: u16, entry: &EntryRecord<'_>) {
         encode_entry(&mut self.raw, entry);
+        // A leaf is a part of a key, and none of its own.
+        let shard = if entry.form == Form::Leaf { LEAVES } else { shard };
         self.count(entry.database, shard, 1);
     }
 

@@ -39,16 +39,16 @@ impl Input<'_> {
 /// A snapshot that begins anew now and then.
 #[derive(Default)]
 struct Epochs {
-    epoch: u16,
+    epoch: u32,
     captured: Vec<Leaf>,
 }
 
 impl Capture for Epochs {
-    fn epoch(&self) -> u16 {
+    fn era(&self) -> u32 {
         self.epoch
     }
 
-    fn capture(&mut self, leaf: Leaf) {
+    fn capture(&mut self, _number: u32, leaf: Leaf) {
         assert_ne!(leaf.stamp, self.epoch, "what was seen is not captured");
         self.captured.push(leaf);
     }

@@ -106,8 +106,7 @@ fn rename_key(cx: &mut Cx<'_, '_>, if_absent: bool) -> Result<bool, Failure> {
     let Some(position) = cx.find(from) else { return Err(Failure::NO_SUCH_KEY) };
     cx.touch(from, position);
     let entry = cx.take(database, from, position);
-    cx.add(database, to, entry.view().copy_as(to.bytes));
-    drop(entry);
+    cx.add(database, to, entry.into_entry_as(to.bytes, to.shard));
     cx.changed(Event::RENAME_FROM, from);
     cx.changed(Event::RENAME_TO, to);
     Ok(true)

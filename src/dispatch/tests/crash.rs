@@ -7,8 +7,10 @@ use super::*;
 use crate::base::random::Random;
 use crate::command::docs::{Argument, Kind, arguments};
 use crate::command::{Command, Flags};
-use crate::keyspace::values;
+use crate::keyspace::large::Large;
+use crate::keyspace::values::assembly::Assembly;
 use crate::keyspace::{AtCut, EntryRef, ShardVisit, Site};
+use crate::keyspace::{Kind as ValueKind, values};
 use crate::resp::{Parser, Step};
 use crate::write_log::RECORD_LIMITS;
 
@@ -30,11 +32,28 @@ fn note(contents: &mut Contents, database: usize, entry: EntryRef<'_>) {
     assert!(before.is_none(), "an entry is shown once");
 }
 
-fn note_seen(seen: &mut Contents, entry: &AtCut<'_>) {
-    let name = (entry.database, entry.key.to_vec());
-    let before =
-        seen.insert(name, (values::content(entry.kind, entry.value, entry.root), entry.expire_at_ms));
-    assert!(before.is_none(), "an entry is shown once");
+/// What a snapshot has seen; large collections when all of them was.
+#[derive(Default)]
+struct Seen {
+    contents: Contents,
+    assembly: Assembly<(usize, Vec<u8>, ValueKind, Option<i64>)>,
+}
+
+impl Seen {
+    fn note(&mut self, entry: &AtCut<'_>) {
+        let AtCut { database, key, kind, expire_at_ms, .. } = *entry;
+        let (name, value) = match entry.large {
+            Large::No => ((database, key.to_vec()), (values::content(kind, entry.value, None), expire_at_ms)),
+            _ => {
+                let entry = self.assembly.shown((database, key.to_vec(), kind, expire_at_ms), entry);
+                let Some((entry, encoded)) = entry.expect("parts that belong together") else { return };
+                let (database, key, kind, expire_at_ms) = entry;
+                ((database, key), (values::content_of_encoded(kind, &encoded), expire_at_ms))
+            }
+        };
+        let before = self.contents.insert(name, value);
+        assert!(before.is_none(), "an entry is shown once");
+    }
 }
 
 /// What the keyspace knows of an entry besides what it shows.
@@ -71,7 +90,7 @@ fn contents(keyspace: &Keyspace) -> Contents {
 
 /// A server that has a snapshot of `base` and nothing else.
 fn restored(base: &Contents) -> Services {
-    let services = services(1, |_| {});
+    let services = services(1, |config| config.collection_leaf_bytes = 64);
     for ((database, name), (value, expire_at_ms)) in base {
         let (keyspace, key) = (&services.keyspace, services.keyspace.key(name));
         let site = Site { keyspace, database: *database, shard: key.shard, now_ms: START_MS };
@@ -120,7 +139,7 @@ struct World<'s> {
     /// What the keyspace held at the cut.
     base: Contents,
     /// What the visitor was shown.
-    seen: Contents,
+    seen: Seen,
     visits: Vec<ShardVisit>,
     /// The present increment.
     records: Vec<String>,
@@ -133,7 +152,7 @@ impl<'s> World<'s> {
             it: Loop::new(services, 0, 1),
             random: Random::new(seed),
             base: Contents::new(),
-            seen: Contents::new(),
+            seen: Seen::default(),
             visits: Vec::new(),
             records: Vec::new(),
         }
@@ -150,7 +169,7 @@ impl<'s> World<'s> {
             services.write_log.begin_increment();
         }));
         self.base = contents(&services.keyspace);
-        self.seen.clear();
+        self.seen = Seen::default();
         self.records.clear();
         self.visits = (0..SHARDS).map(ShardVisit::of).collect();
     }
@@ -161,7 +180,7 @@ impl<'s> World<'s> {
         let seen = &mut self.seen;
         let random = &mut self.random;
         let mut see = |entry: &AtCut<'_>| {
-            note_seen(seen, entry);
+            seen.note(entry);
             true
         };
         self.visits.retain_mut(|visit| random.below(one_in) > 0 || keyspace.visit(visit, &mut see));
@@ -173,7 +192,7 @@ impl<'s> World<'s> {
         }
         let (services, seen) = (self.services(), &mut self.seen);
         services.keyspace.finish_visit(&mut |entry| {
-            note_seen(seen, entry);
+            seen.note(entry);
             false
         });
     }
@@ -195,7 +214,8 @@ impl<'s> World<'s> {
         let key = |database| (database, entry.key().to_vec());
         let mut databases = (0..DATABASES).map(key);
         !self.visits.is_empty()
-            && databases.any(|key| self.base.get(&key).is_some_and(is_same) && !self.seen.contains_key(&key))
+            && databases
+                .any(|key| self.base.get(&key).is_some_and(is_same) && !self.seen.contents.contains_key(&key))
     }
 
     /// A crash now: what the next start finds is what was acknowledged, with deadlines as the log is said to know them. When it comes makes no
@@ -276,7 +296,7 @@ fn random_line(command: &Command, random: &mut Random) -> String {
 fn no_deadline_comes_back_earlier_than_acknowledged_whatever_changes_its_key_after_a_cut() {
     for command in rows() {
         for seed in 0..4 {
-            let services = services(1, |_| {});
+            let services = services(1, |config| config.collection_leaf_bytes = 64);
             let mut world = World::new(&services, seed);
             for key in 0..KEYS {
                 world.ask(&format!("SET key{key} 10 PX {TTL_MS}"));
@@ -295,7 +315,7 @@ fn no_deadline_comes_back_earlier_than_acknowledged_whatever_changes_its_key_aft
             }
             world.check(&line);
             world.finish();
-            assert_eq!(world.seen, world.base, "{line}");
+            assert_eq!(world.seen.contents, world.base, "{line}");
         }
     }
 }
@@ -304,7 +324,7 @@ fn no_deadline_comes_back_earlier_than_acknowledged_whatever_changes_its_key_aft
 fn random_writes_between_cuts_leave_an_exact_snapshot_and_a_log_that_knows_what_it_is_said_to() {
     let commands: Vec<_> = rows().collect();
     for seed in 0..8 {
-        let services = services(1, |_| {});
+        let services = services(1, |config| config.collection_leaf_bytes = 64);
         let mut world = World::new(&services, seed);
         for _ in 0..4 {
             world.cut();
@@ -329,7 +349,7 @@ fn random_writes_between_cuts_leave_an_exact_snapshot_and_a_log_that_knows_what_
                 }
             }
             world.finish();
-            assert_eq!(world.seen, world.base, "seed {seed}");
+            assert_eq!(world.seen.contents, world.base, "seed {seed}");
             world.check(&format!("seed {seed}, after the visit"));
         }
     }

@@ -42,6 +42,16 @@ impl<T> Arena<T> {
         &mut self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 
+    /// Numbers are less than this.
+    pub fn slots(&self) -> u32 {
+        self.chunks.last().map_or(0, |last| ((self.chunks.len() - 1) * CHUNK + last.len()) as u32)
+    }
+
+    /// The thing with a number, if there is one.
+    pub fn get(&self, number: u32) -> Option<&T> {
+        self.chunks.get(number as usize / CHUNK)?.get(number as usize % CHUNK)?.as_ref()
+    }
+
     pub fn at(&self, number: u32) -> &T {
         let slot = &self.chunks[number as usize / CHUNK][number as usize % CHUNK];
         slot.as_ref().expect("a number is used only while its thing is there")

@@ -39,8 +39,8 @@ impl Scale {
 pub struct Leaf {
     block: Block,
     count: u16,
-    /// The snapshot epoch that it belongs to.
-    pub stamp: u16,
+    /// The era that it belongs to: that in which it last changed or was shown to a snapshot.
+    pub stamp: u32,
     scale: Scale,
     /// No record's time comes before, in Unix milliseconds.
     pub due_ms: i64,
@@ -48,7 +48,7 @@ pub struct Leaf {
 
 impl Leaf {
     /// A leaf without records, for keys in a range.
-    pub fn new(keys: Range<u64>, stamp: u16) -> Leaf {
+    pub fn new(keys: Range<u64>, stamp: u32) -> Leaf {
         Leaf { scale: Scale::of(keys.start, keys.end), stamp, due_ms: i64::MAX, ..Leaf::default() }
     }
 
@@ -205,7 +205,7 @@ impl Leaf {
         *self = Leaf::with(order, self.scale.base..end, self.stamp, &both);
     }
 
-    fn with<O: Order>(order: &O, keys: Range<u64>, stamp: u16, parts: &[&[u8]]) -> Leaf {
+    fn with<O: Order>(order: &O, keys: Range<u64>, stamp: u32, parts: &[&[u8]]) -> Leaf {
         let mut leaf = Leaf::new(keys, stamp);
         let (mut index, mut place) = (Vec::new(), 0);
         for mut records in parts.iter().copied() {

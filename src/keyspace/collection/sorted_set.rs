@@ -78,12 +78,16 @@ struct Moves<'c, C> {
 }
 
 impl<C: Capture> Capture for Moves<'_, C> {
-    fn epoch(&self) -> u16 {
-        self.capture.epoch()
+    fn era(&self) -> u32 {
+        self.capture.era()
     }
 
-    fn capture(&mut self, leaf: Leaf) {
-        self.capture.capture(leaf);
+    fn wants(&self, stamp: u32) -> bool {
+        self.capture.wants(stamp)
+    }
+
+    fn capture(&mut self, number: u32, leaf: Leaf) {
+        self.capture.capture(number, leaf);
     }
 
     fn moved(&mut self, record: &[u8], from: u32, to: u32) {
@@ -99,9 +103,9 @@ fn half(hasher: &KeyHasher, member: &[u8]) -> u32 {
 
 impl SortedSet {
     /// A set without members.
-    pub fn new(limits: Limits, epoch: u16) -> SortedSet {
+    pub fn new(limits: Limits, era: u32) -> SortedSet {
         let words = Limits { leaf_bytes: limits.leaf_bytes * 2, ..limits };
-        SortedSet { scores: Tree::new(limits, epoch), words: Tree::new(words, 0) }
+        SortedSet { scores: Tree::new(limits, era), words: Tree::new(words, 0) }
     }
 
     pub fn len(&self) -> usize {
@@ -120,6 +124,11 @@ impl SortedSet {
     /// Members by score: for ranks and ranges.
     pub fn scores(&self) -> &Tree {
         &self.scores
+    }
+
+    /// Takes note that a leaf of the scores was seen ([`Tree::seen_leaf`]).
+    pub fn seen_leaf(&mut self, number: u32, era: u32) {
+        self.scores.seen_leaf(number, era);
     }
 
     /// The score of a member.

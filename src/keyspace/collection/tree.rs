@@ -33,25 +33,34 @@ const JOINED_TENTHS: usize = 7;
 
 /// Who wants to hear of changes: a running snapshot, which sees leaves as they were before, and whoever knows leaves by their numbers.
 pub trait Capture {
-    /// The present epoch. A leaf with another stamp was not seen yet.
-    fn epoch(&self) -> u16;
+    /// What leaves are stamped with that change now. It never comes again.
+    fn era(&self) -> u32;
 
-    /// What a leaf held, the moment before it changes.
-    fn capture(&mut self, leaf: Leaf);
+    /// Whether a leaf with this stamp is still to be seen.
+    fn wants(&self, stamp: u32) -> bool {
+        stamp != self.era()
+    }
+
+    /// What the leaf with a number held, the moment before it changes or goes.
+    fn capture(&mut self, number: u32, leaf: Leaf);
 
     /// A record is in another leaf from now on, because its own was divided or joined with that.
     fn moved(&mut self, _record: &[u8], _from: u32, _to: u32) {}
 }
 
-/// No snapshot runs, and the epoch is 0.
+/// No snapshot runs, and the era is 0.
 pub struct NoCapture;
 
 impl Capture for NoCapture {
-    fn epoch(&self) -> u16 {
+    fn era(&self) -> u32 {
         0
     }
 
-    fn capture(&mut self, _leaf: Leaf) {}
+    fn wants(&self, _stamp: u32) -> bool {
+        false
+    }
+
+    fn capture(&mut self, _number: u32, _leaf: Leaf) {}
 }
 
 /// A branch of an inner node.
@@ -102,9 +111,9 @@ impl Clone for Tree {
 
 impl Tree {
     /// A tree without records.
-    pub fn new(limits: Limits, epoch: u16) -> Tree {
+    pub fn new(limits: Limits, era: u32) -> Tree {
         let mut leaves = Arena::default();
-        let root = leaves.add(Leaf::new(0..u64::MAX, epoch));
+        let root = leaves.add(Leaf::new(0..u64::MAX, era));
         Tree { leaves, inners: Arena::default(), root, height: 0, len: 0, bytes: 0, limits }
     }
 
@@ -231,6 +240,32 @@ impl Tree {
             see(self.leaves.at(place.leaf).records::<O>());
             if !self.to_next_leaf(&mut place) {
                 return;
+            }
+        }
+    }
+
+    /// Numbers of leaves are less than this.
+    pub fn numbers(&self) -> u32 {
+        self.leaves.slots()
+    }
+
+    /// The leaf with a number, if it has a stamp of another era.
+    pub fn unseen_leaf(&self, number: u32, era: u32) -> Option<&Leaf> {
+        self.leaves.get(number).filter(|leaf| leaf.stamp != era)
+    }
+
+    /// Takes note that a leaf was seen.
+    pub fn seen_leaf(&mut self, number: u32, era: u32) {
+        self.leaves.at_mut(number).stamp = era;
+    }
+
+    /// The numbers of all leaves in the order of their records.
+    pub fn leaf_order(&self) -> Vec<u32> {
+        let (mut place, mut order) = (self.place_at(0), Vec::with_capacity(self.leaves.len()));
+        loop {
+            order.push(place.leaf);
+            if !self.to_next_leaf(&mut place) {
+                return order;
             }
         }
     }
@@ -366,10 +401,10 @@ impl Tree {
     /// The one way to a leaf that changes. Keeps the account of bytes and of what is due.
     fn change(&mut self, capture: &mut impl Capture, place: &Place, change: impl FnOnce(&mut Leaf)) {
         let leaf = self.leaves.at_mut(place.leaf);
-        if leaf.stamp != capture.epoch() {
-            capture.capture(leaf.clone());
-            leaf.stamp = capture.epoch();
+        if capture.wants(leaf.stamp) {
+            capture.capture(place.leaf, leaf.clone());
         }
+        leaf.stamp = capture.era();
         let before = leaf.owned_bytes();
         change(leaf);
         self.bytes = self.bytes + leaf.owned_bytes() - before;
@@ -487,8 +522,8 @@ impl Tree {
         let end = self.key_behind(&path);
         let next = self.leaves.remove(b.node);
         self.bytes -= next.owned_bytes();
-        if next.stamp != capture.epoch() {
-            capture.capture(next.clone());
+        if capture.wants(next.stamp) {
+            capture.capture(b.node, next.clone());
         }
         next.each(order, |record| capture.moved(record, b.node, a.node));
         path[depth].1 = first;
@@ -622,7 +657,7 @@ impl Tree {
 
     /// Leaves of another epoch.
     #[cfg(test)]
-    pub fn unseen_leaves(&self, epoch: u16) -> Vec<&Leaf> {
+    pub fn unseen_leaves(&self, epoch: u32) -> Vec<&Leaf> {
         let mut place = self.place_at(0);
         let mut unseen = Vec::new();
         loop {

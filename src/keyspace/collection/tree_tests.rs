@@ -63,16 +63,16 @@ impl<const KEY: usize, const INDEX: u8> Order for ByBytes<KEY, INDEX> {
 /// A snapshot that was begun at some state, and what it has been shown of leaves that changed.
 #[derive(Default)]
 struct Seen {
-    epoch: u16,
+    epoch: u32,
     captured: Vec<Vec<Vec<u8>>>,
 }
 
 impl Capture for Seen {
-    fn epoch(&self) -> u16 {
+    fn era(&self) -> u32 {
         self.epoch
     }
 
-    fn capture(&mut self, leaf: Leaf) {
+    fn capture(&mut self, _number: u32, leaf: Leaf) {
         let order = ByBytes::<8, 2>;
         self.captured.push((0..leaf.count()).map(|index| bytes_of(leaf.record(&order, index))).collect());
     }

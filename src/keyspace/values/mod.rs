@@ -6,14 +6,16 @@
 //! Which encoding Redis would name for a value is another question, and has nothing to do with the form. Each change says how far the value has come
 //! since it was made, its level; it never goes back but for lists ([`Level`]).
 
+pub mod assembly;
 mod fields;
 
 pub use fields::{Fields, FieldsMut};
 
 use super::collection::{
-    ByPosition, ByScore, Integers, NoCapture, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
+    ByPosition, ByScore, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
 };
 use super::entry::{Entry, EntryRef};
+use super::large::LeafGate;
 use super::partition::Partition;
 use super::root::{Body, Root, ValueLimits};
 use super::table::Position;
@@ -146,11 +148,17 @@ pub fn content(kind: Kind, value: &[u8], root: Option<&Root>) -> Vec<u8> {
     if kind.is_string() {
         return [&[Kind::String as u8], value].concat();
     }
-    let mut whole = vec![kind as u8];
+    let mut encoded = Vec::new();
     match root {
-        Some(root) => root.encode(kind, &mut whole),
-        None => encode_small(kind, value, &mut whole),
+        Some(root) => root.encode(kind, &mut encoded),
+        None => encode_small(kind, value, &mut encoded),
     }
+    content_of_encoded(kind, &encoded)
+}
+
+/// The [`content`] of a large collection of which this is what [`Root::encode`] writes.
+pub fn content_of_encoded(kind: Kind, encoded: &[u8]) -> Vec<u8> {
+    let mut whole = [&[kind as u8], encoded].concat();
     if matches!(kind, Kind::Hash | Kind::Set) {
         sort_records(kind, &mut whole);
     }
@@ -270,14 +278,15 @@ impl<'p, 'k> Edit<'p, 'k> {
         self.partition.set_root(self.site, self.position, Box::new(root));
     }
 
-    fn root_mut(&mut self) -> Option<&mut Root> {
+    fn root_mut(&mut self) -> Option<(&mut Root, LeafGate<'k>)> {
         self.partition.root_mut(self.site, self.position)
     }
 
     /// The tree of a large list, set or hash, to be changed; `None` of another form.
-    pub fn tree_mut(&mut self) -> Option<TreeMut<'_>> {
-        match &mut self.root_mut()?.body {
-            Body::Tree(tree) => Some(TreeMut { tree, gate: NoCapture }),
+    pub fn tree_mut(&mut self) -> Option<TreeMut<'_, 'k>> {
+        let (root, gate) = self.root_mut()?;
+        match &mut root.body {
+            Body::Tree(tree) => Some(TreeMut { tree, gate }),
             Body::SortedSet(_) => None,
         }
     }
@@ -285,8 +294,9 @@ impl<'p, 'k> Edit<'p, 'k> {
     /// A large sorted set, to be changed; `None` of another form.
     pub fn sorted_set_mut(&mut self) -> Option<SortedSetMut<'_, 'k>> {
         let hasher = self.site.keyspace.hasher();
-        match &mut self.root_mut()?.body {
-            Body::SortedSet(set) => Some(SortedSetMut { set, hasher, gate: NoCapture }),
+        let (root, gate) = self.root_mut()?;
+        match &mut root.body {
+            Body::SortedSet(set) => Some(SortedSetMut { set, hasher, gate }),
             Body::Tree(_) => None,
         }
     }
@@ -298,7 +308,7 @@ impl<'p, 'k> Edit<'p, 'k> {
         }
         match self.form() {
             Form::Root(_) => {
-                if let Some(root) = self.root_mut() {
+                if let Some((root, _)) = self.root_mut() {
                     root.level = level as u8;
                 }
             }
@@ -336,12 +346,12 @@ impl<'p, 'k> Edit<'p, 'k> {
 }
 
 /// A tree in a value, to be changed. The running snapshot sees each leaf as it was before.
-pub struct TreeMut<'t> {
+pub struct TreeMut<'t, 'k> {
     tree: &'t mut Tree,
-    gate: NoCapture,
+    gate: LeafGate<'k>,
 }
 
-impl std::ops::Deref for TreeMut<'_> {
+impl std::ops::Deref for TreeMut<'_, '_> {
     type Target = Tree;
 
     fn deref(&self) -> &Tree {
@@ -349,7 +359,7 @@ impl std::ops::Deref for TreeMut<'_> {
     }
 }
 
-impl TreeMut<'_> {
+impl TreeMut<'_, '_> {
     /// [`Tree::insert`].
     pub fn insert<O: Order>(&mut self, order: &O, place: &Place, record: &[u8]) {
         self.tree.insert(order, &mut self.gate, place, record);
@@ -380,7 +390,7 @@ impl TreeMut<'_> {
 pub struct SortedSetMut<'t, 'k> {
     set: &'t mut SortedSet,
     hasher: &'k KeyHasher,
-    gate: NoCapture,
+    gate: LeafGate<'k>,
 }
 
 impl std::ops::Deref for SortedSetMut<'_, '_> {
