@@ -204,6 +204,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    #[inline]
     fn line(&mut self, kind: u8, text: &[u8]) {
         self.out.extend(&[kind]);
         self.out.extend(text);

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use super::hashed::{Field, Shape};
 use super::order::Order;
-use super::text;
+use super::text::Needle;
 
 const HEAD_BYTES: usize = 4;
 /// The value of a small collection.
@@ -120,9 +120,8 @@ impl<'v> Packed<'v> {
 
     /// Where the member or field with this name is.
     pub fn find_name<O: Order>(self, order: &O, name: &[u8]) -> Option<Spot> {
-        let mut encoded = Vec::with_capacity(name.len() + text::HEAD_MAX);
-        text::push(&mut encoded, name);
-        self.spots(order).find(|spot| Field::bytes_of_name(self.record(*spot)).starts_with(&encoded))
+        let needle = Needle::of(name);
+        self.spots(order).find(|spot| needle.is_at(Field::bytes_of_name(self.record(*spot))))
     }
 
     /// Where the record is that is looked for, or in front of which one it would have to be.
@@ -161,7 +160,7 @@ impl<'v> Packed<'v> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bound, ByHash, ByPosition, ByScore, Scored, Shape, Text};
+    use super::super::{Bound, ByHash, ByPosition, ByScore, Scored, Shape, Text, text};
     use super::*;
     use crate::base::random::Random;
     use crate::keyspace::KeyHasher;

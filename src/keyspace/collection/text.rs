@@ -55,6 +55,53 @@ pub fn push_integer(out: &mut Vec<u8>, integer: i64) {
     out.extend_from_slice(&all[..kept]);
 }
 
+/// A string that is looked for among others: what [`push`] would write of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Needle<'n> {
+    head: [u8; HEAD_BYTES],
+    head_len: usize,
+    /// Empty for an integer.
+    body: &'n [u8],
+}
+
+/// The longest head: that of an integer, which has all of it.
+const HEAD_BYTES: usize = 9;
+
+impl<'n> Needle<'n> {
+    pub fn of(bytes: &'n [u8]) -> Needle<'n> {
+        let mut needle = Needle { head: [0; HEAD_BYTES], head_len: 1, body: bytes };
+        if let Some(integer) = integer_of(bytes) {
+            let kept = bytes_of(integer);
+            needle.head[0] = INTEGER | (kept - 1) as u8;
+            needle.head[1..].copy_from_slice(&integer.to_le_bytes());
+            return Needle { head_len: 1 + kept, body: &[], ..needle };
+        }
+        match bytes.len() {
+            len @ 0..=SHORT_MAX => needle.head[0] = len as u8,
+            len @ 0..=MEDIUM_MAX => {
+                needle.head[..2].copy_from_slice(&[MEDIUM | (len >> 8) as u8, len as u8]);
+                needle.head_len = 2;
+            }
+            len => {
+                needle.head[0] = LONG;
+                needle.head[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+                needle.head_len = 5;
+            }
+        }
+        needle
+    }
+
+    /// Whether it is the string at the front.
+    #[inline]
+    pub fn is_at(&self, bytes: &[u8]) -> bool {
+        // Lengths and first bytes differ mostly, so that one look is enough.
+        bytes.first() == Some(&self.head[0])
+            && bytes.split_at_checked(self.head_len).is_some_and(|(head, rest)| {
+                head == &self.head[..self.head_len] && rest.starts_with(self.body)
+            })
+    }
+}
+
 /// The integer that a string is the usual spelling of.
 fn integer_of(bytes: &[u8]) -> Option<i64> {
     match bytes {
@@ -145,6 +192,9 @@ mod tests {
         let (text, len) = read(&out);
         assert_eq!((text.bytes(&mut itoa::Buffer::new()), len), (bytes, taken), "{}", bytes.escape_ascii());
         assert!(text.is(bytes) && !text.is(b"something else"));
+        let needle = Needle::of(bytes);
+        assert!(needle.is_at(&out) && !needle.is_at(&out[..taken - 1]));
+        assert!(!Needle::of(b"something else").is_at(&out));
         assert_eq!(len_of(&out), taken);
         assert!(out[0] < ESCAPE);
         taken
