@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::rdb::value::Body;
+
 /// Copies that may be under way at a time, for all clients together. A target that never answers must not keep more.
 pub const MIGRATING_BYTES_MAX: usize = 1 << 30;
 
@@ -39,7 +41,8 @@ impl Drop for Luggage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedKey {
     pub key: Vec<u8>,
-    pub value: Vec<u8>,
+    /// The value as it is sent.
+    pub body: Body,
     /// Unix milliseconds.
     pub expire_at_ms: Option<i64>,
 }

@@ -30,6 +30,7 @@ use crate::client::{Blocked, Client, ClientInfo, Gates, Message, Parked};
 use crate::config::Config;
 use crate::keyspace::collection::Packed;
 use crate::keyspace::values::Edit;
+use crate::keyspace::values::exchange::EncodingLimits;
 use crate::keyspace::{
     AccessRules, Entry, EntryRef, ExpiryTurn, Key, Kind, LENGTH_MAX, Locked, Partition, Position, Removed,
     ShardWeights, Site, Victims,
@@ -248,6 +249,19 @@ pub fn access_rules(config: &Config) -> AccessRules {
         log_factor: config.lfu_log_factor,
         decay_minutes: config.lfu_decay_time,
     }
+}
+
+/// What this configuration says of the encodings that Redis would name.
+pub fn encoding_limits(config: &Config, kind: Kind) -> EncodingLimits {
+    // The defaults of directives that nothing else reads yet.
+    let (elements, bytes, integers) = match kind {
+        Kind::Hash => (config.hash_max_listpack_entries as u64, config.hash_max_listpack_value, 0),
+        Kind::Set => (128, 64, 512),
+        Kind::SortedSet => (128, 64, 0),
+        // Redis 7.0 has one encoding of lists.
+        _ => (0, 0, 0),
+    };
+    EncodingLimits { elements, bytes, integers }
 }
 
 /// See the module's text. `'s` is the life of the services, `'a` that of the request.

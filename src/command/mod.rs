@@ -30,7 +30,7 @@ mod transactions;
 mod walk;
 
 pub use connection::REDIS_VERSION;
-pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules};
+pub use cx::{Cx, Failure, LOADING, LoopState, Outcome, access_rules, encoding_limits};
 pub use deliver::write as write_parcel;
 pub use effects::{Deadline, Effects, Event, Record, Records};
 pub use introspection::docs;

@@ -13,9 +13,11 @@ use super::load::{LoadError, Replayer};
 use super::redis_log::{RecordError, Records, RedisLog, extent_of, is};
 use super::store::Store;
 use crate::base::clock::Now;
-use crate::command::access_rules;
+use crate::command::{access_rules, encoding_limits};
+use crate::keyspace::values::exchange::{self, Builder};
 use crate::keyspace::{AccessRules, Entry, Site};
 use crate::rdb;
+use crate::rdb::value::Decoded;
 use crate::services::Services;
 
 /// How much of an RDB file is read at once.
@@ -183,21 +185,35 @@ impl Import<'_> {
     fn rdb(&self, path: &Path, file: &File, with_expired: bool) -> Result<Rdb, LoadError> {
         let failed = |error: rdb::Error| LoadError::Import(format!("{}: {error}", path.display()));
         let mut reader = rdb::Reader::new(BufReader::with_capacity(IMPORT_BUFFER, file)).map_err(failed)?;
-        let mut keys = 0;
-        while let Some(record) = reader.next_record().map_err(failed)? {
-            if record.database as usize >= self.services.keyspace.databases() {
+        let (mut keys, mut empty) = (0, 0u64);
+        let config = self.services.settings.load();
+        while let Some(key) = reader.next_key().map_err(failed)? {
+            if key.database as usize >= self.services.keyspace.databases() {
                 let text = format!(
                     "{}: it has keys in database {}, which this server does not have (see databases)",
                     path.display(),
-                    record.database
+                    key.database
                 );
                 return Err(LoadError::Import(text));
             }
-            if with_expired || record.expire_at_ms.is_none_or(|at_ms| at_ms > self.now.wall_ms()) {
-                self.insert(&record);
+            let Some(kind) = exchange::kind_of(key.kind) else {
+                reader.pass_over(&key).map_err(failed)?;
+                continue;
+            };
+            // The value of a key that is not wanted is passed over.
+            if with_expired || key.expire_at_ms.is_none_or(|at_ms| at_ms > self.now.wall_ms()) {
+                let mut builder = Builder::new(&self.services.keyspace, kind);
+                if reader.value(&mut builder).map_err(failed)? == Decoded::Empty {
+                    empty += 1;
+                    continue;
+                }
+                self.insert(&key, builder.finish(&key.name, encoding_limits(&config, kind)));
                 keys += 1;
                 self.services.snapshots.progress.loaded_keys.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        if empty > 0 {
+            tracing::warn!(empty, "{} has collections without elements, which are left out", path.display());
         }
         let skipped = reader.skipped();
         if skipped.count() > 0 {
@@ -210,26 +226,25 @@ impl Import<'_> {
         Ok(Rdb { keys, end: reader.offset() })
     }
 
-    fn insert(&self, record: &rdb::Record) {
+    fn insert(&self, found: &rdb::Key, entry: Entry) {
         let (keyspace, rules, now) = (&self.services.keyspace, self.rules, self.now);
-        let key = keyspace.key(&record.key);
+        let key = keyspace.key(&found.name);
         let site =
-            Site { keyspace, database: record.database as usize, shard: key.shard, now_ms: now.wall_ms() };
+            Site { keyspace, database: found.database as usize, shard: key.shard, now_ms: now.wall_ms() };
         let mut shard = keyspace.lock_shard(key.shard);
         let partition = shard.partition_mut(site.database);
         if let Some(position) = partition.find(key.hash, key.bytes) {
             drop(partition.remove(site, position));
         }
-        let access = match record.access {
+        let access = match found.access {
             Some(rdb::Access::IdleSeconds(seconds)) => {
                 rules.idle(i64::try_from(seconds).unwrap_or(i64::MAX), now.steady_ms())
             }
             Some(rdb::Access::Frequency(counter)) => rules.frequency(counter, now.steady_ms()),
             None => rules.fresh(now.steady_ms()),
         };
-        let entry = Entry::new(&record.key, &record.value).with_access(access);
-        let position = partition.insert(site, key.hash, entry);
-        partition.set_expire_at_ms(site, position, key.hash, record.expire_at_ms, 0);
+        let position = partition.insert(site, key.hash, entry.with_access(access));
+        partition.set_expire_at_ms(site, position, key.hash, found.expire_at_ms, 0);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::client::{Message, MigrationOrder, MigrationResult};
 use crate::config::Config;
-use crate::rdb::encode_payload;
+use crate::rdb::seal_payload;
 use crate::services::Services;
 use crate::write_log::encode_request;
 
@@ -74,7 +74,7 @@ async fn transfer(
     for moved in &order.keys {
         // A key whose time is just over must not become one that never expires.
         let ttl_ms = moved.expire_at_ms.map_or(0, |at_ms| (at_ms - order.now_ms).max(1));
-        let (ttl, payload) = (ttl_ms.to_string(), encode_payload(&moved.value));
+        let (ttl, payload) = (ttl_ms.to_string(), seal_payload(moved.body.clone()));
         let words: &[&[u8]] = &[b"RESTORE", &moved.key, ttl.as_bytes(), &payload, b"REPLACE"];
         encode_request(&mut output, if order.replace { words } else { &words[..4] });
     }

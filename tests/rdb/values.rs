@@ -15,7 +15,7 @@ use cloakroom::rdb::{Payload, Reader, Writer, seal_payload};
 use redis_protocol::resp2::types::OwnedFrame as Frame;
 
 use super::check_rdb;
-use super::server::{Server, new_folder};
+use super::server::{CLOAKROOM, Server, new_folder};
 
 /// A server to compare with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -438,5 +438,155 @@ fn what_redis_refuses_is_refused() {
         let payload = seal_payload(Encoder::new(kind).finish());
         let answer = redis.ask(&[b"RESTORE", b"k", b"0", &payload, b"REPLACE"]);
         assert_eq!(answer, Frame::Error("ERR Bad data format".into()), "an empty {}", kind.name());
+    }
+}
+
+/// What a server of ours has under a key, as its payload says: this works for types that have no commands yet.
+fn dumped(server: &mut Server, key: &str) -> Value {
+    read(&dump(server, key)).expect("a good payload")
+}
+
+/// Which keys exist here, too.
+fn kinds_here(keys: Vec<String>) -> Vec<String> {
+    keys.into_iter().filter(|key| !key.starts_with("stream:")).collect()
+}
+
+#[test]
+fn cloakroom_restores_and_dumps_values_of_redis() {
+    let mut redis = Oracle::Redis8.start(&[]);
+    let keys = kinds_here(fill(Oracle::Redis8, &mut redis));
+    let log = ["--enable-debug-command", "yes", "--appendonly", "yes"];
+    let mut server = Server::start(CLOAKROOM, &log);
+    for key in &keys {
+        let payload = dump(&mut redis, key);
+        let ttl = if key == "hash:small" { "3000000000000" } else { "0" };
+        let restored = server.ask(&[b"RESTORE", key.as_bytes(), ttl.as_bytes(), &payload, b"ABSTTL"]);
+        assert_eq!(restored, Frame::SimpleString(b"OK".to_vec()), "{key}");
+        assert_eq!(dumped(&mut server, key), ask_value(&mut redis, key).sorted(), "{key}");
+        let names = [&mut server, &mut redis].map(|server| server.run(&format!("OBJECT ENCODING {key}")));
+        let is_compared = !key.starts_with("timed:") && !key.starts_with("list:");
+        assert!(!is_compared || names[0] == names[1], "{key}: {names:?}");
+        let busy = "BUSYKEY Target key name already exists.";
+        assert_eq!(server.ask(&[b"RESTORE", key.as_bytes(), b"0", &payload]), Frame::Error(busy.into()));
+    }
+    for key in ["hash:small", "hash:large", "string"] {
+        let digests =
+            [&mut server, &mut redis].map(|server| server.run(&format!("DEBUG DIGEST-VALUE {key}")));
+        assert!(key == "hash:small" || digests[0] == digests[1], "{key}");
+    }
+    // The log has all of them, and so has the snapshot.
+    for again in ["DEBUG LOADAOF", "DEBUG RELOAD"] {
+        server.run(again);
+        assert_eq!(server.run("DBSIZE"), Frame::Integer(keys.len() as i64));
+        for key in &keys {
+            assert_eq!(dumped(&mut server, key), ask_value(&mut redis, key).sorted(), "{again}: {key}");
+        }
+    }
+    // What is dumped here is restored there as the same value.
+    for key in &keys {
+        let payload = dump(&mut server, key);
+        let copy = format!("copy:{key}");
+        let restored = redis.ask(&[b"RESTORE", copy.as_bytes(), b"0", &payload]);
+        assert_eq!(restored, Frame::SimpleString(b"OK".to_vec()), "{key}");
+        let digests = array(redis.run(&format!("DEBUG DIGEST-VALUE {key} {copy}")));
+        assert_eq!(digests[0], digests[1], "{key}");
+    }
+}
+
+#[test]
+fn cloakroom_refuses_payloads_as_redis_does() {
+    let (mut redis, mut server) = (Oracle::Redis7.start(&[]), Server::start(CLOAKROOM, &[]));
+    let good = seal_payload(encode(&Value::List(vec![b"a".to_vec()])));
+    let mut damaged = good.clone();
+    damaged[1] ^= 1;
+    let twice = seal_payload(Body { bytes: b"\x02\x02\x01a\x01a".to_vec(), version: 10 });
+    let empty = seal_payload(Encoder::new(Kind::Hash).finish());
+    let cut = seal_payload(Body { bytes: good[..3].to_vec(), version: 10 });
+    for payload in [&damaged, &twice, &empty, &cut, &b"x".to_vec()] {
+        let words: &[&[u8]] = &[b"RESTORE", b"k", b"0", payload];
+        let answers = [redis.ask(words), server.ask(words)];
+        assert!(answers[0] == answers[1] && matches!(answers[0], Frame::Error(_)), "{answers:?}");
+    }
+    assert_eq!(server.run("DBSIZE"), Frame::Integer(0));
+    assert_eq!(server.ask(&[b"RESTORE", b"k", b"0", &good]), Frame::SimpleString(b"OK".to_vec()));
+    assert_eq!(
+        server.ask(&[b"GET", b"k"]),
+        redis.ask(&[
+            b"EVAL",
+            b"return redis.error_reply('WRONGTYPE Operation against a key holding the wrong kind of value')",
+            b"0"
+        ])
+    );
+}
+
+#[test]
+fn cloakroom_starts_from_a_dump_or_a_log_with_all_types() {
+    for log in ["no", "yes"] {
+        let mut redis = Oracle::Redis7.start(&["--appendonly", log]);
+        let keys = kinds_here(fill(Oracle::Redis7, &mut redis));
+        if log == "yes" {
+            // What came before is in the base, which is an RDB file.
+            redis.run("BGREWRITEAOF");
+            while facts(&mut redis, "persistence", "aof_rewrite_in_progress") != "0" {}
+            redis.run("HSET hash:small one more");
+        } else {
+            redis.run("SAVE");
+        }
+        let folder = new_folder();
+        for name in ["dump.rdb", "appendonlydir"] {
+            copy(&redis.folder.join(name), &folder.join(name));
+        }
+        let mut server =
+            Server::start_in(CLOAKROOM, folder, &["--enable-debug-command", "yes", "--appendonly", log]);
+        for key in &keys {
+            assert_eq!(dumped(&mut server, key), ask_value(&mut redis, key).sorted(), "log {log}: {key}");
+        }
+        let digests =
+            [&mut server, &mut redis].map(|server| server.run("DEBUG DIGEST-VALUE hash:small hash:large"));
+        assert_eq!(digests[0], digests[1]);
+        assert_eq!(server.run("DBSIZE"), Frame::Integer(keys.len() as i64));
+    }
+}
+
+/// A fact of INFO.
+fn facts(server: &mut Server, section: &str, name: &str) -> String {
+    let text = String::from_utf8(bytes(server.run(&format!("INFO {section}")))).expect("text");
+    let fact = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    fact.expect("a fact of INFO").to_owned()
+}
+
+/// Copies a file, or the files of a folder, if it is there.
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir(to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("a file");
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if from.exists() {
+        std::fs::copy(from, to).expect("a file that can be copied");
+    }
+}
+
+#[test]
+fn migrate_takes_values_of_all_types_along() {
+    let (mut redis, mut server) = (Oracle::Redis7.start(&[]), Server::start(CLOAKROOM, &[]));
+    let keys = kinds_here(fill(Oracle::Redis7, &mut redis));
+    let values: Vec<Value> = keys.iter().map(|key| ask_value(&mut redis, key).sorted()).collect();
+    let migrate = |from: &mut Server, to: &Server| {
+        let port = to.port.to_string();
+        let mut words: Vec<&[u8]> =
+            vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"9000", b"KEYS"];
+        words.extend(keys.iter().map(|key| key.as_bytes()));
+        assert_eq!(from.ask(&words), Frame::SimpleString(b"OK".to_vec()));
+    };
+    migrate(&mut redis, &server);
+    for (key, value) in keys.iter().zip(&values) {
+        assert_eq!(&dumped(&mut server, key), value, "{key}");
+    }
+    migrate(&mut server, &redis);
+    assert_eq!(server.run("DBSIZE"), Frame::Integer(0));
+    for (key, value) in keys.iter().zip(&values) {
+        assert_eq!(&ask_value(&mut redis, key).sorted(), value, "{key}");
     }
 }

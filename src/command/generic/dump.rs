@@ -1,11 +1,12 @@
 //! DUMP and RESTORE: a value as bytes that another server understands. The payload is Redis's, see [`crate::rdb`].
 
-use super::super::cx::{Cx, Failure, Outcome};
+use super::super::cx::{Cx, Failure, Outcome, encoding_limits};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
-use crate::keyspace::{Entry, Kind};
-use crate::rdb::{PayloadError, decode_payload, encode_payload};
+use crate::keyspace::values::exchange::{self, Builder};
+use crate::keyspace::{Entry, EntryRef, Key};
+use crate::rdb::{Payload, PayloadError, seal_payload};
 
 const BUSY_KEY: Failure = Failure::text("BUSYKEY Target key name already exists.");
 const NEGATIVE_TTL: Failure = Failure::text("ERR Invalid TTL value, must be >= 0");
@@ -43,13 +44,13 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
-/// Collections have no serialised form yet.
+/// Streams have no serialised form yet.
 pub const NO_FORM: Failure = Failure::text("ERR a value of this type cannot be serialised yet");
 
 fn dump(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    match cx.read_as(key, Kind::String).map_err(|_| NO_FORM)?.map(|entry| encode_payload(entry.value())) {
-        Some(payload) => cx.reply.bulk(&payload),
+    match cx.read(key).map(|entry| exchange::encode(entry).ok_or(NO_FORM)) {
+        Some(body) => cx.reply.bulk(&seal_payload(body?)),
         None => cx.reply.null(),
     }
     Ok(())
@@ -115,7 +116,7 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
     if ttl < 0 {
         return Err(NEGATIVE_TTL);
     }
-    let value = value(cx.args.at(3))?;
+    let entry = entry(cx, key)?;
     let expire_at_ms = match ttl {
         0 => None,
         _ if options.absolute => Some(ttl),
@@ -139,28 +140,37 @@ fn restore(cx: &mut Cx<'_, '_>) -> Outcome {
         History::Frequency(counter) => rules.frequency(counter, cx.steady_ms()),
         History::Fresh => rules.fresh(cx.steady_ms()),
     };
-    let position = cx.add(database, key, Entry::new(key.bytes, &value).with_access(access));
+    log(cx, key, entry.view(), expire_at_ms);
+    let position = cx.add(database, key, entry.with_access(access));
     cx.set_expire_at_ms(key, position, expire_at_ms);
-    // The record is a plain SET: it neither depends on the time nor is unpacked again.
-    match expire_at_ms {
-        Some(at_ms) => {
-            let digits = &mut itoa::Buffer::new();
-            cx.log(&[b"SET", key.bytes, &value, b"PXAT", digits.format(at_ms).as_bytes()]);
-        }
-        None => cx.log(&[b"SET", key.bytes, &value]),
-    }
     cx.changed(Event::RESTORE, key);
     cx.reply.ok();
     Ok(())
 }
 
-/// The string in a payload, as far as this server takes it.
-fn value(payload: &[u8]) -> Result<Vec<u8>, Failure> {
-    decode_payload(payload).map_err(|error| match error {
+/// Records what has come: neither depends on the time. A string is a plain SET, which is not unpacked again.
+fn log(cx: &mut Cx<'_, '_>, key: Key<'_>, entry: EntryRef<'_>, expire_at_ms: Option<i64>) {
+    let digits = &mut itoa::Buffer::new();
+    let at_ms = digits.format(expire_at_ms.unwrap_or(0)).as_bytes();
+    match (entry.is_string(), expire_at_ms) {
+        (true, Some(_)) => cx.log(&[b"SET", key.bytes, entry.value(), b"PXAT", at_ms]),
+        (true, None) => cx.log(&[b"SET", key.bytes, entry.value()]),
+        (false, _) => cx.log(&[b"RESTORE", key.bytes, at_ms, cx.args.at(3), b"REPLACE", b"ABSTTL"]),
+    }
+}
+
+/// The entry that a payload makes of a key.
+fn entry(cx: &Cx<'_, '_>, key: Key<'_>) -> Result<Entry, Failure> {
+    let unsupported =
+        |name| Failure::owned(format!("ERR Bad data format: values of type {name} are not supported"));
+    let failure = |error| match error {
         PayloadError::VersionOrChecksum => BAD_PAYLOAD,
-        PayloadError::Unsupported(name) => {
-            Failure::owned(format!("ERR Bad data format: values of type {name} are not supported"))
-        }
+        PayloadError::Unsupported(name) => unsupported(name),
         PayloadError::Format(_) => BAD_FORMAT,
-    })
+    };
+    let payload = Payload::open(cx.args.at(3)).map_err(failure)?;
+    let kind = exchange::kind_of(payload.kind()).ok_or_else(|| unsupported(payload.kind().name()))?;
+    let mut builder = Builder::new(&cx.services().keyspace, kind);
+    payload.give(&mut builder).map_err(failure)?;
+    Ok(builder.finish(key.bytes, encoding_limits(cx.config(), kind)))
 }

@@ -10,7 +10,7 @@ use super::super::keys::{Begin, Find, Found};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
 use crate::client::{Blocked, Luggage, MigrationOrder, MigrationResult, MovedKey};
-use crate::keyspace::Kind;
+use crate::keyspace::values::exchange;
 use crate::resp::Args;
 
 /// What a timeout that is not above zero means.
@@ -129,13 +129,13 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
     let mut luggage = Luggage::new(&cx.services().migrating_bytes);
     for index in options.keys {
         let key = cx.key(index)?;
-        if let Some(entry) = cx.read_as(key, Kind::String).map_err(|_| super::dump::NO_FORM)? {
+        if let Some(entry) = cx.read(key) {
+            let body = exchange::encode(entry).ok_or(super::dump::NO_FORM)?;
             // A key may be named any number of times.
-            if !luggage.add(key.bytes.len() + entry.value().len()) {
+            if !luggage.add(key.bytes.len() + body.bytes.len()) {
                 return Err(TOO_MUCH);
             }
-            let (value, expire_at_ms) = (entry.value().to_vec(), entry.expire_at_ms());
-            keys.push(MovedKey { key: key.bytes.to_vec(), value, expire_at_ms });
+            keys.push(MovedKey { key: key.bytes.to_vec(), body, expire_at_ms: entry.expire_at_ms() });
         }
     }
     if keys.is_empty() {
@@ -172,7 +172,8 @@ fn finish(cx: &mut Cx<'_, '_>, options: &Options, result: &MigrationResult) -> O
             let key = cx.services().keyspace.key(&moved.key);
             let Some(position) = cx.find(key) else { continue };
             let entry = cx.entry(key, position);
-            if entry.value() != moved.value || entry.expire_at_ms() != moved.expire_at_ms {
+            let same_deadline = entry.expire_at_ms() == moved.expire_at_ms;
+            if !same_deadline || exchange::encode(entry).as_ref() != Some(&moved.body) {
                 changed += 1;
                 continue;
             }

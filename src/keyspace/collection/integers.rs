@@ -69,15 +69,15 @@ impl<'v> Integers<'v> {
         Err(low)
     }
 
+    /// Bytes of the value of so many integers, the last of which is so much more than the first.
+    pub fn bytes_for(count: usize, span: u64) -> usize {
+        HEAD_BYTES + count * width_for(span)
+    }
+
     /// Appends the value of a set of these integers, which ascend and are at most 65,535, to `out`; nothing for none.
     pub fn push(out: &mut Vec<u8>, integers: impl Iterator<Item = i64> + Clone) {
         let (Some(least), Some(last)) = (integers.clone().next(), integers.clone().last()) else { return };
-        let width = match last.abs_diff(least) {
-            0..0x100 => 1,
-            0x100..0x1_0000 => 2,
-            0x1_0000..0x1_0000_0000 => 4,
-            _ => 8,
-        };
+        let width = width_for(last.abs_diff(least));
         let count = integers.clone().count() as u16;
         out.extend_from_slice(&count.to_le_bytes());
         out.extend_from_slice(&[width as u8, MARK]);
@@ -85,6 +85,16 @@ impl<'v> Integers<'v> {
         for integer in integers {
             out.extend_from_slice(&integer.abs_diff(least).to_le_bytes()[..width]);
         }
+    }
+}
+
+/// Bytes of a difference up to this one.
+fn width_for(span: u64) -> usize {
+    match span {
+        0..0x100 => 1,
+        0x100..0x1_0000 => 2,
+        0x1_0000..0x1_0000_0000 => 4,
+        _ => 8,
     }
 }
 

@@ -7,6 +7,7 @@
 //! since it was made, its level; it never goes back but for lists ([`Level`]).
 
 pub mod assembly;
+pub mod exchange;
 mod fields;
 
 pub use fields::{Fields, FieldsMut};
