@@ -587,6 +587,20 @@ impl<'a, 's> Cx<'a, 's> {
         self.state.note(Event::EXPIRED, database, key.bytes);
     }
 
+    /// So many elements of a value were found to have expired, and are gone; `record` says to the write log which. It comes before the request's own
+    /// record, as in [`Cx::expire`].
+    #[cold]
+    pub fn elements_expired(&mut self, key: Key<'_>, count: u64, record: &[&[u8]]) {
+        let database = self.client.database;
+        self.state.count(Count::ExpiredElements, count);
+        self.locked.shard(key.shard).watched.touch(database, key.bytes);
+        self.state.statistics.changes.add(1);
+        if self.is_recorded() {
+            self.state.effects.records.add(database, |out| encode_request(out, record));
+        }
+        self.state.note(Event::HEXPIRED, database, key.bytes);
+    }
+
     /// Stores a value under a key: over the entry at `found` (keeping its deadline), or as a new key. `found` is what
     /// [`Cx::find`] gave for this key just before. Gives the entry's position.
     #[inline]

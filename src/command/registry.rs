@@ -151,7 +151,12 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         generic::RELOCATE_ROWS,
         generic::SCAN_ROWS,
         generic::WAIT_ROWS,
+        hash::DEADLINE_ROWS,
+        hash::NUMBER_ROWS,
+        hash::RANDOM_ROWS,
         hash::READ_ROWS,
+        hash::SCAN_ROWS,
+        hash::TOGETHER_ROWS,
         hash::WRITE_ROWS,
         info::ROWS,
         introspection::ROWS,
@@ -172,6 +177,17 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
     ];
     Commands::new(groups.into_iter().flatten().collect())
 });
+
+/// Rows that no client can call: what the write log tells and no request does.
+static RECORDS: LazyLock<[Command; 1]> = LazyLock::new(|| {
+    // The replay counts nothing, so that no statistics have room for them.
+    [Command::new(&hash::EXPIRED_ROW, None, &mut { usize::MAX / 2 })]
+});
+
+/// The row of a record that is no request.
+pub fn record_named(name: &[u8]) -> Option<&'static Command> {
+    RECORDS.iter().find(|command| command.spec.name.as_bytes().eq_ignore_ascii_case(name))
+}
 
 impl Commands {
     fn new(mut rows: Vec<&'static CommandSpec>) -> Commands {
@@ -300,6 +316,21 @@ fn lower_case(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_debug_needs_the_permission_to_debug() {
+        let needs = COMMANDS.iter().filter(|command| command.has(Flags::PROTECTED));
+        let names: Vec<&str> = needs.map(|command| command.full_name.as_str()).collect();
+        assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("debug")), "{names:?}");
+    }
+
+    #[test]
+    fn no_client_can_send_what_only_the_write_log_tells() {
+        for command in RECORDS.iter() {
+            let name = command.spec.name.as_bytes();
+            assert!(COMMANDS.find(name).is_none() && record_named(name).is_some());
+        }
+    }
 
     #[test]
     fn every_command_is_found_by_its_name_in_any_case_and_by_no_other() {

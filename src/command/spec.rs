@@ -73,7 +73,7 @@ impl Flags {
     pub const PROTECTED: Flags = Flags(1 << 41);
 
     /// Ours: an increment is a floating-point number (COMMAND DOCS).
-    pub const FLOAT_INCREMENT: Flags = Flags(1 << 41);
+    pub const FLOAT_INCREMENT: Flags = Flags(1 << 42);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

@@ -39,14 +39,20 @@ pub fn prepare(keyspace: &Keyspace, args: Args<'_>) -> Prepared {
     {
         command = container.subcommand(name).or(command);
     }
-    let key = match command {
-        Some(Command { plan: KeyPlan::One(index), .. }) if *index < args.len() => {
-            let key = keyspace.key(args.at(*index));
-            Some((*index, key.hash, key.shard))
-        }
-        _ => None,
-    };
+    let key = command.and_then(|command| first_key(keyspace, command, args));
     Prepared { command, key }
+}
+
+/// The one key of a request, hashed, if its row has one: where it stands, its hash and its shard.
+#[inline]
+pub(super) fn first_key(
+    keyspace: &Keyspace,
+    command: &Command,
+    args: Args<'_>,
+) -> Option<(usize, u64, usize)> {
+    let KeyPlan::One(index) = command.plan else { return None };
+    let key = keyspace.key(args.get(index)?);
+    Some((index, key.hash, key.shard))
 }
 
 /// Runs one request of `client`, writing its reply into `out`. Gives false when the request has to wait (the client is blocked

@@ -33,7 +33,8 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
     }
     let start = Stopwatch::ticks();
     let (keyspace, now_ms) = (&services.keyspace, state.now_ms);
-    let (mut budget, mut expired) = (ROUND_BUDGET * state.config.active_expire_effort as usize, 0);
+    let mut budget = ROUND_BUDGET * state.config.active_expire_effort as usize;
+    let (mut changes, mut expired, mut elements) = (0, 0, 0);
     let (first, loops) = (state.loop_index, services.identity.loops);
     let own_shards = (SHARDS - first.min(SHARDS)).div_ceil(loops);
     let begin = state.expiry_turn.round;
@@ -44,11 +45,15 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
         }
         let mut noted = false;
         let came = expire_shard(keyspace, shard, now_ms, &mut budget, |database, what| {
-            expired += 1;
+            changes += 1;
             record::append_expired(&services.write_log, database, &what);
             match what {
-                Expired::Key(entry) => state.note(Event::EXPIRED, database, entry.view().key()),
-                Expired::Elements { key, gone, .. } => {
+                Expired::Key(entry) => {
+                    expired += 1;
+                    state.note(Event::EXPIRED, database, entry.view().key());
+                }
+                Expired::Elements { key, taken, gone, .. } => {
+                    elements += taken.count() as u64;
                     state.note(Event::HEXPIRED, database, key);
                     if gone.is_some() {
                         state.note(Event::DEL, database, key);
@@ -65,9 +70,10 @@ pub fn expire_round(state: &mut LoopState<'_>) -> bool {
             break;
         }
     }
-    if expired > 0 {
+    if changes > 0 {
         state.count(Count::ExpiredKeys, expired);
-        state.statistics.changes.add(expired);
+        state.count(Count::ExpiredElements, elements);
+        state.statistics.changes.add(changes);
     }
     let backlog = budget == 0;
     if backlog {

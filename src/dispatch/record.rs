@@ -3,7 +3,7 @@
 //! Called while the request's locks are still held, so that the log's order is the order of the changes (invariant 3).
 
 use crate::client::{Client, Gates};
-use crate::command::{Deadline, LoopState, Record, Records};
+use crate::command::{Deadline, EXPIRED_FIELDS, LoopState, Record, Records};
 use crate::keyspace::Expired;
 use crate::resp::Args;
 use crate::write_log::{WriteLog, encode_head, encode_request, encode_word};
@@ -63,9 +63,13 @@ pub fn append_expired(log: &WriteLog, database: usize, expired: &Expired<'_, '_>
     match expired {
         Expired::Key(entry) => append_removal(log, database, entry.view().key()),
         Expired::Elements { gone: Some(entry), .. } => append_removal(log, database, entry.view().key()),
-        Expired::Elements { key, names, gone: None } if log.is_on() => {
-            let names = names.iter().map(Vec::as_slice);
-            let words: Vec<&[u8]> = [b"HDEL".as_slice(), key].into_iter().chain(names).collect();
+        // What is left for later is not gone: only where nothing is, a time says which those were.
+        Expired::Elements { key, taken, at_ms, gone: None } if log.is_on() => {
+            let digits = &mut itoa::Buffer::new();
+            let words: Vec<&[u8]> = match taken.is_rest {
+                false => vec![EXPIRED_FIELDS, key, digits.format(*at_ms).as_bytes()],
+                true => [b"HDEL".as_slice(), key].into_iter().chain(taken.names()).collect(),
+            };
             let bytes = words.iter().map(|word| word.len()).sum();
             append(log, (database, database), bytes, |out| encode_request(out, &words));
         }

@@ -5,11 +5,11 @@
 
 use crate::base::number::parse_i64;
 use crate::client::Client;
-use crate::command::{Cx, Failure, Flags, KeyPlan, Located, LoopState, RequestKeys};
+use crate::command::{Cx, Failure, Flags, KeyPlan, Located, LoopState, RequestKeys, record_named};
 use crate::keyspace::{Key, Locked, Wanted};
 use crate::resp::{Args, Output, Reply};
 
-use super::execute::{Prepared, prepare};
+use super::execute::{Prepared, first_key, prepare};
 
 /// What an error ends with that another configuration helps against.
 pub const NO_DATABASE: &str = "a database that this server does not have (see databases)";
@@ -36,7 +36,11 @@ pub fn replay(
         return Ok(());
     }
     let keyspace = &state.services.keyspace;
-    let Prepared { command, key } = prepare(keyspace, args);
+    let Prepared { mut command, mut key } = prepare(keyspace, args);
+    if command.is_none() {
+        command = record_named(args.at(0));
+        key = command.and_then(|command| first_key(keyspace, command, args));
+    }
     let command = command.ok_or_else(|| format!("the unknown command '{}'", name()))?;
     if !command.accepts(args.len()) || !command.runs_itself(args.len()) {
         return Err(format!("'{}' with a wrong number of arguments", name()));

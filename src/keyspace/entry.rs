@@ -381,7 +381,7 @@ impl<'a> EntryRef<'a> {
 
     /// Whether elements of the value may have deadlines of their own.
     #[inline]
-    pub(super) fn is_timed(self) -> bool {
+    pub fn is_timed(self) -> bool {
         self.header().access_and_kind & TIMED_FLAG != 0
     }
 

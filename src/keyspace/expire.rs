@@ -1,7 +1,8 @@
 //! Active expiry: handling what the wheels of one shard find due.
 
 use super::partition::Due;
-use super::{Keyspace, Removed, Site, values};
+use super::values::{self, Taken};
+use super::{Keyspace, Removed, Site};
 
 /// Wheel records that are handled under one lock: at most about 100 us' work, even if each is of a key that has expired.
 const LOCKED_RECORDS: usize = 128;
@@ -24,7 +25,13 @@ pub enum Expired<'e, 'k> {
     /// A key.
     Key(Removed<'k>),
     /// Fields of a hash; `gone` is the key, if they were its last.
-    Elements { key: &'e [u8], names: &'e [Vec<u8>], gone: Option<Removed<'k>> },
+    Elements {
+        key: &'e [u8],
+        taken: &'e Taken,
+        /// No element is left whose time had come by then, in Unix milliseconds.
+        at_ms: i64,
+        gone: Option<Removed<'k>>,
+    },
 }
 
 /// Lets the wheels of one shard catch up with `now_ms`, spending at most `budget` record visits, and releases the shard's lock now and then. Each
@@ -79,12 +86,15 @@ fn expire_some(
                 Due::Handled => {}
                 Due::Elements(position) => {
                     let key = partition.entry(position).key().to_vec();
-                    let names = values::take_due(partition, site, position);
-                    *budget = budget.saturating_sub(names.len());
+                    let taken = values::take_due(partition, site, position, budget);
+                    // It may be that a deadline was taken for that of a field that has a later one by now.
+                    if taken.count() == 0 {
+                        continue;
+                    }
                     watched.touch(database, &key);
                     let is_empty = values::Form::of(partition.entry(position)).is_empty();
                     let gone = is_empty.then(|| partition.remove(site, position));
-                    expired(database, Expired::Elements { key: &key, names: &names, gone });
+                    expired(database, Expired::Elements { key: &key, taken: &taken, at_ms: now_ms, gone });
                 }
                 Due::Expired(position) => {
                     let entry = partition.remove(site, position);

@@ -55,6 +55,7 @@ pub enum Count {
     ReplicationOutputBytes,
     /// `expired_keys`
     ExpiredKeys,
+    ExpiredElements,
     /// `expired_time_cap_reached_count`
     ExpiredTimeCapReached,
     /// `expire_cycle_cpu_milliseconds`, counted in microseconds

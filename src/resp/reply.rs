@@ -48,6 +48,11 @@ impl<'a> Reply<'a> {
         self.out.allowed()
     }
 
+    /// Whether more was written than may be: what follows is thrown away, so there is no use in making it.
+    pub fn is_over(&self) -> bool {
+        self.out.is_over()
+    }
+
     /// For replies that are made before it is known what comes in front of them. The same limit is in force.
     pub fn aside(&self) -> Output {
         Output::limited(self.out.allowed())

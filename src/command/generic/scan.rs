@@ -5,10 +5,10 @@
 //! that looks at more keys than fit a turn goes on in its client's next one, so that others of its loop do not wait for it.
 //! Keys whose time has passed are skipped; reclaiming them is the wheel's work.
 
-use super::super::cx::{Cx, Failure, LoopState, Outcome};
+use super::super::cx::{Cx, LoopState, Outcome};
+use super::super::scanning::{Options, Own, cursor_argument, matches};
 use super::super::spec::{CommandSpec, Flags, Group};
 use super::super::walk::{BITE_HOMES, BITE_KEYS, TurnLeft};
-use crate::base::glob;
 use crate::base::random::Random;
 use crate::client::Parked;
 use crate::keyspace::{EntryRef, Locked, Partition, SHARDS, ShardWeights};
@@ -58,8 +58,6 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
-/// Keys that SCAN looks at if the request does not say how many.
-const COUNT_DEFAULT: usize = 10;
 /// Homes of a table that SCAN walks for each key that it looks for, so that a sparse table does not hold it up.
 const HOMES_PER_KEY: usize = 10;
 /// Random shards that RANDOMKEY tries before it goes through all of them, random slots that it tries in each, and slots that it then goes through.
@@ -119,16 +117,6 @@ fn look(cx: &mut Cx<'_, '_>, parked: &mut Parked, wanted: impl Fn(EntryRef<'_>) 
     true
 }
 
-/// A pattern that matches every key.
-fn is_all(pattern: &[u8]) -> bool {
-    pattern == b"*"
-}
-
-fn matches(pattern: &[u8], key: &[u8]) -> bool {
-    // The one key that is empty is not matched by a star in `glob`, but KEYS and SCAN leave a lone star out.
-    is_all(pattern) || glob::matches(pattern, key, false)
-}
-
 fn keys(cx: &mut Cx<'_, '_>) -> Outcome {
     let pattern = cx.args.at(1);
     if !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) {
@@ -160,63 +148,18 @@ fn only_key(cx: &mut Cx<'_, '_>, name: &[u8]) -> Outcome {
     Ok(())
 }
 
-struct ScanOptions<'a> {
-    pattern: &'a [u8],
-    count: usize,
-    of_type: Option<&'a [u8]>,
-}
-
-impl ScanOptions<'_> {
-    fn wants(&self, entry: EntryRef<'_>) -> bool {
-        let is_of_type = |name: &[u8]| name.eq_ignore_ascii_case(entry.kind().type_name().as_bytes());
-        self.of_type.is_none_or(is_of_type) && matches(self.pattern, entry.key())
-    }
-}
-
-fn scan_options<'a>(cx: &Cx<'a, '_>) -> Result<ScanOptions<'a>, Failure> {
-    let mut options = ScanOptions { pattern: b"*", count: COUNT_DEFAULT, of_type: None };
-    let mut at = 2;
-    while let Some(word) = cx.args.get(at) {
-        let value = cx.args.get(at + 1).ok_or(Failure::SYNTAX)?;
-        if word.eq_ignore_ascii_case(b"COUNT") {
-            let count = cx.integer(at + 1)?;
-            options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Failure::SYNTAX)?;
-        } else if word.eq_ignore_ascii_case(b"MATCH") {
-            options.pattern = value;
-        } else if word.eq_ignore_ascii_case(b"TYPE") {
-            options.of_type = Some(value);
-        } else {
-            return Err(Failure::SYNTAX);
-        }
-        at += 2;
-    }
-    Ok(options)
-}
-
-/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, and nothing at all is 0.
-fn cursor_argument(text: &[u8]) -> Result<u64, Failure> {
-    let invalid = Failure::text("ERR invalid cursor");
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() && !text.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(invalid);
-    }
-    let value = digits
-        .iter()
-        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-    let value = value.ok_or(invalid)?;
-    Ok(if negative { value.wrapping_neg() } else { value })
+/// Whether SCAN's options want a key.
+fn wants(options: &Options<'_>, entry: EntryRef<'_>) -> bool {
+    let is_of_type = |name: &[u8]| name.eq_ignore_ascii_case(entry.kind().type_name().as_bytes());
+    options.of_type.is_none_or(is_of_type) && options.matches(entry.key())
 }
 
 fn scan(cx: &mut Cx<'_, '_>) -> Outcome {
     let cursor = cursor_argument(cx.args.at(1))?;
-    let options = scan_options(cx)?;
+    let options = Options::parse(cx, 2, Some(Own::Type))?;
     let keyspace = &cx.services().keyspace;
     let mut parked = begin(cx, keyspace.place_of(cursor), options.count);
-    if !look(cx, &mut parked, |entry| options.wants(entry)) {
+    if !look(cx, &mut parked, |entry| wants(&options, entry)) {
         return Err(cx.park(parked));
     }
     let at_end = parked.shard >= SHARDS;
@@ -313,27 +256,4 @@ fn some_live_key(
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_read_like_strtoul() {
-        for (text, want) in [
-            (&b"0"[..], Some(0)),
-            (b"", Some(0)),
-            (b"+7", Some(7)),
-            (b"-1", Some(u64::MAX)),
-            (b"18446744073709551615", Some(u64::MAX)),
-            (b"18446744073709551616", None),
-            (b" 1", None),
-            (b"1 ", None),
-            (b"+", None),
-            (b"abc", None),
-        ] {
-            assert_eq!(cursor_argument(text).ok(), want, "{text:?}");
-        }
-    }
 }

@@ -82,6 +82,7 @@ fn traffic(text: &mut Vec<u8>, counters: &CounterTotals, rates: &Rates) {
 }
 
 fn keys(text: &mut Vec<u8>, counters: &CounterTotals, exceeded_us: u64) {
+    line(text, "expired_subkeys", counters.count(Count::ExpiredElements));
     line(text, "expired_keys", counters.count(Count::ExpiredKeys));
     line(text, "expired_stale_perc", "0.00");
     line(text, "expired_time_cap_reached_count", counters.count(Count::ExpiredTimeCapReached));

@@ -75,12 +75,18 @@ impl<'a> Field<'a> {
         deadline(record).1
     }
 
-    /// Appends a record; `value` is `None` for a member.
-    pub fn push(out: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>, expire_at_ms: Option<i64>) {
+    /// Appends the record that has these bytes from its name on.
+    pub fn push_with_deadline(out: &mut Vec<u8>, bytes: &[u8], expire_at_ms: Option<i64>) {
         if let Some(at_ms) = expire_at_ms {
             out.push(ESCAPE);
             out.extend_from_slice(&at_ms.clamp(0, DEADLINE_MAX_MS).to_le_bytes()[..DEADLINE_BYTES - 1]);
         }
+        out.extend_from_slice(bytes);
+    }
+
+    /// Appends a record; `value` is `None` for a member.
+    pub fn push(out: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>, expire_at_ms: Option<i64>) {
+        Field::push_with_deadline(out, &[], expire_at_ms);
         text::push(out, name);
         value.into_iter().for_each(|value| text::push(out, value));
     }

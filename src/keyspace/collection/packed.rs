@@ -84,17 +84,25 @@ impl<'v> Packed<'v> {
 
     /// Where each record is.
     pub fn spots<O: Order>(self, order: &O) -> impl Iterator<Item = Spot> + use<'v, O> {
+        self.spots_from(order, HEAD_BYTES)
+    }
+
+    /// Where each record is, from one of them on.
+    fn spots_from<O: Order>(self, order: &O, at: usize) -> impl Iterator<Item = Spot> + use<'v, O> {
         let order = *order;
-        self.spots_by(move |records| order.len_of(records))
+        self.spots_by(at, move |records| order.len_of(records))
     }
 
     /// Where each record of a hash or a set is.
     pub fn spots_of_hash(self, shape: Shape) -> impl Iterator<Item = Spot> + use<'v> {
-        self.spots_by(move |records| shape.len_of(records))
+        self.spots_by(HEAD_BYTES, move |records| shape.len_of(records))
     }
 
-    fn spots_by<F: Fn(&[u8]) -> usize>(self, len_of: F) -> impl Iterator<Item = Spot> + use<'v, F> {
-        let mut at = HEAD_BYTES;
+    fn spots_by<F: Fn(&[u8]) -> usize>(
+        self,
+        mut at: usize,
+        len_of: F,
+    ) -> impl Iterator<Item = Spot> + use<'v, F> {
         std::iter::from_fn(move || {
             let rest = self.value.get(at..).filter(|rest| !rest.is_empty())?;
             let spot = Spot { at, len: len_of(rest).clamp(1, rest.len()) };
@@ -120,8 +128,16 @@ impl<'v> Packed<'v> {
 
     /// Where the member or field with this name is.
     pub fn find_name<O: Order>(self, order: &O, name: &[u8]) -> Option<Spot> {
+        self.find_name_near(order, name, HEAD_BYTES)
+    }
+
+    /// [`Packed::find_name`], which looks first from the record on that begins at `near`.
+    pub fn find_name_near<O: Order>(self, order: &O, name: &[u8], near: usize) -> Option<Spot> {
         let needle = Needle::of(name);
-        self.spots(order).find(|spot| needle.is_at(Field::bytes_of_name(self.record(*spot))))
+        let is_it = |spot: &Spot| needle.is_at(Field::bytes_of_name(self.record(*spot)));
+        let near = near.max(HEAD_BYTES);
+        let behind = self.spots_from(order, near).find(is_it);
+        behind.or_else(|| self.spots(order).take_while(|spot| spot.at < near).find(is_it))
     }
 
     /// Where the record is that is looked for, or in front of which one it would have to be.

@@ -5,6 +5,7 @@
 //! well below it, so neither growing nor shrinking ever costs more than a few leaves.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -379,6 +380,65 @@ impl Tree {
             place.leaf = self.inners.at(place.leaf)[index].node;
         }
         Some(place)
+    }
+
+    /// Takes those records of a leaf out whose time has come, and shows them before.
+    pub fn take_due<O: Order>(
+        &mut self,
+        order: &O,
+        capture: &mut impl Capture,
+        place: &Place,
+        now_ms: i64,
+        mut see: impl FnMut(&[u8]),
+    ) {
+        let mut runs: SmallVec<[Range<usize>; 8]> = SmallVec::new();
+        for (index, record) in self.leaves.at(place.leaf).iter(order).enumerate() {
+            if order.due_ms(record) > now_ms {
+                continue;
+            }
+            see(record);
+            match runs.last_mut() {
+                Some(run) if run.end == index => run.end += 1,
+                _ => runs.push(index..index + 1),
+            }
+        }
+        // What is known of a leaf may be the deadline of a record that is gone.
+        if runs.is_empty() {
+            return self.look_at_due(order, place);
+        }
+        let count: usize = runs.iter().map(Range::len).sum();
+        self.change(capture, place, |leaf| {
+            runs.iter().rev().for_each(|run| leaf.remove(order, run.clone()));
+        });
+        self.len -= count;
+        self.count_along(place, -(count as i64));
+        self.look_at_due(order, place);
+        self.shrink(order, capture, place);
+    }
+
+    /// The first record whose key is not below this one; a place behind the last if there is none.
+    pub fn place_from<O: Order>(&self, order: &O, key: u64) -> Place {
+        let mut place = Place { path: SmallVec::new(), leaf: self.root, index: 0 };
+        for _ in 0..self.height {
+            let children = self.inners.at(place.leaf);
+            // Records with this very key may be at the end of the branch before the first that begins with it.
+            let index = children.partition_point(|child| child.key < key).saturating_sub(1);
+            place.path.push((place.leaf, index));
+            place.leaf = children[index].node;
+        }
+        let leaf = self.leaves.at(place.leaf);
+        let (mut low, mut high) = (0, leaf.count());
+        while low < high {
+            let middle = low.midpoint(high);
+            if order.key_of(leaf.record(order, middle)) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        place.index = low;
+        self.settle(&mut place);
+        place
     }
 
     /// Looks when the records of a leaf are due: what is known of that is what was, after some were removed or have more time.

@@ -1,23 +1,29 @@
 //! The fields of a hash.
 
-use super::{Edit, Either, Form, Level};
-use crate::keyspace::collection::{ByHash, Field, Name, NoCapture, Packed, Shape, Tree, due_of};
+use super::{Edit, Either, Form, Level, Taken};
+use crate::keyspace::collection::{ByHash, Field, Name, NoCapture, Packed, Shape, Splice, Tree, due_of};
 use crate::keyspace::root::Body;
 use crate::keyspace::{EntryRef, KeyHasher, Keyspace};
 
-const SHAPE: Shape = Shape::FieldAndValue;
+pub(super) const SHAPE: Shape = Shape::FieldAndValue;
 
 /// A hash, to be read.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
     form: Form<'a>,
-    order: ByHash<'a>,
+    pub(super) order: ByHash<'a>,
+    /// Some field may have a deadline.
+    is_timed: bool,
 }
+
+/// Where the field that is looked for next may lie: clients mostly ask for fields in the order in which they have made them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint(usize);
 
 impl<'a> Fields<'a> {
     /// The hash that an entry holds.
     pub fn of(keyspace: &'a Keyspace, entry: EntryRef<'a>) -> Fields<'a> {
-        Fields { form: Form::of(entry), order: order(keyspace.hasher()) }
+        Fields { form: Form::of(entry), order: order(keyspace.hasher()), is_timed: entry.is_timed() }
     }
 
     /// How many fields there are, those among them whose time has passed.
@@ -29,7 +35,7 @@ impl<'a> Fields<'a> {
         self.len() == 0
     }
 
-    fn tree(&self) -> Option<&'a Tree> {
+    pub(super) fn tree(&self) -> Option<&'a Tree> {
         match self.form {
             Form::Root(root) => root.tree(),
             _ => None,
@@ -45,16 +51,35 @@ impl<'a> Fields<'a> {
 
     /// The field with this name.
     pub fn get(&self, name: &[u8]) -> Option<Field<'a>> {
+        self.get_near(name, &mut Hint::default())
+    }
+
+    /// The field with this name, if its time has not come.
+    pub fn get_live(&self, name: &[u8], now_ms: i64) -> Option<Field<'a>> {
+        self.get(name).filter(|field| !field.is_due(now_ms))
+    }
+
+    /// [`Fields::get`] of several, one after the other.
+    pub fn get_near(&self, name: &[u8], hint: &mut Hint) -> Option<Field<'a>> {
         let record = match self.tree() {
             Some(tree) => tree.record(&self.order, &tree.find(&self.order, self.order.name(name)).ok()?)?,
-            None => self.packed().record(self.packed().find_name(&self.order, name)?),
+            None => {
+                let spot = self.packed().find_name_near(&self.order, name, hint.0)?;
+                hint.0 = spot.at + spot.len;
+                self.packed().record(spot)
+            }
         };
         Some(Field::read(record, SHAPE))
     }
 
     /// Whether some field's time has come, or may have.
     pub fn has_due(&self, now_ms: i64) -> bool {
-        self.due_ms() <= now_ms
+        self.is_timed && self.due_ms() <= now_ms
+    }
+
+    /// How many fields there are whose time has not come.
+    pub fn count_live(&self, now_ms: i64) -> usize {
+        if self.has_due(now_ms) { self.live(now_ms).count() } else { self.len() }
     }
 
     fn due_ms(&self) -> i64 {
@@ -98,22 +123,46 @@ impl<'k> FieldsMut<'_, 'k> {
 
     /// The hash as it is now.
     pub fn view(&self) -> Fields<'_> {
-        Fields { form: self.0.form(), order: self.order() }
+        let entry = self.0.entry();
+        Fields { form: Form::of(entry), order: self.order(), is_timed: entry.is_timed() }
     }
 
     /// Gives a field a value and a deadline in Unix milliseconds or none; says whether the field is new. One whose time had come at `now_ms` is.
     pub fn set(&mut self, name: &[u8], value: &[u8], at_ms: Option<i64>, now_ms: i64) -> bool {
-        let is_new = self.view().get(name).is_none_or(|field| field.is_due(now_ms));
-        let order = self.order();
+        let is_new = self.view().get_live(name, now_ms).is_none();
         let mut record = Vec::with_capacity(name.len() + value.len() + 16);
         Field::push(&mut record, name, Some(value), at_ms);
+        self.put(name, &record, at_ms);
+        is_new
+    }
+
+    /// Gives a field that is there a deadline in Unix milliseconds, or none.
+    pub fn set_deadline(&mut self, name: &[u8], at_ms: Option<i64>) {
+        let order = self.order();
+        let view = self.view();
+        let old = match view.tree() {
+            Some(tree) => match tree.find(&order, order.name(name)) {
+                Ok(place) => tree.record(&order, &place),
+                Err(_) => None,
+            },
+            None => view.packed().find_name(&order, name).map(|spot| view.packed().record(spot)),
+        };
+        let Some(old) = old else { return };
+        let mut record = Vec::with_capacity(old.len() + 8);
+        Field::push_with_deadline(&mut record, Field::bytes_of_name(old), at_ms);
+        self.put(name, &record, at_ms);
+    }
+
+    /// Puts the record of a field in its place, which may be new.
+    fn put(&mut self, name: &[u8], record: &[u8], at_ms: Option<i64>) {
+        let order = self.order();
         match self.0.form() {
-            Form::Root(_) => self.set_in_tree(order.name(name), &record),
+            Form::Root(_) => self.set_in_tree(order.name(name), record),
             _ => {
                 let packed = self.view().packed();
                 let splice = match packed.find_name(&order, name) {
-                    Some(spot) => packed.replace(spot, &record),
-                    None => packed.insert(self.0.entry().value().len(), &record),
+                    Some(spot) => packed.replace(spot, record),
+                    None => packed.insert(self.0.entry().value().len(), record),
                 };
                 let len = splice.len_after(self.0.entry().value().len());
                 if self.0.limits().is_small(usize::from(splice.count), len) {
@@ -127,14 +176,13 @@ impl<'k> FieldsMut<'_, 'k> {
                             tree.insert(order, &mut NoCapture, &place, record);
                         }
                     });
-                    self.set_in_tree(order.name(name), &record);
+                    self.set_in_tree(order.name(name), record);
                 }
             }
         }
         if let Some(at_ms) = at_ms {
             self.0.note_deadline(at_ms);
         }
-        is_new
     }
 
     fn set_in_tree(&mut self, name: Name<'_>, record: &[u8]) {
@@ -144,12 +192,6 @@ impl<'k> FieldsMut<'_, 'k> {
             Ok(place) => tree.replace(&order, &place, record),
             Err(place) => tree.insert(&order, &place, record),
         }
-    }
-
-    /// [`FieldsMut::remove`], which says no of a field whose time had come at `now_ms`.
-    pub fn remove_live(&mut self, name: &[u8], now_ms: i64) -> bool {
-        let is_live = self.view().get(name).is_some_and(|field| !field.is_due(now_ms));
-        self.remove(name) && is_live
     }
 
     /// Takes a field out; says whether it was there. A hash without fields is left for the caller to remove.
@@ -174,33 +216,46 @@ impl<'k> FieldsMut<'_, 'k> {
         }
     }
 
-    /// Takes fields out whose time has come: all of a small hash, or those of some leaf; gives their names. A hash without fields is left for the caller
-    /// to remove.
-    pub fn take_due(&mut self, now_ms: i64) -> Vec<Vec<u8>> {
+    /// Takes fields out whose time has come: all of a small hash, those of a large one as far as the budget goes, which pays for each leaf and each
+    /// field. A hash without fields is left for the caller to remove.
+    pub fn take_due(&mut self, now_ms: i64, budget: &mut usize) -> Taken {
         let order = self.order();
-        let names = match self.0.tree_mut() {
-            None => {
-                let fields = self.view().iter().filter(|field| field.is_due(now_ms));
-                fields.map(|field| field.name.bytes(&mut itoa::Buffer::new()).to_vec()).collect::<Vec<_>>()
-            }
-            Some(mut tree) => loop {
-                let Some(place) = tree.find_due(now_ms) else { break Vec::new() };
-                let records = tree.leaf(place.leaf()).iter(&order);
-                let due =
-                    records.map(|record| Field::read(record, SHAPE)).filter(|field| field.is_due(now_ms));
-                let names: Vec<Vec<u8>> =
-                    due.map(|field| field.name.bytes(&mut itoa::Buffer::new()).to_vec()).collect();
-                // What is known of a leaf may be the deadline of a field that is gone.
-                if !names.is_empty() {
-                    break names;
-                }
-                tree.look_at_due(&order, &place);
-            },
+        let mut taken = Taken::default();
+        let Some(mut tree) = self.0.tree_mut() else {
+            self.take_due_of_small(now_ms, &mut taken);
+            *budget = budget.saturating_sub(1 + taken.count());
+            return taken;
         };
-        for name in &names {
-            self.remove(name);
+        while let Some(place) = tree.find_due(now_ms) {
+            if *budget == 0 {
+                taken.is_rest = true;
+                break;
+            }
+            let before = taken.count();
+            tree.take_due(&order, &place, now_ms, |record| taken.push(record));
+            *budget = budget.saturating_sub(1 + taken.count() - before);
         }
-        names
+        taken
+    }
+
+    /// One change of the records from the first to the last that goes.
+    fn take_due_of_small(&mut self, now_ms: i64, taken: &mut Taken) {
+        let order = self.order();
+        let packed = self.view().packed();
+        let (mut kept, mut range) = (Vec::new(), None::<(usize, usize, usize)>);
+        for spot in packed.spots(&order) {
+            let record = packed.record(spot);
+            if due_of(record) <= now_ms {
+                taken.push(record);
+                let (start, ..) = range.unwrap_or((spot.at, 0, 0));
+                range = Some((start, spot.at + spot.len, kept.len()));
+            } else if range.is_some() {
+                kept.extend_from_slice(record);
+            }
+        }
+        let Some((start, end, kept_len)) = range else { return };
+        let splice = packed.remove(start, end, taken.count());
+        self.0.splice(&Splice { with: &kept[..kept_len], ..splice });
     }
 
     /// Redis makes a table of a hash with more fields than so many, or with a longer string than that; `longest` is that of what was put into it.

@@ -7,20 +7,22 @@
 //! since it was made, its level; it never goes back but for lists ([`Level`]).
 
 pub mod assembly;
+mod draws;
 pub mod exchange;
 mod fields;
 
-pub use fields::{Fields, FieldsMut};
+pub use draws::distinct_ranks;
+pub use fields::{Fields, FieldsMut, Hint};
 
 use super::collection::{
-    ByPosition, ByScore, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
+    ByPosition, ByScore, Field, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
 };
 use super::entry::{Entry, EntryRef};
 use super::large::LeafGate;
 use super::partition::Partition;
 use super::root::{Body, Root, ValueLimits};
 use super::table::Position;
-use super::{KeyHasher, Keyspace, Site};
+use super::{KeyHasher, Keyspace, Site, TICK_MS};
 use crate::storage::Kind;
 use crate::storage::encoding::{push_varint, take_varint};
 
@@ -222,14 +224,46 @@ fn check_small(kind: Kind, value: &[u8]) -> Result<(), &'static str> {
     if found == packed.count() && found > 0 { Ok(()) } else { Err(WRONG) }
 }
 
-/// Takes fields out of a hash whose time has come, as many as lie together; gives their names. The entry is filed for those that are left. A hash without
-/// fields is left for the caller to remove.
-pub(super) fn take_due(partition: &mut Partition, site: Site<'_>, position: Position) -> Vec<Vec<u8>> {
+/// Elements that were taken out because their time had come.
+#[derive(Default)]
+pub struct Taken {
+    /// Their names, one behind the other, and where each ends.
+    names: Vec<u8>,
+    ends: Vec<usize>,
+    /// There are more.
+    pub is_rest: bool,
+}
+
+impl Taken {
+    fn push(&mut self, record: &[u8]) {
+        let name = Field::read(record, Shape::Member).name;
+        self.names.extend_from_slice(name.bytes(&mut itoa::Buffer::new()));
+        self.ends.push(self.names.len());
+    }
+
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.names[start..*end])
+    }
+}
+
+/// Takes fields out of a hash whose time has come ([`FieldsMut::take_due`]). The entry is filed for those that are left: for what the budget did
+/// not reach at once. A hash without fields is left for the caller to remove.
+pub(super) fn take_due(
+    partition: &mut Partition,
+    site: Site<'_>,
+    position: Position,
+    budget: &mut usize,
+) -> Taken {
     let hash = site.hash(partition.entry(position).key());
     let mut fields = FieldsMut(Edit::new(partition, site, position, hash));
-    let names = fields.take_due(site.now_ms);
+    let taken = fields.take_due(site.now_ms, budget);
     fields.0.settle_deadlines();
-    names
+    taken
 }
 
 /// A collection in a table, to be changed. Everything goes through the gate of its partition.
@@ -330,10 +364,10 @@ impl<'p, 'k> Edit<'p, 'k> {
         self.partition.note_element_deadline(self.site, self.position, self.hash, at_ms);
     }
 
-    /// Files it anew for its elements' deadlines, when some are gone. What has passed meanwhile is looked at with the next tick.
-    pub fn settle_deadlines(&mut self) {
+    /// Files it anew for its elements' deadlines, when some are gone; for a deadline that has passed at the tick that is under way.
+    fn settle_deadlines(&mut self) {
         if self.partition.file_elements(self.site, self.position, self.hash) {
-            self.partition.note_element_deadline(self.site, self.position, self.hash, self.site.now_ms);
+            self.note_deadline(self.site.now_ms - TICK_MS);
         }
     }
 
@@ -381,9 +415,9 @@ impl TreeMut<'_, '_> {
         self.tree.remove_ranks(order, &mut self.gate, start, count);
     }
 
-    /// [`Tree::look_at_due`], which changes no record.
-    pub fn look_at_due<O: Order>(&mut self, order: &O, place: &Place) {
-        self.tree.look_at_due(order, place);
+    /// [`Tree::take_due`].
+    pub fn take_due<O: Order>(&mut self, order: &O, place: &Place, now_ms: i64, see: impl FnMut(&[u8])) {
+        self.tree.take_due(order, &mut self.gate, place, now_ms, see);
     }
 }
 
