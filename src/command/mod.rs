@@ -15,6 +15,7 @@ mod help;
 mod info;
 mod introspection;
 mod keys;
+mod list;
 mod markdown;
 mod memory;
 mod module;

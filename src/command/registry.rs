@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    acl, client, cluster, config, connection, debug, generic, hash, info, introspection, memory, module,
-    monitor, persistence, pubsub, records, server, string, transactions,
+    acl, client, cluster, config, connection, debug, generic, hash, info, introspection, list, memory,
+    module, monitor, persistence, pubsub, records, server, string, transactions,
 };
 use crate::client::Gates;
 
@@ -159,6 +159,9 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         hash::TOGETHER_ROWS,
         hash::WRITE_ROWS,
         info::ROWS,
+        list::ENDS_ROWS,
+        list::PART_ROWS,
+        list::SEARCH_ROWS,
         introspection::ROWS,
         memory::ROWS,
         module::ROWS,

@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 
 use crate::command::cx::{Cx, Outcome};
 use crate::command::walk::each_entry;
-use crate::keyspace::values::Fields;
+use crate::keyspace::values::{Elements, Fields};
 use crate::keyspace::{EntryRef, Keyspace, Kind};
 
 /// How Redis numbers types.
@@ -51,6 +51,10 @@ impl Sum {
         self.chain(&type_number(entry.kind()).to_be_bytes());
         match entry.kind() {
             Kind::Hash => self.add_fields(Fields::of(keyspace, entry)),
+            Kind::List => {
+                let room = &mut itoa::Buffer::new();
+                Elements::of(entry).iter_from(0).for_each(|element| self.chain(element.bytes(room)));
+            }
             _ => self.chain(entry.value()),
         }
         if entry.expire_at_ms().is_some() {

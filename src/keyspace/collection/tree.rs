@@ -312,6 +312,12 @@ impl Tree {
         true
     }
 
+    /// Goes to the last record of the leaf before; false if there is none.
+    pub fn to_previous_leaf(&self, place: &mut Place) -> bool {
+        place.index = 0;
+        self.step_back(place)
+    }
+
     /// Goes on to a leaf from the last inner node of the path.
     fn descend(&self, place: &mut Place, which: impl Fn(&Inner) -> usize) {
         let (inner, index) = place.path[place.path.len() - 1];

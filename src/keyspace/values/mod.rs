@@ -8,10 +8,12 @@
 
 pub mod assembly;
 mod draws;
+mod elements;
 pub mod exchange;
 mod fields;
 
 pub use draws::distinct_ranks;
+pub use elements::{Elements, ElementsMut};
 pub use fields::{Fields, FieldsMut, Hint};
 
 use super::collection::{
@@ -100,9 +102,9 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
     let form = Form::of(entry);
     match (entry.kind(), form.level()) {
         (Kind::Stream, _) => "stream",
+        (Kind::List, _) => "quicklist",
         (Kind::Set, Level::First) => "intset",
         (_, Level::First | Level::Listpack) => "listpack",
-        (Kind::List, Level::Table) => "quicklist",
         (Kind::SortedSet, Level::Table) => "skiplist",
         (_, Level::Table) => "hashtable",
     }
