@@ -7,7 +7,7 @@
 //! EOF  CRC-64 (from version 5 on; 0: none)
 //! ```
 //! [`Reader`] goes through such a stream and gives keys and their values ([`value`]); what does not exist here is walked over and counted in [`Skipped`].
-//! [`Writer`] writes version 10. [`encode_payload`] and [`decode_payload`] make and read what DUMP and RESTORE exchange: one value with a footer.
+//! [`Writer`] writes version 10. [`seal_payload`] and [`Payload`] make and read what DUMP and RESTORE exchange: one value with a footer.
 //!
 //! This module knows the format and nothing of databases or clients. A length in the input is never trusted for an allocation, and no
 //! input makes it panic. Sources of the format: the RDB page of the Redis documentation and files that servers wrote.
@@ -25,7 +25,7 @@ pub mod value;
 mod writer;
 
 pub use error::{Error, Problem};
-pub use payload::{PAYLOAD_VERSION_MAX, Payload, PayloadError, decode_payload, encode_payload, seal_payload};
+pub use payload::{PAYLOAD_VERSION_MAX, Payload, PayloadError, encode_payload, seal_payload};
 pub use reader::{Access, Header, Key, Reader, Record};
 pub use skip::{Skipped, SkippedType};
 pub use writer::{WRITTEN_VERSION, Writer};

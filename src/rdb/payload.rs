@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::skip::type_name;
 use super::source::Source;
-use super::value::{self, Body, Decoded, Kind, Sink};
+use super::value::{self, Body, Collector, Decoded, Kind, Sink, Value};
 use super::writer::{WRITTEN_VERSION, put_string};
 use super::{CHECKSUM, opcode};
 
@@ -41,20 +41,6 @@ pub fn seal_payload(body: Body) -> Vec<u8> {
     payload
 }
 
-/// The string in a payload.
-///
-/// # Errors
-/// When it is no payload, or one of another type.
-pub fn decode_payload(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
-    let payload = Payload::open(payload)?;
-    if payload.code != opcode::STRING {
-        return Err(PayloadError::Unsupported(payload.kind.name()));
-    }
-    // What stands behind the value is ignored, as Redis does.
-    let value = payload.value;
-    Source::for_bytes(value, value.len()).string().map_err(|error| PayloadError::Format(Some(error)))
-}
-
 /// A payload whose footer is good, with a value of a type that exists here.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
@@ -83,6 +69,16 @@ impl<'a> Payload<'a> {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The value as data.
+    ///
+    /// # Errors
+    /// See [`Payload::give`].
+    pub fn value(&self) -> Result<Value, PayloadError> {
+        let mut value = Collector::new(self.kind);
+        self.give(&mut value)?;
+        Ok(value.into_value())
     }
 
     /// Gives the value to a sink. What stands behind the value is ignored, as Redis does.

@@ -30,12 +30,12 @@ pub enum Access {
     Frequency(u8),
 }
 
-/// A key with a string.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub database: u32,
     pub key: Vec<u8>,
-    pub value: Vec<u8>,
+    pub value: Value,
     /// Unix milliseconds; may have passed long ago, as files keep what expires after they were written.
     pub expire_at_ms: Option<i64>,
     pub access: Option<Access>,
@@ -52,7 +52,7 @@ pub struct Key {
     pub access: Option<Access>,
 }
 
-/// Goes through the keys of a stream: [`Reader::next_key`], and then [`Reader::value`] or [`Reader::pass_over`]. As an iterator it gives the strings and skips the rest. After an error, or the end with a good checksum, it gives nothing more. What was read before
+/// Goes through the keys of a stream: [`Reader::next_key`], and then [`Reader::value`] or [`Reader::pass_over`]. As an iterator it gives records. After an error, or the end with a good checksum, it gives nothing more. What was read before
 /// an error is only as good as the data: who must have all or nothing waits for the end.
 pub struct Reader<R> {
     source: Source<R>,
@@ -110,20 +110,16 @@ impl<R: Read> Reader<R> {
         &self.skipped
     }
 
-    /// The next key with a string, or `None` at the end. Keys of other types are skipped.
+    /// The next key with its value, or `None` at the end. Collections without elements are left out, as Redis does.
     ///
     /// # Errors
     /// See [`Reader::next_key`].
     pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
         while let Some(key) = self.next_key()? {
-            if key.kind != Kind::String {
-                self.pass_over(&key)?;
-                continue;
-            }
-            let mut string = Collector::new(Kind::String);
-            self.value(&mut string)?;
-            if let Value::String(value) = string.into_value() {
+            let mut value = Collector::new(key.kind);
+            if self.value(&mut value)? == Decoded::Whole {
                 let Key { database, name: key, expire_at_ms, access, .. } = key;
+                let value = value.into_value();
                 return Ok(Some(Record { database, key, value, expire_at_ms, access }));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use super::value::{Collector, Kind, Value};
 use super::*;
 use crate::base::random::Random;
 
@@ -10,6 +11,22 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc_fast::checksum(CHECKSUM, &bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
+}
+
+/// The strings of a file; other keys are passed over.
+fn read_strings(bytes: &[u8]) -> Result<(Vec<Record>, Skipped), Error> {
+    let (mut reader, mut records) = (Reader::new(bytes)?, Vec::new());
+    while let Some(key) = reader.next_key()? {
+        if key.kind != Kind::String {
+            reader.pass_over(&key)?;
+            continue;
+        }
+        let mut value = Collector::new(key.kind);
+        reader.value(&mut value)?;
+        let Key { database, name: key, expire_at_ms, access, .. } = key;
+        records.push(Record { database, key, value: value.into_value(), expire_at_ms, access });
+    }
+    Ok((records, reader.skipped().clone()))
 }
 
 fn read(bytes: &[u8]) -> Result<(Vec<Record>, Skipped), Error> {
@@ -22,7 +39,8 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, Skipped), Error> {
 }
 
 fn record(database: u32, key: &[u8], value: &[u8]) -> Record {
-    Record { database, key: key.to_vec(), value: value.to_vec(), expire_at_ms: None, access: None }
+    let value = Value::String(value.to_vec());
+    Record { database, key: key.to_vec(), value, expire_at_ms: None, access: None }
 }
 
 /// A small file with everything in it that the writer can write.
@@ -48,7 +66,7 @@ fn sample() -> (Vec<u8>, Vec<Record>) {
             writer.database(record.database, 20_000, 1).expect("memory takes all");
         }
         writer
-            .record(&record.key, &record.value, record.expire_at_ms, record.access)
+            .value(&record.key, &record.value.encode(), record.expire_at_ms, record.access)
             .expect("memory takes all");
     }
     (writer.finish().expect("memory takes all").into_inner(), records)
@@ -149,7 +167,8 @@ fn other_types_are_walked_over_and_counted() {
         bytes.extend_from_slice(b"\x05other");
         bytes.extend_from_slice(&value);
         bytes.extend_from_slice(b"\x00\x01k\x01v");
-        let (records, skipped) = read(&sealed(bytes)).unwrap_or_else(|error| panic!("type {kind}: {error}"));
+        let (records, skipped) =
+            read_strings(&sealed(bytes)).unwrap_or_else(|error| panic!("type {kind}: {error}"));
         // The skipped key's deadline is not taken for that of the next.
         assert_eq!(records, [record(0, b"k", b"v")], "type {kind}");
         let other = SkippedType { name: name.into(), count: 1, first_key: b"other".to_vec() };
@@ -161,7 +180,7 @@ fn other_types_are_walked_over_and_counted() {
 fn valkey_has_its_own_header_and_hash() {
     let mut bytes = b"VALKEY080\xf3\x03job\x01\x00\x05".to_vec();
     bytes.extend_from_slice(b"\x16\x01h\x01\x01f\x01v--------\xf4\x01\x02\x03\x00\x01k\x01v");
-    let (records, skipped) = read(&sealed(bytes)).expect("a good file");
+    let (records, skipped) = read_strings(&sealed(bytes)).expect("a good file");
     assert_eq!(records, [record(0, b"k", b"v")]);
     assert_eq!(skipped.to_string(), "1 of type hash (the first is \"h\")");
 }
@@ -170,7 +189,7 @@ fn valkey_has_its_own_header_and_hash() {
 fn functions_and_module_data_are_reported() {
     let mut bytes = b"REDIS0010\xf5\x04code\xf7\x81--------\x02\x01\x05\x02xx\x00\xf5\x04code".to_vec();
     bytes.extend_from_slice(b"\x01\x01l\x00");
-    let (_, skipped) = read(&sealed(bytes)).expect("a good file");
+    let (_, skipped) = read_strings(&sealed(bytes)).expect("a good file");
     assert_eq!(
         skipped.to_string(),
         "2 of type function, 1 of type module data, 1 of type list (the first is \"l\")"
@@ -267,11 +286,15 @@ fn it_does_not_matter_in_which_pieces_the_bytes_come() {
     }
 }
 
+fn decode_payload(payload: &[u8]) -> Result<Value, PayloadError> {
+    Payload::open(payload)?.value()
+}
+
 #[test]
 fn payloads_come_back_and_damaged_ones_do_not() {
     for value in [&b""[..], b"123", b"hello", &[b'z'; 5000]] {
         let payload = encode_payload(value);
-        assert_eq!(decode_payload(&payload).expect("a good payload"), value);
+        assert_eq!(decode_payload(&payload).expect("a good payload"), Value::String(value.to_vec()));
         for at in 0..payload.len() {
             let mut damaged = payload.clone();
             damaged[at] ^= 1;
@@ -283,19 +306,21 @@ fn payloads_come_back_and_damaged_ones_do_not() {
 }
 
 #[test]
-fn a_payload_of_another_type_is_named() {
+fn a_payload_has_a_version_and_a_type_that_are_known() {
     let payload_of = |version: u16, body: &[u8]| {
         let mut bytes = [body, &version.to_le_bytes()].concat();
         bytes.extend_from_slice(&crc_fast::checksum(CHECKSUM, &bytes).to_le_bytes());
         decode_payload(&bytes)
     };
     let payload = |body: &[u8]| payload_of(PAYLOAD_VERSION_MAX, body);
-    assert!(matches!(payload(b"\x12\x00"), Err(PayloadError::Unsupported("list"))));
-    assert!(matches!(payload(b"\x15\x00"), Err(PayloadError::Unsupported("stream"))));
+    assert!(matches!(payload(b"\x07\x00"), Err(PayloadError::Unsupported("module"))));
+    assert!(matches!(payload(b"\x06\x00"), Err(PayloadError::Unsupported("module"))));
+    assert!(matches!(payload(b"\x12\x00"), Err(PayloadError::Format(None))));
     assert!(matches!(payload(b"\x63\x00"), Err(PayloadError::Format(None))));
     assert!(matches!(payload(b""), Err(PayloadError::Format(None))));
     assert!(matches!(payload(b"\x00\x05hell"), Err(PayloadError::Format(Some(_)))));
-    assert_eq!(payload(b"\x00\x05hello and more").expect("a good one"), b"hello");
-    assert_eq!(payload_of(80, b"\x00\x05hello").expect("one of Valkey 9"), b"hello");
+    let hello = Value::String(b"hello".to_vec());
+    assert_eq!(payload(b"\x00\x05hello and more").expect("a good one"), hello);
+    assert_eq!(payload_of(80, b"\x00\x05hello").expect("one of Valkey 9"), hello);
     assert!(matches!(payload_of(13, b"\x00\x05hello"), Err(PayloadError::VersionOrChecksum)));
 }

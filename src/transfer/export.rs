@@ -32,7 +32,7 @@ pub fn export(options: &ExportOptions) -> Result<(), Error> {
     write_file(&options.from, &options.file, options.rate)
 }
 
-/// Writes the strings of a server into a file. It is complete under its name, or not there.
+/// Writes the keys of a server into a file. It is complete under its name, or not there.
 pub fn write_file(from: &Address, path: &Path, rate: u32) -> Result<(), Error> {
     let mut origin = LiveOrigin::open(from, None)?;
     let mut keys = 0;
@@ -56,7 +56,7 @@ pub fn write_file(from: &Address, path: &Path, rate: u32) -> Result<(), Error> {
                     writer.database(record.database, hint, 0).map_err(Error::file(path))?;
                 }
                 writer
-                    .record(&record.key, &record.value, record.expire_at_ms, None)
+                    .value(&record.key, &record.value.encode(), record.expire_at_ms, None)
                     .map_err(Error::file(path))?;
             }
             keys += batch.len() as u64;
@@ -67,7 +67,7 @@ pub fn write_file(from: &Address, path: &Path, rate: u32) -> Result<(), Error> {
     })?;
     println!("{keys} keys exported to {}.", path.display());
     if origin.skipped().count() > 0 {
-        println!("Not taken, because only strings exist here: {}.", origin.skipped());
+        println!("Not taken, because their values cannot be read here: {}.", origin.skipped());
     }
     Ok(())
 }

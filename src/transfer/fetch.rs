@@ -10,7 +10,8 @@ use super::connection::{Connection, Reply};
 use super::error::Error;
 use super::{BATCH_BYTES, BATCH_KEYS};
 use crate::base::clock::Clock;
-use crate::rdb::{PayloadError, decode_payload};
+use crate::rdb::value::Value;
+use crate::rdb::{Payload, PayloadError};
 
 /// Keys that are asked for together at first.
 const WINDOW_KEYS: usize = 16;
@@ -24,14 +25,14 @@ const TYPE_BYTES_MAX: usize = 64;
 const NO_KEY: i64 = -2;
 
 /// What a server has under a key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Fetched {
     Absent,
-    Text {
-        value: Vec<u8>,
+    Value {
+        value: Value,
         expire_at_ms: Option<i64>,
     },
-    /// A value of a type that does not exist here.
+    /// A value of a type that does not exist here, or one that GET does not tell where DUMP is not allowed.
     Other(String),
 }
 
@@ -128,9 +129,9 @@ impl Fetcher {
             };
             fetched.push(match value {
                 Reply::Null => Fetched::Absent,
-                Reply::Text(value) if !dump => Fetched::Text { value, expire_at_ms },
-                Reply::Text(payload) => match decode_payload(&payload) {
-                    Ok(value) => Fetched::Text { value, expire_at_ms },
+                Reply::Text(value) if !dump => Fetched::Value { value: Value::String(value), expire_at_ms },
+                Reply::Text(payload) => match Payload::open(&payload).and_then(|payload| payload.value()) {
+                    Ok(value) => Fetched::Value { value, expire_at_ms },
                     Err(PayloadError::Unsupported(name)) => Fetched::Other(name.to_owned()),
                     // From a server that is newer than we know: its GET still works.
                     Err(_) => {

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::state::{Place, State, StateFile};
 use super::target::Target;
 use crate::base::clock::Clock;
+use crate::rdb::value::Value;
 use crate::rdb::{Record, Skipped};
 use crate::storage::manifest::MANIFEST_NAME;
 use crate::storage::{DirectoryLock, RealDisk};
@@ -156,6 +157,9 @@ fn import_into_server(options: &ImportOptions, address: &Address) -> Result<(), 
     file.remove();
     println!("{copied} keys imported, {expired} had expired.");
     report_skipped(origin.skipped());
+    if target.refused().count() > 0 {
+        println!("Refused, because their types do not exist there: {}.", target.refused());
+    }
     if options.check { compare(&options.source, &mut target) } else { Ok(()) }
 }
 
@@ -168,7 +172,7 @@ fn drop_expired(batch: &mut Vec<Record>) -> u64 {
 
 fn report_skipped(skipped: &Skipped) {
     if skipped.count() > 0 {
-        println!("Not taken, because only strings exist here: {skipped}.");
+        println!("Not taken, because their values cannot be read here: {skipped}.");
     }
 }
 
@@ -190,6 +194,7 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
     let mut found = Comparison::default();
     while let Some(mut batch) = origin.next_batch(pace.keys_max())? {
         drop_expired(&mut batch);
+        batch.retain(|record| !target.refuses(record.value.kind()));
         while !batch.is_empty() {
             let arrived = target.fetch(&batch)?;
             let exact = origin.is_exact() && target.is_exact();
@@ -216,12 +221,15 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
 
 impl Comparison {
     fn add(&mut self, record: &Record, arrived: Fetched, exact: bool) {
-        self.source_sum =
-            self.source_sum.wrapping_add(checksum(record, &record.value, record.expire_at_ms, exact));
+        let soon_ms = Clock::System.now_ms() + EXPIRING_MS;
+        let own = content(&record.value, soon_ms);
+        let own_sum = checksum(record, &own, record.expire_at_ms, exact);
+        self.source_sum = self.source_sum.wrapping_add(own_sum);
         let problem = match arrived {
-            Fetched::Text { value, expire_at_ms } => {
+            Fetched::Value { value, expire_at_ms } => {
+                let value = content(&value, soon_ms);
                 self.target_sum = self.target_sum.wrapping_add(checksum(record, &value, expire_at_ms, exact));
-                if value != record.value {
+                if value != own {
                     "has another value"
                 } else if !is_same_deadline(record.expire_at_ms, expire_at_ms, exact) {
                     "has another deadline"
@@ -232,15 +240,9 @@ impl Comparison {
             }
             Fetched::Other(_) => "is of another type",
             Fetched::Absent => {
-                let soon_ms = Clock::System.now_ms() + EXPIRING_MS;
-                if record.expire_at_ms.is_some_and(|at_ms| at_ms <= soon_ms) {
+                if goes_soon(record, soon_ms) {
                     // It has gone its way between the two looks, and counts on both sides.
-                    self.target_sum = self.target_sum.wrapping_add(checksum(
-                        record,
-                        &record.value,
-                        record.expire_at_ms,
-                        exact,
-                    ));
+                    self.target_sum = self.target_sum.wrapping_add(own_sum);
                     self.equal += 1;
                     return;
                 }
@@ -255,6 +257,26 @@ impl Comparison {
             println!("The key \"{}\" {problem}.", record.key.escape_ascii());
         }
     }
+}
+
+/// What a value has, as bytes that are the same for equal values. Fields of a hash that are due soon do not count.
+fn content(value: &Value, soon_ms: i64) -> Vec<u8> {
+    if let Value::String(text) = value {
+        return text.clone();
+    }
+    let mut value = value.clone().as_written().sorted();
+    if let Value::Hash(fields) = &mut value {
+        fields.retain(|field| field.due_ms.is_none_or(|due_ms| due_ms > soon_ms));
+    }
+    value.encode().bytes
+}
+
+/// Whether a key may be gone already when it is looked for.
+fn goes_soon(record: &Record, soon_ms: i64) -> bool {
+    let is_soon = |at_ms: Option<i64>| at_ms.is_some_and(|at_ms| at_ms <= soon_ms);
+    let fields_go =
+        matches!(&record.value, Value::Hash(fields) if fields.iter().all(|field| is_soon(field.due_ms)));
+    is_soon(record.expire_at_ms) || fields_go
 }
 
 fn is_same_deadline(one: Option<i64>, other: Option<i64>, exact: bool) -> bool {

@@ -64,7 +64,7 @@ impl Origin for FileOrigin {
                 self.ahead = Some(record);
                 return Ok(Some(batch));
             }
-            bytes += record.key.len() + record.value.len();
+            bytes += record.key.len() + record.value.bytes();
             batch.push(record);
         }
         self.offset = self.offset.max(self.reader.offset());
@@ -188,7 +188,7 @@ impl Origin for LiveOrigin {
         for (key, fetched) in self.keys.drain(..fetched.len()).zip(fetched) {
             match fetched {
                 Fetched::Absent => {}
-                Fetched::Text { value, expire_at_ms } => {
+                Fetched::Value { value, expire_at_ms } => {
                     batch.push(Record { database, key, value, expire_at_ms, access: None });
                 }
                 Fetched::Other(name) => self.skipped.add(name, &key),

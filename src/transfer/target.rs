@@ -3,14 +3,19 @@
 use super::connection::{Address, Connection, Reply};
 use super::error::Error;
 use super::fetch::{Fetched, Fetcher};
-use crate::rdb::{Access, Record, encode_payload};
+use crate::rdb::value::{Kind, Value};
+use crate::rdb::{Access, Record, Skipped, seal_payload};
 
 /// See the module's text.
 pub struct Target {
     connection: Connection,
-    fetcher: Fetcher,
-    /// Records with an access history go by RESTORE, which can say it.
+    /// Strings are compared by GET, which costs less than DUMP, and other values by that.
+    texts: Fetcher,
+    values: Fetcher,
+    /// Strings with an access history go by RESTORE, which can say it. Collections always do.
     restores: bool,
+    /// What it does not have the type for.
+    refused: Skipped,
     /// All records go to this database, whatever they say.
     only: Option<u32>,
     selected: Option<u32>,
@@ -21,8 +26,9 @@ impl Target {
         let mut connection = Connection::open(address)?;
         // The comparison at the end must not undo what was said of the access history.
         connection.leave_no_trace()?;
-        let (only, fetcher) = (address.database, Fetcher::by_get());
-        Ok(Target { connection, fetcher, restores: true, only, selected: None })
+        let (texts, values) = (Fetcher::by_get(), Fetcher::by_dump());
+        let (only, refused) = (address.database, Skipped::default());
+        Ok(Target { connection, texts, values, restores: true, refused, only, selected: None })
     }
 
     fn select(&mut self, batch: &[Record]) -> Result<(), Error> {
@@ -35,35 +41,57 @@ impl Target {
         Ok(())
     }
 
+    /// What was not stored, because the server does not have the type for it.
+    pub fn refused(&self) -> &Skipped {
+        &self.refused
+    }
+
+    /// Whether values of this type were refused.
+    pub fn refuses(&self, kind: Kind) -> bool {
+        self.refused.types.iter().any(|refused| refused.name == kind.name())
+    }
+
     /// Stores a batch of one database; keys that are there are overwritten.
     pub fn put(&mut self, batch: &[Record]) -> Result<(), Error> {
         self.select(batch)?;
-        while let Some((command, text)) = self.attempt(batch)? {
+        let mut refusal = self.attempt(batch)?;
+        if matches!(refusal, Some((Command::Restore(Kind::String), _))) {
             // An older server does not know the payload, or the user may not use the command. SET says all but the access history.
-            if command != "RESTORE" {
-                return Err(self.connection.refused(command, text));
-            }
             self.restores = false;
+            refusal = self.attempt(batch)?;
         }
-        Ok(())
+        match refusal {
+            Some((command, text)) => Err(self.connection.refused(command.name(), text)),
+            None => Ok(()),
+        }
+    }
+
+    /// How a record is stored.
+    fn command(&self, record: &Record) -> Command {
+        match record.value.kind() {
+            Kind::String if !self.restores || record.access.is_none() => Command::Set,
+            kind => Command::Restore(kind),
+        }
     }
 
     /// Sends a batch. Gives the first refusal, and of what.
-    fn attempt(&mut self, batch: &[Record]) -> Result<Option<(&'static str, String)>, Error> {
-        let access = |record: &Record| record.access.filter(|_| self.restores);
+    fn attempt(&mut self, batch: &[Record]) -> Result<Option<(Command, String)>, Error> {
         for record in batch {
-            match access(record) {
-                Some(access) => queue_restore(&mut self.connection, record, access),
-                None => queue_set(&mut self.connection, record),
+            match (self.command(record), &record.value) {
+                (Command::Set, Value::String(text)) => queue_set(&mut self.connection, record, text),
+                _ => queue_restore(&mut self.connection, record),
             }
         }
         self.connection.send()?;
         let mut refusal = None;
         for record in batch {
-            let command = if access(record).is_some() { "RESTORE" } else { "SET" };
-            match self.connection.reply()? {
-                Reply::Error(text) => refusal = refusal.or(Some((command, text))),
-                Reply::Text(_) => {}
+            let command = self.command(record);
+            match (self.connection.reply()?, command) {
+                (Reply::Text(_), _) => {}
+                (Reply::Error(text), Command::Restore(kind)) if text.ends_with(NOT_SUPPORTED) => {
+                    self.refused.add(kind.name(), &record.key);
+                }
+                (Reply::Error(text), _) => refusal = refusal.or(Some((command, text))),
                 _ => return Err(self.connection.nonsense()),
             }
         }
@@ -74,41 +102,57 @@ impl Target {
     pub fn fetch(&mut self, batch: &[Record]) -> Result<Vec<Fetched>, Error> {
         self.select(batch)?;
         let keys: Vec<&[u8]> = batch.iter().map(|record| record.key.as_slice()).collect();
-        self.fetcher.fetch(&mut self.connection, &keys)
+        let only_texts = batch.iter().all(|record| record.value.kind() == Kind::String);
+        let fetcher = if only_texts { &mut self.texts } else { &mut self.values };
+        fetcher.fetch(&mut self.connection, &keys)
     }
 
     /// Whether deadlines that [`Target::fetch`] gives are exact.
     pub fn is_exact(&self) -> bool {
-        self.fetcher.exact
+        self.texts.exact && self.values.exact
     }
 }
 
-fn queue_set(connection: &mut Connection, record: &Record) {
+/// How Cloakroom's answer ends when a payload has a value of a type that it does not have.
+const NOT_SUPPORTED: &str = " are not supported";
+
+/// A command that stores a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Set,
+    Restore(Kind),
+}
+
+impl Command {
+    fn name(self) -> &'static str {
+        match self {
+            Command::Set => "SET",
+            Command::Restore(_) => "RESTORE",
+        }
+    }
+}
+
+fn queue_set(connection: &mut Connection, record: &Record, text: &[u8]) {
     let deadline = record.expire_at_ms.map(|at_ms| at_ms.to_string());
     match &deadline {
-        Some(at_ms) => {
-            connection.queue(&[b"SET", &record.key, &record.value, b"PXAT", at_ms.as_bytes()]);
-        }
-        None => connection.queue(&[b"SET", &record.key, &record.value]),
+        Some(at_ms) => connection.queue(&[b"SET", &record.key, text, b"PXAT", at_ms.as_bytes()]),
+        None => connection.queue(&[b"SET", &record.key, text]),
     }
 }
 
 /// A server whose eviction policy keeps another kind of history than the record has starts the key like a new one.
-fn queue_restore(connection: &mut Connection, record: &Record, access: Access) {
-    let (at_ms, payload) = (record.expire_at_ms.unwrap_or(0).to_string(), encode_payload(&record.value));
-    let (word, number): (&[u8], i64) = match access {
-        Access::IdleSeconds(seconds) => (b"IDLETIME", i64::try_from(seconds).unwrap_or(i64::MAX)),
-        Access::Frequency(counter) => (b"FREQ", i64::from(counter)),
-    };
-    let number = number.to_string();
-    connection.queue(&[
-        b"RESTORE",
-        &record.key,
-        at_ms.as_bytes(),
-        &payload,
-        b"REPLACE",
-        b"ABSTTL",
-        word,
-        number.as_bytes(),
-    ]);
+fn queue_restore(connection: &mut Connection, record: &Record) {
+    let at_ms = record.expire_at_ms.unwrap_or(0).to_string();
+    let payload = seal_payload(record.value.encode());
+    let mut words: Vec<&[u8]> =
+        vec![b"RESTORE", &record.key, at_ms.as_bytes(), &payload, b"REPLACE", b"ABSTTL"];
+    let history = record.access.map(|access| match access {
+        Access::IdleSeconds(seconds) => (&b"IDLETIME"[..], i64::try_from(seconds).unwrap_or(i64::MAX)),
+        Access::Frequency(counter) => (&b"FREQ"[..], i64::from(counter)),
+    });
+    let number = history.map_or(String::new(), |(_, number)| number.to_string());
+    if let Some((word, _)) = history {
+        words.extend([word, number.as_bytes()]);
+    }
+    connection.queue(&words);
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom::rdb::Record;
+use cloakroom::rdb::value::Value;
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame as Frame;
 
@@ -100,7 +101,7 @@ impl Server {
     pub fn assert_holds(&mut self, database: u32, records: &[Record]) {
         self.run(&format!("SELECT {database}"));
         for record in records.iter().filter(|record| record.database == database) {
-            let expected = Some((record.value.clone(), record.expire_at_ms));
+            let expected = Some((text_of(record).to_vec(), record.expire_at_ms));
             assert_eq!(self.look(&record.key), expected, "{}", record.key.escape_ascii());
         }
     }
@@ -134,4 +135,12 @@ pub fn new_folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).expect("a folder");
     folder
+}
+
+/// The string in a record that has one.
+pub fn text_of(record: &Record) -> &[u8] {
+    match &record.value {
+        Value::String(text) => text,
+        other => panic!("a string, not {other:?}"),
+    }
 }

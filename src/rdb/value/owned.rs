@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::stream::{Group, StreamId, StreamState};
+use super::encode::{Body, Encoder};
+use super::stream::{Group, NEVER_ACTIVE, StreamId, StreamState};
 use super::stream_nodes::EntryFields;
 use super::{Kind, Sink};
 
@@ -68,6 +69,44 @@ impl Value {
             }
         }
         true
+    }
+
+    /// The value as it is written.
+    pub fn encode(&self) -> Body {
+        let mut encoder = Encoder::new(self.kind());
+        self.give(&mut encoder);
+        encoder.finish()
+    }
+
+    /// About how many bytes there are in it.
+    pub fn bytes(&self) -> usize {
+        let of_pairs =
+            |pairs: &Pairs| pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        match self {
+            Value::String(value) => value.len(),
+            Value::List(strings) | Value::Set(strings) => strings.iter().map(Vec::len).sum(),
+            Value::SortedSet(members) => members.iter().map(|(member, _)| member.len() + 8).sum(),
+            Value::Hash(fields) => fields.iter().map(|field| field.name.len() + field.value.len()).sum(),
+            Value::Stream(stream) => stream.entries.iter().map(|(_, pairs)| 16 + of_pairs(pairs)).sum(),
+        }
+    }
+
+    /// What is left of it when it is written: Redis 7.0 does not know when a consumer was active, and nothing is due at 0.
+    pub fn as_written(mut self) -> Value {
+        match &mut self {
+            Value::Hash(fields) => {
+                for due_ms in fields.iter_mut().filter_map(|field| field.due_ms.as_mut()) {
+                    *due_ms = (*due_ms).max(1);
+                }
+            }
+            Value::Stream(stream) => {
+                for consumer in stream.groups.iter_mut().flat_map(|group| &mut group.consumers) {
+                    consumer.active_ms = Some(consumer.seen_ms).filter(|ms| *ms != NEVER_ACTIVE);
+                }
+            }
+            _ => {}
+        }
+        self
     }
 
     /// The value with its elements in one order, if its type has none, so that equal ones compare as equal.
