@@ -27,6 +27,8 @@ fn type_number(kind: Kind) -> u32 {
 
 /// What stands for the deadline of a volatile key, whatever it is.
 const VOLATILE: &[u8] = b"!!expire!!";
+/// What stands for the deadline of a field, whatever it is (Redis 7.4).
+const VOLATILE_FIELD: &[u8] = b"!!hexpire!!";
 
 #[derive(Clone, Copy, Default)]
 struct Sum([u8; 20]);
@@ -68,6 +70,9 @@ impl Sum {
             let mut sum = Sum::default();
             sum.chain(field.name.bytes(rooms.0));
             sum.chain(field.value.bytes(rooms.1));
+            if field.expire_at_ms.is_some() {
+                sum.add(VOLATILE_FIELD);
+            }
             self.add(&sum.0);
         }
     }
@@ -120,7 +125,22 @@ pub fn of_values(cx: &mut Cx<'_, '_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::values::exchange::{Builder, EncodingLimits};
     use crate::keyspace::{Entry, KeyHasher, Reclaimer};
+    use crate::rdb::value::Sink as _;
+
+    /// `redis-server 8.2.3`: HSET h a 1 b 2, HPEXPIRE h 100000000 FIELDS 1 a.
+    #[test]
+    fn a_field_with_a_deadline_counts_as_in_redis() {
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(1), Reclaimer::inline(), 0);
+        let mut hash = Builder::new(&keyspace, Kind::Hash);
+        hash.field(b"a", b"1", Some(1 << 42));
+        hash.field(b"b", b"2", None);
+        let entry = hash.finish(b"h", EncodingLimits { elements: 512, bytes: 64, integers: 0 });
+        let mut value = Sum::default();
+        value.chain_value(&keyspace, entry.view());
+        assert_eq!(value.text(), "c07db73128914a41e685572f9d83e5ec946f598d");
+    }
 
     #[test]
     fn digests_are_those_of_redis() {
