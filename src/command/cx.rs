@@ -33,7 +33,7 @@ use crate::keyspace::values::Edit;
 use crate::keyspace::values::exchange::EncodingLimits;
 use crate::keyspace::{
     AccessRules, Entry, EntryRef, ExpiryTurn, Key, Kind, LENGTH_MAX, Locked, Partition, Position, Removed,
-    ShardWeights, Site, Victims,
+    Root, ShardWeights, Site, Victims,
 };
 use crate::observe::counters::Count;
 use crate::observe::statistics::LoopStatistics;
@@ -167,7 +167,7 @@ impl<'s> LoopState<'s> {
 
     /// What runs is what the write log tells.
     #[inline]
-    fn is_replay(&self) -> bool {
+    pub fn is_replay(&self) -> bool {
         self.expired_ms == i64::MIN
     }
 
@@ -475,7 +475,14 @@ impl<'a, 's> Cx<'a, 's> {
     /// Adds a key with an empty collection, for the caller to fill.
     pub fn add_collection(&mut self, key: Key<'_>, kind: Kind) -> Position {
         let access = self.state.access.fresh(self.state.steady_ms);
-        let entry = Entry::new(key.bytes, &Packed::EMPTY).with_kind(kind).with_access(access);
+        let entry = match kind {
+            Kind::Stream => {
+                let root = Root::new(kind, 0, self.services().keyspace.limits());
+                Entry::with_root(key.bytes, kind, Box::new(root))
+            }
+            _ => Entry::new(key.bytes, &Packed::EMPTY).with_kind(kind),
+        };
+        let entry = entry.with_access(access);
         self.add(self.client.database, key, entry)
     }
 

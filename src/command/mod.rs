@@ -27,6 +27,7 @@ mod registry;
 mod scanning;
 mod server;
 mod spec;
+mod stream;
 mod string;
 mod transactions;
 mod walk;

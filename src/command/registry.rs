@@ -6,7 +6,7 @@ use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
     acl, client, cluster, config, connection, debug, generic, hash, info, introspection, list, memory,
-    module, monitor, persistence, pubsub, records, server, string, transactions,
+    module, monitor, persistence, pubsub, records, server, stream, string, transactions,
 };
 use crate::client::Gates;
 
@@ -170,6 +170,14 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         records::ROWS,
         persistence::ROWS,
         server::ROWS,
+        stream::ADD_ROWS,
+        stream::CLAIM_ROWS,
+        stream::DELETE_ROWS,
+        stream::GROUP_ROWS,
+        stream::INFO_ROWS,
+        stream::PENDING_ROWS,
+        stream::RANGE_ROWS,
+        stream::READ_ROWS,
         string::GET_ROWS,
         string::LCS_ROWS,
         string::NUMBER_ROWS,

@@ -181,6 +181,10 @@ config! {
     hash_max_listpack_entries: i64,
     /// bytes
     hash_max_listpack_value: u64,
+    /// bytes
+    stream_node_max_bytes: u64,
+    /// entries
+    stream_node_max_entries: i64,
     /// classes and channels
     notify_keyspace_events: NotifyFlags,
     /// databases

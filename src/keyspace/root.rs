@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::KeyHasher;
+use super::collection::stream::Stream;
 use super::collection::{
     ByHash, ByPosition, ByScore, Field, Limits, NoCapture, Order, Scored, Shape, SortedSet, Tree,
 };
@@ -55,6 +56,7 @@ pub enum Body {
     /// Of a list, a set or a hash.
     Tree(Tree),
     SortedSet(SortedSet),
+    Stream(Box<Stream>),
 }
 
 /// Numbers of roots, from 0 on.
@@ -88,6 +90,7 @@ impl Root {
     pub fn new(kind: Kind, level: u8, limits: &ValueLimits) -> Root {
         let body = match kind {
             Kind::SortedSet => Body::SortedSet(SortedSet::new(limits.sorted, 0)),
+            Kind::Stream => Body::Stream(Box::new(Stream::new(limits.usual))),
             _ => Body::Tree(Tree::new(limits.usual, 0)),
         };
         Root { body, id: NEXT_ID.fetch_add(1, Ordering::Relaxed), done: NEW, next_leaf: 0, level }
@@ -116,6 +119,7 @@ impl Root {
         match &self.body {
             Body::Tree(tree) => Some(tree),
             Body::SortedSet(set) => Some(set.scores()),
+            Body::Stream(_) => None,
         }
     }
 
@@ -123,6 +127,7 @@ impl Root {
         match &mut self.body {
             Body::Tree(tree) => tree.seen_leaf(number, era),
             Body::SortedSet(set) => set.seen_leaf(number, era),
+            Body::Stream(_) => {}
         }
     }
 
@@ -131,6 +136,7 @@ impl Root {
         match &self.body {
             Body::Tree(tree) => tree.len(),
             Body::SortedSet(set) => set.len(),
+            Body::Stream(stream) => stream.entries().len(),
         }
     }
 
@@ -144,6 +150,9 @@ impl Root {
         own + match &self.body {
             Body::Tree(tree) => tree.owned_bytes(),
             Body::SortedSet(set) => set.owned_bytes(),
+            Body::Stream(stream) => {
+                crate::base::slabs::block_bytes(size_of::<Stream>()) + stream.owned_bytes()
+            }
         }
     }
 
@@ -151,7 +160,7 @@ impl Root {
     pub fn due_ms(&self) -> i64 {
         match &self.body {
             Body::Tree(tree) => tree.due_ms(),
-            Body::SortedSet(_) => i64::MAX,
+            Body::SortedSet(_) | Body::Stream(_) => i64::MAX,
         }
     }
 
@@ -159,14 +168,22 @@ impl Root {
     pub fn tree(&self) -> Option<&Tree> {
         match &self.body {
             Body::Tree(tree) => Some(tree),
-            Body::SortedSet(_) => None,
+            Body::SortedSet(_) | Body::Stream(_) => None,
         }
     }
 
     pub fn sorted_set(&self) -> Option<&SortedSet> {
         match &self.body {
             Body::SortedSet(set) => Some(set),
-            Body::Tree(_) => None,
+            Body::Tree(_) | Body::Stream(_) => None,
+        }
+    }
+
+    /// The stream, unless it is another structure.
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Tree(_) | Body::SortedSet(_) => None,
         }
     }
 
@@ -179,6 +196,7 @@ impl Root {
             Body::Tree(tree) if kind == Kind::List => tree.each_leaf::<ByPosition>(see),
             Body::Tree(tree) => tree.each_leaf::<ByHash<'_>>(see),
             Body::SortedSet(set) => set.scores().each_leaf::<ByScore>(see),
+            Body::Stream(stream) => stream.encode(out),
         }
     }
 
@@ -197,6 +215,10 @@ impl Root {
         bytes = rest;
         let count = take_varint(&mut bytes).ok_or(WRONG)?;
         let mut root = Root::new(kind, *level, limits);
+        if kind == Kind::Stream {
+            root.body = Body::Stream(Box::new(Stream::decode_with(bytes, limits.usual)?));
+            return if root.len() as u64 == count { Ok(root) } else { Err(WRONG) };
+        }
         let shape = if kind == Kind::Hash { Shape::FieldAndValue } else { Shape::Member };
         let by_hash = ByHash { hasher, shape };
         let room = &mut itoa::Buffer::new();
@@ -222,6 +244,7 @@ impl Root {
                     let scored = Scored::read(record);
                     set.set(hasher, &mut NoCapture, scored.member.bytes(room), scored.score);
                 }
+                Body::Stream(_) => return Err(WRONG),
             }
         }
         if root.len() as u64 == count && count > 0 { Ok(root) } else { Err(WRONG) }

@@ -196,10 +196,7 @@ impl Import<'_> {
                 );
                 return Err(LoadError::Import(text));
             }
-            let Some(kind) = exchange::kind_of(key.kind) else {
-                reader.pass_over(&key).map_err(failed)?;
-                continue;
-            };
+            let kind = exchange::kind_of(key.kind);
             // The value of a key that is not wanted is passed over.
             if with_expired || key.expire_at_ms.is_none_or(|at_ms| at_ms > self.now.wall_ms()) {
                 let mut builder = Builder::new(&self.services.keyspace, kind);

@@ -159,6 +159,21 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// The head of a map whose keys and values stand, in RESP2, in arrays of two: [`Reply::pair`] comes before each key.
+    pub fn map_of_pairs(&mut self, pairs: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.array(pairs),
+            Protocol::Resp3 => self.map(pairs),
+        }
+    }
+
+    /// See [`Reply::map_of_pairs`].
+    pub fn pair(&mut self) {
+        if self.protocol == Protocol::Resp2 {
+            self.array(2);
+        }
+    }
+
     /// The head of a set.
     pub fn set(&mut self, len: usize) {
         self.number_line(if self.protocol == Protocol::Resp3 { b'~' } else { b'*' }, len as i64);

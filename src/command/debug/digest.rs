@@ -10,6 +10,7 @@ use sha1::{Digest, Sha1};
 
 use crate::command::cx::{Cx, Outcome};
 use crate::command::walk::each_entry;
+use crate::keyspace::collection::stream::Id;
 use crate::keyspace::values::{Elements, Fields};
 use crate::keyspace::{EntryRef, Keyspace, Kind};
 
@@ -57,6 +58,7 @@ impl Sum {
                 let room = &mut itoa::Buffer::new();
                 Elements::of(entry).iter_from(0).for_each(|element| self.chain(element.bytes(room)));
             }
+            Kind::Stream => self.chain_entries(entry),
             _ => self.chain(entry.value()),
         }
         if entry.expire_at_ms().is_some() {
@@ -74,6 +76,19 @@ impl Sum {
                 sum.add(VOLATILE_FIELD);
             }
             self.add(&sum.0);
+        }
+    }
+
+    /// Of a stream, ids and fields: groups do not count, as in Redis.
+    fn chain_entries(&mut self, entry: EntryRef<'_>) {
+        let rooms = (&mut itoa::Buffer::new(), &mut itoa::Buffer::new());
+        let Some(stream) = entry.root().and_then(|root| root.stream()) else { return };
+        for entry in stream.entries().range(Id::ZERO, Id::MAX) {
+            self.chain(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+            for (name, value) in entry.fields() {
+                self.chain(name.bytes(rooms.0));
+                self.chain(value.bytes(rooms.1));
+            }
         }
     }
 

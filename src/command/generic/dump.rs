@@ -44,13 +44,10 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
-/// Streams have no serialised form yet.
-pub const NO_FORM: Failure = Failure::text("ERR a value of this type cannot be serialised yet");
-
 fn dump(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
-    match cx.read(key).map(|entry| exchange::encode(entry).ok_or(NO_FORM)) {
-        Some(body) => cx.reply.bulk(&seal_payload(body?)),
+    match cx.read(key).map(exchange::encode) {
+        Some(body) => cx.reply.bulk(&seal_payload(body)),
         None => cx.reply.null(),
     }
     Ok(())
@@ -161,15 +158,15 @@ fn log(cx: &mut Cx<'_, '_>, key: Key<'_>, entry: EntryRef<'_>, expire_at_ms: Opt
 
 /// The entry that a payload makes of a key.
 fn entry(cx: &Cx<'_, '_>, key: Key<'_>) -> Result<Entry, Failure> {
-    let unsupported =
-        |name| Failure::owned(format!("ERR Bad data format: values of type {name} are not supported"));
     let failure = |error| match error {
         PayloadError::VersionOrChecksum => BAD_PAYLOAD,
-        PayloadError::Unsupported(name) => unsupported(name),
+        PayloadError::Unsupported(name) => {
+            Failure::owned(format!("ERR Bad data format: values of type {name} are not supported"))
+        }
         PayloadError::Format(_) => BAD_FORMAT,
     };
     let payload = Payload::open(cx.args.at(3)).map_err(failure)?;
-    let kind = exchange::kind_of(payload.kind()).ok_or_else(|| unsupported(payload.kind().name()))?;
+    let kind = exchange::kind_of(payload.kind());
     let mut builder = Builder::new(&cx.services().keyspace, kind);
     payload.give(&mut builder).map_err(failure)?;
     Ok(builder.finish(key.bytes, encoding_limits(cx.config(), kind)))

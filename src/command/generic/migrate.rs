@@ -130,7 +130,7 @@ fn migrate(cx: &mut Cx<'_, '_>) -> Outcome {
     for index in options.keys {
         let key = cx.key(index)?;
         if let Some(entry) = cx.read(key) {
-            let body = exchange::encode(entry).ok_or(super::dump::NO_FORM)?;
+            let body = exchange::encode(entry);
             // A key may be named any number of times.
             if !luggage.add(key.bytes.len() + body.bytes.len()) {
                 return Err(TOO_MUCH);
@@ -173,7 +173,7 @@ fn finish(cx: &mut Cx<'_, '_>, options: &Options, result: &MigrationResult) -> O
             let Some(position) = cx.find(key) else { continue };
             let entry = cx.entry(key, position);
             let same_deadline = entry.expire_at_ms() == moved.expire_at_ms;
-            if !same_deadline || exchange::encode(entry).as_ref() != Some(&moved.body) {
+            if !same_deadline || exchange::encode(entry) != moved.body {
                 changed += 1;
                 continue;
             }

@@ -92,6 +92,10 @@ impl Kind {
             "len",
             "min-match-len",
             "maxage",
+            "ms",
+            "numids",
+            "entries-read",
+            "entries-added",
         ];
         match name {
             _ if KEYS.contains(&name) => Kind::Key,

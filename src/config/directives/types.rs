@@ -48,6 +48,18 @@ const ROWS: &[Directive] = &[
         .alias("zset-max-ziplist-value"),
     Directive::accepted("list-compress-depth", COUNT, "0", "Lists are not compressed."),
     Directive::accepted("hll-sparse-max-bytes", MEMORY, "3000", NO_SUCH_TYPE),
-    Directive::accepted("stream-node-max-bytes", MEMORY, "4096", NO_SUCH_TYPE),
-    Directive::accepted("stream-node-max-entries", LONG_COUNT, "100", NO_SUCH_TYPE),
+    Directive::new(
+        "stream-node-max-bytes",
+        MEMORY,
+        "4096",
+        "Bytes of a node as Redis divides streams, which MAXLEN ~ and MINID ~ take out whole; 0 is without limit.",
+        field!(stream_node_max_bytes),
+    ),
+    Directive::new(
+        "stream-node-max-entries",
+        LONG_COUNT,
+        "100",
+        "Entries of such a node; 0 is without limit.",
+        field!(stream_node_max_entries),
+    ),
 ];

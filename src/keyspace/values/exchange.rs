@@ -1,8 +1,9 @@
 //! Values on their way in and out, element by element: making an entry of what comes from a dump or a payload, and giving an entry's elements to one
 //! that is written. Both ends meet in [`Sink`], which knows RDB's types and nothing of forms.
 
-use super::{Form, Level};
+use super::{Form, Level, exchange_streams};
 use crate::base::number::parse_i64;
+use crate::keyspace::collection::stream::Stream;
 use crate::keyspace::collection::{
     Bound, ByHash, ByPosition, ByScore, Field, Integers, NoCapture, Order, Packed, Scored, Shape, text,
 };
@@ -10,16 +11,16 @@ use crate::keyspace::root::Body;
 use crate::keyspace::{Entry, EntryRef, Keyspace, Kind, Root};
 use crate::rdb::value::{self as rdb, EntryFields, Group, Sink, StreamId, StreamState};
 
-/// The kind of a value of a type in RDB; `None` if none is made of it yet.
-pub fn kind_of(kind: rdb::Kind) -> Option<Kind> {
-    Some(match kind {
+/// The kind of a value of a type in RDB.
+pub fn kind_of(kind: rdb::Kind) -> Kind {
+    match kind {
         rdb::Kind::String => Kind::String,
         rdb::Kind::List => Kind::List,
         rdb::Kind::Set => Kind::Set,
         rdb::Kind::SortedSet => Kind::SortedSet,
         rdb::Kind::Hash => Kind::Hash,
-        rdb::Kind::Stream => return None,
-    })
+        rdb::Kind::Stream => Kind::Stream,
+    }
 }
 
 /// The type in RDB of a kind of value.
@@ -34,12 +35,14 @@ pub fn rdb_kind_of(kind: Kind) -> rdb::Kind {
     }
 }
 
-/// Gives everything in a value to a sink, and says whether that was possible: streams cannot be given yet.
-pub fn give(entry: EntryRef<'_>, sink: &mut dyn Sink) -> bool {
+/// Gives everything in a value to a sink.
+pub fn give(entry: EntryRef<'_>, sink: &mut dyn Sink) {
     let kind = entry.kind();
     if kind.is_string() {
-        sink.string(entry.value().to_vec());
-        return true;
+        return sink.string(entry.value().to_vec());
+    }
+    if let Some(stream) = entry.root().and_then(Root::stream) {
+        return exchange_streams::give(stream, sink);
     }
     let mut records = |records: &[u8]| give_records(kind, records, sink);
     match Form::of(entry) {
@@ -53,9 +56,9 @@ pub fn give(entry: EntryRef<'_>, sink: &mut dyn Sink) -> bool {
             (Body::SortedSet(set), _) => set.scores().each_leaf::<ByScore>(records),
             (Body::Tree(tree), Kind::List) => tree.each_leaf::<ByPosition>(records),
             (Body::Tree(tree), _) => tree.each_leaf::<ByHash<'_>>(records),
+            (Body::Stream(_), _) => {}
         },
     }
-    kind != Kind::Stream
 }
 
 /// Gives records that lie one behind the other.
@@ -87,10 +90,11 @@ fn give_records(kind: Kind, mut records: &[u8], sink: &mut dyn Sink) {
     }
 }
 
-/// The value of an entry as RDB has it; `None` of one that has no form there yet.
-pub fn encode(entry: EntryRef<'_>) -> Option<rdb::Body> {
+/// The value of an entry as RDB has it.
+pub fn encode(entry: EntryRef<'_>) -> rdb::Body {
     let mut encoder = rdb::Encoder::new(rdb_kind_of(entry.kind()));
-    give(entry, &mut encoder).then(|| encoder.finish())
+    give(entry, &mut encoder);
+    encoder.finish()
 }
 
 /// Up to how many elements, how long strings and how many integers Redis keeps the first encodings of a type.
@@ -123,10 +127,11 @@ enum Made {
 }
 
 impl<'k> Builder<'k> {
-    /// Makes a value of this kind, which is not a stream.
+    /// Makes a value of this kind.
     pub fn new(keyspace: &'k Keyspace, kind: Kind) -> Builder<'k> {
         let made = match kind {
             Kind::Set => Made::Integers(Vec::new()),
+            Kind::Stream => Made::Large(Box::new(Root::new(kind, 0, &keyspace.limits))),
             _ if kind.is_string() => Made::String(Vec::new()),
             _ => Made::Packed(Packed::EMPTY.to_vec()),
         };
@@ -164,7 +169,10 @@ impl<'k> Builder<'k> {
 
     fn level(&self, limits: EncodingLimits) -> Level {
         let elements = self.len() as u64;
-        if self.kind == Kind::Set && self.integers_only && elements <= limits.integers {
+        if self.kind == Kind::Stream {
+            // Redis has one encoding of it.
+            Level::First
+        } else if self.kind == Kind::Set && self.integers_only && elements <= limits.integers {
             Level::First
         } else if elements > limits.elements || self.longest as u64 > limits.bytes {
             Level::Table
@@ -188,6 +196,17 @@ impl<'k> Builder<'k> {
     fn by_hash(&self) -> ByHash<'k> {
         let shape = if self.kind == Kind::Hash { Shape::FieldAndValue } else { Shape::Member };
         ByHash { hasher: self.keyspace.hasher(), shape }
+    }
+
+    /// The stream that is being made, if it is one.
+    fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.made {
+            Made::Large(root) => match &mut root.body {
+                Body::Stream(stream) => Some(stream),
+                Body::Tree(_) | Body::SortedSet(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// Puts an integer into a set of nothing but few integers; `None` if it is not that any more.
@@ -281,6 +300,7 @@ impl<'k> Builder<'k> {
                 set.set(hasher, &mut NoCapture, name, Scored::read(record).score);
                 true
             }
+            (Body::Stream(_), _) => false,
         }
     }
 
@@ -359,11 +379,23 @@ impl Sink for Builder<'_> {
         self.add_named(field)
     }
 
-    fn entry(&mut self, _: StreamId, _: EntryFields<'_>) {}
+    fn entry(&mut self, id: StreamId, fields: EntryFields<'_>) {
+        if let Some(stream) = self.stream_mut() {
+            exchange_streams::add(stream, id, fields);
+        }
+    }
 
-    fn stream(&mut self, _: StreamState) {}
+    fn stream(&mut self, state: StreamState) {
+        if let Some(stream) = self.stream_mut() {
+            exchange_streams::remember(stream, state);
+        }
+    }
 
-    fn group(&mut self, _: Group) {}
+    fn group(&mut self, group: Group) {
+        if let Some(stream) = self.stream_mut() {
+            exchange_streams::add_group(stream, &group);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -429,7 +461,7 @@ mod tests {
                 let entry = builder.finish(b"key", LIMITS);
                 assert_eq!((entry.view().key(), entry.view().kind()), (&b"key"[..], kind));
                 let mut found = Collector::new(rdb_kind_of(kind));
-                assert!(give(entry.view(), &mut found));
+                give(entry.view(), &mut found);
                 let (found, expected) = (found.into_value().sorted(), model.0.into_value().sorted());
                 assert_eq!(found, expected, "seed {seed}");
                 let has_due = matches!(&expected, Value::Hash(fields) if fields.iter().any(|field| field.due_ms.is_some()));

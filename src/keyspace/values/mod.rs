@@ -10,12 +10,14 @@ pub mod assembly;
 mod draws;
 mod elements;
 pub mod exchange;
+mod exchange_streams;
 mod fields;
 
 pub use draws::distinct_ranks;
 pub use elements::{Elements, ElementsMut};
 pub use fields::{Fields, FieldsMut, Hint};
 
+use super::collection::stream::Stream;
 use super::collection::{
     ByPosition, ByScore, Field, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
 };
@@ -163,11 +165,21 @@ pub fn content(kind: Kind, value: &[u8], root: Option<&Root>) -> Vec<u8> {
 
 /// The [`content`] of a large collection of which this is what [`Root::encode`] writes.
 pub fn content_of_encoded(kind: Kind, encoded: &[u8]) -> Vec<u8> {
-    let mut whole = [&[kind as u8], encoded].concat();
+    let comparable = if kind == Kind::Stream { comparable_stream(encoded) } else { None };
+    let mut whole = [&[kind as u8], comparable.as_deref().unwrap_or(encoded)].concat();
     if matches!(kind, Kind::Hash | Kind::Set) {
         sort_records(kind, &mut whole);
     }
     whole
+}
+
+/// An encoded stream without what differs between two that hold the same.
+fn comparable_stream(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = encoded.get(1..)?;
+    take_varint(&mut rest)?;
+    let mut out = encoded[..encoded.len() - rest.len()].to_vec();
+    Stream::decode(rest).ok()?.encode_comparable(&mut out);
+    Some(out)
 }
 
 /// The entry of a value with this [`content`]; a collection is a large one.
@@ -213,6 +225,9 @@ fn sort_records(kind: Kind, whole: &mut Vec<u8>) {
 /// Whether bytes are a small collection of this kind.
 fn check_small(kind: Kind, value: &[u8]) -> Result<(), &'static str> {
     const WRONG: &str = "a small collection has other elements than it says";
+    if kind == Kind::Stream {
+        return Err("a stream has no small form");
+    }
     if let Some(integers) = Integers::of(value) {
         return if kind == Kind::Set && integers.is_whole() { Ok(()) } else { Err(WRONG) };
     }
@@ -324,7 +339,7 @@ impl<'p, 'k> Edit<'p, 'k> {
         let (root, gate) = self.root_mut()?;
         match &mut root.body {
             Body::Tree(tree) => Some(TreeMut { tree, gate }),
-            Body::SortedSet(_) => None,
+            Body::SortedSet(_) | Body::Stream(_) => None,
         }
     }
 
@@ -334,7 +349,15 @@ impl<'p, 'k> Edit<'p, 'k> {
         let (root, gate) = self.root_mut()?;
         match &mut root.body {
             Body::SortedSet(set) => Some(SortedSetMut { set, hasher, gate }),
-            Body::Tree(_) => None,
+            Body::Tree(_) | Body::Stream(_) => None,
+        }
+    }
+
+    /// The stream, to be changed; `None` of another form.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.root_mut()?.0.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Tree(_) | Body::SortedSet(_) => None,
         }
     }
 

@@ -211,14 +211,28 @@ impl Entries {
         })
     }
 
+    /// How many entries have ids from `start` to `end`, both included.
+    pub fn count(&self, start: Id, end: Id) -> usize {
+        let behind = end.next().map_or(self.len() as u64, |behind| self.below(behind));
+        behind.saturating_sub(self.below(start)) as usize
+    }
+
     /// Deletes an entry; false if it is not there.
     pub fn remove(&mut self, id: Id) -> bool {
+        let was_there = self.take_out(id);
+        if was_there {
+            self.max_deleted = self.max_deleted.max(id);
+        }
+        was_there
+    }
+
+    /// The same, as trimming does it: that it was deleted is not remembered.
+    pub(super) fn take_out(&mut self, id: Id) -> bool {
         let order = self.order();
         let Ok(place) = self.tree.find(&order, id) else { return false };
         self.shapes.give_back(self.tree.record(&order, &place).map_or(0, entry::shape_of));
         self.tree.remove(&order, &mut NoCapture, &place, 1);
         self.nodes.remove(id);
-        self.max_deleted = self.max_deleted.max(id);
         if id == self.first {
             self.look_at_first();
         }

@@ -30,6 +30,18 @@ use self::names::Names;
 use super::arena::Arena;
 use super::tree::Limits;
 
+/// What becomes of an entry that groups still refer to: one that is pending in a group, or that a group has not read yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// It goes, and stays pending.
+    #[default]
+    Keep,
+    /// It goes, and is pending nowhere any more.
+    Drop,
+    /// It stays.
+    Respect,
+}
+
 /// See the module's text.
 pub struct Stream {
     entries: Entries,
@@ -123,6 +135,48 @@ impl Stream {
         let numbers: Vec<u32> = self.names.iter().map(|(_, number)| number).collect();
         for number in numbers {
             self.group_at(number).1.set_base(Base(id.ms), limits);
+        }
+    }
+
+    /// Takes entries at the front out; says how many. Whole nodes alone go only where references are kept, as in Redis.
+    pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
+        if references == References::Keep {
+            return self.entries.trim(trim);
+        }
+        if trim.whole_nodes {
+            return 0;
+        }
+        let most = match trim.keep {
+            Keep::Newest(most) => (self.entries.len() as u64).saturating_sub(most) as usize,
+            Keep::From(_) => usize::MAX,
+        };
+        let end = match trim.keep {
+            Keep::Newest(_) => Some(Id::MAX),
+            Keep::From(id) => id.previous(),
+        };
+        let ids = end.into_iter().flat_map(|end| self.entries.range(Id::ZERO, end)).map(|entry| entry.id);
+        let goes = |id: &Id| references == References::Drop || !self.is_referenced(*id);
+        let gone: Vec<Id> = ids.filter(goes).take(most).collect();
+        for id in &gone {
+            self.entries.take_out(*id);
+            if references == References::Drop {
+                self.forget(*id);
+            }
+        }
+        gone.len() as u64
+    }
+
+    /// Whether an id is pending in a group, or above what one has read.
+    pub fn is_referenced(&self, id: Id) -> bool {
+        self.groups().any(|(_, group)| id > group.last_delivered || group.pending(id).is_some())
+    }
+
+    /// Takes an id out of what is pending in any group.
+    pub fn forget(&mut self, id: Id) {
+        let groups = self.names.iter().map(|(_, number)| number);
+        let concerned = groups.filter(|number| self.groups.at(*number).pending(id).is_some());
+        for number in concerned.collect::<Vec<u32>>() {
+            self.group_at(number).1.remove_pending(id);
         }
     }
 

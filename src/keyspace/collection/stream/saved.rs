@@ -52,6 +52,16 @@ fn push_option(out: &mut Vec<u8>, number: Option<u64>) {
 impl Stream {
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_parts(out, true);
+    }
+
+    /// Appends its bytes as if no consumer had ever asked for anything: when they did is known to nothing but the memory and its snapshots, so streams are
+    /// compared without.
+    pub fn encode_comparable(&self, out: &mut Vec<u8>) {
+        self.encode_parts(out, false);
+    }
+
+    fn encode_parts(&self, out: &mut Vec<u8>, with_times: bool) {
         out.push(VERSION);
         let entries = &self.entries;
         push_varint(out, entries.base.0);
@@ -76,7 +86,7 @@ impl Stream {
         push_varint(out, self.group_count() as u64);
         for (name, group) in self.groups() {
             push_bytes(out, name);
-            push_group(out, group, entries.base);
+            push_group(out, group, entries.base, with_times);
         }
     }
 
@@ -129,15 +139,15 @@ impl Stream {
     }
 }
 
-fn push_group(out: &mut Vec<u8>, group: &Group, base: Base) {
+fn push_group(out: &mut Vec<u8>, group: &Group, base: Base, with_times: bool) {
     push_id(out, group.last_delivered);
     push_option(out, group.entries_read);
     push_varint(out, group.consumer_count() as u64);
     let mut places = Vec::new();
     for (place, (number, consumer)) in group.consumers().enumerate() {
         push_bytes(out, consumer.name());
-        push_varint(out, fold(consumer.seen_ms));
-        push_option(out, consumer.active_ms.map(fold));
+        push_varint(out, if with_times { fold(consumer.seen_ms) } else { 0 });
+        push_option(out, consumer.active_ms.filter(|_| with_times).map(fold));
         places.resize(places.len().max(number as usize + 1), 0);
         places[number as usize] = place as u32;
     }
