@@ -45,10 +45,37 @@ pub struct Wheel {
     len: usize,
     /// Slots that hold records, those that a sweep has kept included.
     occupied: [u64; LEVELS],
-    slots: [[Option<Box<Chunk>>; SLOTS]; LEVELS],
+    slots: Slots,
     sweep: Sweep,
     /// The wheel before a jump: all that it holds is due, in no order.
     overtaken: Option<Box<Wheel>>,
+}
+
+/// A chain of chunks.
+type Chain = Option<Box<Chunk>>;
+
+/// The slots of all levels. A level has memory only while something lies on it: a wheel mostly uses one or two, and there is one for each shard.
+#[derive(Default)]
+struct Slots([Option<Box<[Chain; SLOTS]>>; LEVELS]);
+
+impl Slots {
+    fn chain(&self, level: usize, slot: usize) -> &Chain {
+        self.0[level].as_ref().map_or(&None, |chains| &chains[slot])
+    }
+
+    fn chain_mut(&mut self, level: usize, slot: usize) -> &mut Chain {
+        let chains = self.0[level].get_or_insert_with(|| Box::new([const { None }; SLOTS]));
+        &mut chains[slot]
+    }
+
+    /// Gives the memory of a level back on which nothing lies.
+    fn give_back(&mut self, level: usize) {
+        self.0[level] = None;
+    }
+
+    fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.0.iter().flatten().flat_map(|chains| chains.iter())
+    }
 }
 
 /// How far the search for stale records has come: in which slot it is, counted level by level, and what it has kept of that. The slot has these
@@ -62,8 +89,8 @@ struct Sweep {
 impl Wheel {
     /// An empty wheel that has processed everything before `now`.
     pub fn new(now: u64) -> Wheel {
-        let slots = [const { [const { None }; SLOTS] }; LEVELS];
-        Wheel { now, len: 0, occupied: [0; LEVELS], slots, sweep: Sweep::default(), overtaken: None }
+        let (slots, sweep) = (Slots::default(), Sweep::default());
+        Wheel { now, len: 0, occupied: [0; LEVELS], slots, sweep, overtaken: None }
     }
 
     /// Records in the wheel, stale ones included.
@@ -92,7 +119,7 @@ impl Wheel {
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
         self.len += 1;
-        push(&mut self.slots[level][slot], record);
+        push(self.slots.chain_mut(level, slot), record);
     }
 
     /// The next record whose tick is at or before `target`, in order of ticks; `None` when the wheel has caught up.
@@ -190,14 +217,14 @@ impl Wheel {
     }
 
     fn pop(&mut self, level: usize, slot: usize) -> Option<Record> {
-        let head = &mut self.slots[level][slot];
+        let head = self.slots.chain_mut(level, slot);
         if head.is_none() && self.sweep.step == level * SLOTS + slot {
             *head = self.sweep.kept.take();
         }
         let record = pop(head);
         // A sweep may have taken the last one without looking further.
         if head.is_none() && (self.sweep.kept.is_none() || self.sweep.step != level * SLOTS + slot) {
-            self.occupied[level] &= !(1 << slot);
+            self.vacate(level, slot);
         }
         self.len -= usize::from(record.is_some());
         record
@@ -209,7 +236,7 @@ impl Wheel {
         let mut due = self.overtaken.as_ref().map_or(0, |old| old.len());
         for (level, slot) in (0..Self::SWEEP_STEPS).map(|step| (step / SLOTS, step % SLOTS)) {
             if due < enough && self.occupied[level] >> slot & 1 == 1 && self.start(level, slot) <= target {
-                due += self.count(&self.slots[level][slot], target, enough - due);
+                due += self.count(self.slots.chain(level, slot), target, enough - due);
                 if self.sweep.step == level * SLOTS + slot {
                     due += self.count(&self.sweep.kept, target, enough.saturating_sub(due));
                 }
@@ -237,10 +264,10 @@ impl Wheel {
         let in_use = steps.filter(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1);
         let chains = in_use.flat_map(|step| {
             let kept = (self.sweep.step == step).then_some(&self.sweep.kept);
-            [Some(&self.slots[step / SLOTS][step % SLOTS]), kept].into_iter().flatten()
+            [Some(self.slots.chain(step / SLOTS, step % SLOTS)), kept].into_iter().flatten()
         });
         // Of a wheel before a jump the first slots will do: it is about to be emptied.
-        let overtaken = self.overtaken.iter().flat_map(|old| old.slots.iter().flatten());
+        let overtaken = self.overtaken.iter().flat_map(|old| old.slots.chains());
         chains.chain(overtaken).flat_map(|head| {
             let chunks = std::iter::successors(head.as_deref(), |chunk| chunk.next.as_deref());
             chunks.flat_map(|chunk| chunk.records[..chunk.len].iter().copied())
@@ -252,11 +279,11 @@ impl Wheel {
     pub fn sweep(&mut self, budget: &mut usize, keep: impl Fn(Record) -> bool) {
         while *budget > 0 {
             let (level, slot) = (self.sweep.step / SLOTS, self.sweep.step % SLOTS);
-            let head = &mut self.slots[level][slot];
+            let head = self.slots.chain_mut(level, slot);
             let Some(record) = pop(head) else {
                 *head = self.sweep.kept.take();
                 if head.is_none() {
-                    self.occupied[level] &= !(1 << slot);
+                    self.vacate(level, slot);
                 }
                 self.sweep.step = (self.sweep.step + 1..Self::SWEEP_STEPS)
                     .find(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1)
@@ -275,13 +302,22 @@ impl Wheel {
         }
     }
 
+    /// Nothing lies in a slot any more.
+    fn vacate(&mut self, level: usize, slot: usize) {
+        self.occupied[level] &= !(1 << slot);
+        if self.occupied[level] == 0 {
+            self.slots.give_back(level);
+        }
+    }
+
     const SWEEP_STEPS: usize = LEVELS * SLOTS;
 }
 
 impl Drop for Wheel {
     fn drop(&mut self) {
         // Chains are taken apart link by link: the derived drop would recurse once per chunk.
-        for head in self.slots.iter_mut().flatten().chain([&mut self.sweep.kept]) {
+        let chains = self.slots.0.iter_mut().flatten().flat_map(|chains| chains.iter_mut());
+        for head in chains.chain([&mut self.sweep.kept]) {
             let mut next = head.take();
             while let Some(mut chunk) = next {
                 next = chunk.next.take();
