@@ -77,15 +77,12 @@ fn set_pairs(cx: &mut Cx<'_, '_>) -> Result<i64, Failure> {
     let (args, expired_ms) = (cx.args, cx.state.expired_ms);
     cx.touch(key, position);
     let mut fields = fields_mut(cx, key, position);
-    let (mut created, mut longest) = (0, 0);
-    for at in (2..args.len()).step_by(2) {
-        let (name, value) = (args.at(at), args.at(at + 1));
-        created += i64::from(fields.set(name, value, None, expired_ms));
-        longest = longest.max(name.len()).max(value.len());
-    }
+    let pairs = (2..args.len()).step_by(2).map(|at| (args.at(at), args.at(at + 1)));
+    let longest = pairs.clone().map(|(name, value)| name.len().max(value.len())).max().unwrap_or(0);
+    let created = fields.set_all(pairs, expired_ms);
     fields.raise_beyond(limits, longest);
     cx.changed(Event::HSET, key);
-    Ok(created)
+    Ok(created as i64)
 }
 
 fn hsetnx(cx: &mut Cx<'_, '_>) -> Outcome {

@@ -76,6 +76,13 @@ impl<'v> Packed<'v> {
         self.value[2]
     }
 
+    /// Its bytes, with room for some more.
+    pub fn to_vec(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.value.len() + 512);
+        bytes.extend_from_slice(self.value);
+        bytes
+    }
+
     /// All records, one behind the other.
     #[inline]
     pub fn records(self) -> &'v [u8] {

@@ -1,5 +1,7 @@
 //! The fields of a hash.
 
+use std::cell::Cell;
+
 use super::{Edit, Either, Form, Level, Taken};
 use crate::keyspace::collection::{ByHash, Field, Name, NoCapture, Packed, Shape, Splice, Tree, due_of};
 use crate::keyspace::root::Body;
@@ -113,6 +115,21 @@ fn order(hasher: &KeyHasher) -> ByHash<'_> {
     ByHash { hasher, shape: SHAPE }
 }
 
+/// Gives something room for the bytes of a record, which are kept from one to the next unless they are many.
+fn with_room<T>(make: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    const KEPT_BYTES: usize = 4096;
+    thread_local! {
+        static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut room = ROOM.take();
+    room.clear();
+    let made = make(&mut room);
+    if room.capacity() <= KEPT_BYTES {
+        ROOM.set(room);
+    }
+    made
+}
+
 /// A hash in a table, to be changed.
 pub struct FieldsMut<'p, 'k>(pub Edit<'p, 'k>);
 
@@ -129,11 +146,54 @@ impl<'k> FieldsMut<'_, 'k> {
 
     /// Gives a field a value and a deadline in Unix milliseconds or none; says whether the field is new. One whose time had come at `now_ms` is.
     pub fn set(&mut self, name: &[u8], value: &[u8], at_ms: Option<i64>, now_ms: i64) -> bool {
-        let is_new = self.view().get_live(name, now_ms).is_none();
-        let mut record = Vec::with_capacity(name.len() + value.len() + 16);
-        Field::push(&mut record, name, Some(value), at_ms);
-        self.put(name, &record, at_ms);
-        is_new
+        with_room(|record| {
+            Field::push(record, name, Some(value), at_ms);
+            let former = self.put(name, record, at_ms);
+            former.is_none_or(|due_ms| due_ms <= now_ms)
+        })
+    }
+
+    /// [`FieldsMut::set`] of several fields, without deadlines; says how many are new. A small hash is written once.
+    pub fn set_all<'f>(
+        &mut self,
+        mut pairs: impl ExactSizeIterator<Item = (&'f [u8], &'f [u8])>,
+        now_ms: i64,
+    ) -> usize {
+        let mut created = 0;
+        if pairs.len() > 1
+            && let Form::Packed(packed) = self.0.form()
+            && !self.0.entry().is_timed()
+        {
+            let (order, limits, mut hint) = (self.order(), self.0.limits(), 0);
+            let mut whole = packed.to_vec();
+            with_room(|record| {
+                for (name, value) in pairs.by_ref() {
+                    record.clear();
+                    Field::push(record, name, Some(value), None);
+                    let (packed, len) = (Packed::of(&whole), whole.len());
+                    let found = packed.find_name_near(&order, name, hint);
+                    created += usize::from(found.is_none());
+                    let splice = match found {
+                        Some(spot) => packed.replace(spot, record),
+                        None => packed.insert(len, record),
+                    };
+                    hint = splice.at + record.len();
+                    let after = splice.len_after(len);
+                    let is_small = limits.is_small(usize::from(splice.count), after);
+                    whole.resize(after.max(len), 0);
+                    splice.apply(&mut whole, len);
+                    whole.truncate(after);
+                    if !is_small {
+                        break;
+                    }
+                }
+            });
+            self.0.set_bytes(&whole);
+            if !self.0.limits().is_small(Packed::of(&whole).count(), whole.len()) {
+                self.grow();
+            }
+        }
+        created + pairs.filter(|(name, value)| self.set(name, value, None, now_ms)).count()
     }
 
     /// Gives a field that is there a deadline in Unix milliseconds, or none.
@@ -154,43 +214,60 @@ impl<'k> FieldsMut<'_, 'k> {
     }
 
     /// Puts the record of a field in its place, which may be new.
-    fn put(&mut self, name: &[u8], record: &[u8], at_ms: Option<i64>) {
+    fn put(&mut self, name: &[u8], record: &[u8], at_ms: Option<i64>) -> Option<i64> {
         let order = self.order();
-        match self.0.form() {
+        let former = match self.0.form() {
             Form::Root(_) => self.set_in_tree(order.name(name), record),
             _ => {
                 let packed = self.view().packed();
-                let splice = match packed.find_name(&order, name) {
+                let found = packed.find_name(&order, name);
+                let former = found.map(|spot| due_of(packed.record(spot)));
+                let value_len = self.0.entry().value().len();
+                let splice = match found {
                     Some(spot) => packed.replace(spot, record),
-                    None => packed.insert(self.0.entry().value().len(), record),
+                    None => packed.insert(value_len, record),
                 };
-                let len = splice.len_after(self.0.entry().value().len());
-                if self.0.limits().is_small(usize::from(splice.count), len) {
+                if self.0.limits().is_small(usize::from(splice.count), splice.len_after(value_len)) {
                     self.0.splice(&splice);
                 } else {
-                    self.0.grow(&order, |body, order, record| {
-                        let Body::Tree(tree) = body else { return };
-                        let own = Field::read(record, SHAPE).name;
-                        let room = &mut itoa::Buffer::new();
-                        if let Err(place) = tree.find(order, order.name(own.bytes(room))) {
-                            tree.insert(order, &mut NoCapture, &place, record);
-                        }
-                    });
+                    self.grow();
                     self.set_in_tree(order.name(name), record);
                 }
+                former
             }
-        }
+        };
         if let Some(at_ms) = at_ms {
             self.0.note_deadline(at_ms);
         }
+        former
     }
 
-    fn set_in_tree(&mut self, name: Name<'_>, record: &[u8]) {
+    /// Makes a small hash a large one.
+    fn grow(&mut self) {
         let order = self.order();
-        let Some(mut tree) = self.0.tree_mut() else { return };
+        self.0.grow(&order, |body, order, record| {
+            let Body::Tree(tree) = body else { return };
+            let own = Field::read(record, SHAPE).name;
+            let room = &mut itoa::Buffer::new();
+            if let Err(place) = tree.find(order, order.name(own.bytes(room))) {
+                tree.insert(order, &mut NoCapture, &place, record);
+            }
+        });
+    }
+
+    fn set_in_tree(&mut self, name: Name<'_>, record: &[u8]) -> Option<i64> {
+        let order = self.order();
+        let mut tree = self.0.tree_mut()?;
         match tree.find(&order, name) {
-            Ok(place) => tree.replace(&order, &place, record),
-            Err(place) => tree.insert(&order, &place, record),
+            Ok(place) => {
+                let former = tree.record(&order, &place).map(due_of);
+                tree.replace(&order, &place, record);
+                former
+            }
+            Err(place) => {
+                tree.insert(&order, &place, record);
+                None
+            }
         }
     }
 
