@@ -3,7 +3,7 @@
 use cloakroom::base::random::Random;
 use cloakroom::keyspace::KeyHasher;
 use cloakroom::keyspace::collection::{
-    ByHash, ByPosition, Field, Limits, NoCapture, Shape, SortedSet, Tree, text,
+    ByHash, ByPosition, Field, Limits, NoCapture, Shape, SortedSet, Tree, element,
 };
 use divan::{Bencher, black_box};
 
@@ -105,21 +105,55 @@ fn sorted_set(size: u64) -> SortedSet {
     set
 }
 
+/// A list of elements like those of benchmarks.
+fn list(size: u64) -> Tree {
+    let (mut tree, record) = (Tree::new(Limits::USUAL, 0), element::record(ELEMENT));
+    (0..size).for_each(|_| tree.insert(&ByPosition, &mut NoCapture, &tree.place_at(usize::MAX), &record));
+    tree
+}
+
+const ELEMENT: &[u8] = b"element:000000001";
+
 #[divan::bench(args = SIZES)]
-fn list_push(bencher: Bencher<'_, '_>, size: u64) {
-    let (order, mut tree, mut record) = (ByPosition, Tree::new(Limits::USUAL, 0), Vec::new());
-    text::push(&mut record, b"element:000000001");
-    (0..size).for_each(|_| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
-    bencher.bench_local(|| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
+fn list_push_back(bencher: Bencher<'_, '_>, size: u64) {
+    let mut tree = list(size);
+    bencher.bench_local(|| {
+        tree.insert(&ByPosition, &mut NoCapture, &tree.place_at(usize::MAX), &element::record(ELEMENT))
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn list_push_front(bencher: Bencher<'_, '_>, size: u64) {
+    let mut tree = list(size);
+    bencher.bench_local(|| {
+        tree.insert(&ByPosition, &mut NoCapture, &tree.place_at(0), &element::record(ELEMENT))
+    });
+}
+
+/// A pop, and a push at the other end, so that there is always as much.
+#[divan::bench(args = SIZES)]
+fn list_turn_forward(bencher: Bencher<'_, '_>, size: u64) {
+    let mut tree = list(size);
+    bencher.bench_local(|| {
+        black_box(tree.remove(&ByPosition, &mut NoCapture, &tree.place_at(0), 1));
+        tree.insert(&ByPosition, &mut NoCapture, &tree.place_at(usize::MAX), &element::record(ELEMENT));
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn list_turn_backward(bencher: Bencher<'_, '_>, size: u64) {
+    let mut tree = list(size);
+    bencher.bench_local(|| {
+        black_box(tree.remove(&ByPosition, &mut NoCapture, &tree.place_at(tree.len() - 1), 1));
+        tree.insert(&ByPosition, &mut NoCapture, &tree.place_at(0), &element::record(ELEMENT));
+    });
 }
 
 #[divan::bench(args = SIZES)]
 fn list_index(bencher: Bencher<'_, '_>, size: u64) {
-    let (order, mut tree, mut record) = (ByPosition, Tree::new(Limits::USUAL, 0), Vec::new());
-    text::push(&mut record, b"element:000000001");
-    (0..size).for_each(|_| tree.insert(&order, &mut NoCapture, &tree.place_at(usize::MAX), &record));
-    let mut random = Random::new(5);
+    let (tree, mut random) = (list(size), Random::new(5));
     bencher.bench_local(|| {
-        black_box(tree.record(&order, &tree.place_at(random.below(size) as usize)).is_some())
+        let place = tree.place_at(random.below(size) as usize);
+        black_box(tree.record(&ByPosition, &place).is_some())
     });
 }

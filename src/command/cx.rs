@@ -743,6 +743,13 @@ impl<'a, 's> Cx<'a, 's> {
         self.state.note(event, self.client.database, key.bytes);
     }
 
+    /// An event of a key that counts as changed for those who watch it, while its value is as it was (LTRIM of nothing), or the change is reported with
+    /// that of another key (LMOVE).
+    pub fn touched(&mut self, event: Event, key: Key<'_>) {
+        self.locked.shard(key.shard).watched.touch(self.client.database, key.bytes);
+        self.also(event, key);
+    }
+
     #[inline]
     fn note_change(&mut self, database: usize, key: Key<'_>) {
         self.locked.shard(key.shard).watched.touch(database, key.bytes);

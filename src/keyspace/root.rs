@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::KeyHasher;
 use super::collection::stream::Stream;
 use super::collection::{
-    ByHash, ByPosition, ByScore, Field, Limits, NoCapture, Order, Scored, Shape, SortedSet, Tree,
+    ByHash, ByPosition, ByScore, Field, Limits, NoCapture, Order, Scored, Shape, SortedSet, Tree, element,
 };
 use crate::storage::Kind;
 use crate::storage::encoding::{push_varint, take_varint};
@@ -232,6 +232,9 @@ impl Root {
             bytes = rest;
             match &mut root.body {
                 Body::Tree(tree) if kind == Kind::List => {
+                    if !element::is_whole(record) {
+                        return Err(WRONG);
+                    }
                     let end = tree.place_at(tree.len());
                     tree.insert(&ByPosition, &mut NoCapture, &end, record);
                 }

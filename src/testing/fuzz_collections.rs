@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::keyspace::KeyHasher;
 use crate::keyspace::collection::{
     Bound, ByHash, ByPosition, ByScore, Capture, Field, Leaf, Limits, NoCapture, Order, Scored, Shape,
-    SortedSet, Text, Tree, text,
+    SortedSet, Text, Tree, element, text,
 };
 
 /// Small, so that a few records split a leaf, and a few leaves an inner node.
@@ -92,16 +92,22 @@ fn list(input: &mut Input<'_>) {
                 tree.remove_ranks(&order, &mut epochs, rank, count);
                 model.drain(rank..model.len().min(rank + count));
             }
+            3 if op & 0x80 != 0 && rank < model.len() => {
+                let (place, unwanted) = (tree.place_at(rank), input.word());
+                let there = tree.leaf(place.leaf()).count() - place.index();
+                tree.retain(&order, &mut epochs, &place, |record| !element::read(record).is(&unwanted));
+                let behind = model.split_off(rank + there);
+                let kept = model.split_off(rank).into_iter().filter(|word| *word != unwanted);
+                model.extend(kept.chain(behind));
+            }
             3 if rank < model.len() => {
-                let mut record = Vec::new();
                 model[rank] = input.word();
-                text::push(&mut record, &model[rank]);
+                let record = element::record(&model[rank]);
                 tree.replace(&order, &mut epochs, &tree.place_at(rank), &record);
             }
             _ if model.len() < RECORDS_MAX => {
-                let (word, mut record) = (input.word(), Vec::new());
-                text::push(&mut record, &word);
-                tree.insert(&order, &mut epochs, &tree.place_at(rank), &record);
+                let word = input.word();
+                tree.insert(&order, &mut epochs, &tree.place_at(rank), &element::record(&word));
                 model.insert(rank, word);
             }
             _ => {}
@@ -111,6 +117,8 @@ fn list(input: &mut Input<'_>) {
     let found: Vec<Vec<u8>> =
         tree.iter_from(&order, 0).map(|record| bytes_of(text::read(record).0)).collect();
     assert_eq!(found, model);
+    let back = tree.iter_before(&order, usize::MAX).map(|record| bytes_of(element::read(record)));
+    assert!(back.eq(model.iter().rev().cloned()));
 }
 
 fn hash(input: &mut Input<'_>) {

@@ -1,10 +1,13 @@
 //! Commands on the ends of lists: pushing, popping, and moving from one to another.
 
+use smallvec::SmallVec;
+
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::keys::{Begin, Find};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::{End, INSERT_KEY, POP_KEY, elements_mut, find, read, remove};
+use super::{INSERT_KEY, POP_KEY, elements_mut, find, read, remove, write};
 use crate::base::number::parse_i64;
+use crate::keyspace::values::End;
 use crate::keyspace::{Key, Kind, Position};
 
 const PUSH: CommandSpec = CommandSpec {
@@ -27,6 +30,9 @@ const POP: CommandSpec = CommandSpec {
     keys: POP_KEY,
     ..PUSH
 };
+
+/// Elements up to this length are held without memory of their own while they move.
+const SHORT_BYTES: usize = 128;
 
 const MOVE_KEYS: &[Keys] = &[
     Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE)),
@@ -147,12 +153,10 @@ fn push(cx: &mut Cx<'_, '_>, end: End, if_present: bool) -> Outcome {
         None => cx.add_collection(key, Kind::List),
     };
     let mut list = elements_mut(cx, key, position);
-    let (mut len, mut room) = (list.view().len(), Vec::new());
-    for index in 2..args.len() {
-        list.insert(end.place(len), args.at(index), &mut room);
-        len += 1;
-    }
+    list.push(end, (2..args.len()).map(|index| args.at(index)));
+    let len = list.view().len();
     cx.changed(end.pushed(), key);
+    cx.changed_keyspace(args.len() as u64 - 3);
     cx.reply.integer(len as i64);
     Ok(())
 }
@@ -202,22 +206,19 @@ fn pop_one(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, end: End) {
         Some(element) => reply.bulk(element.bytes(&mut itoa::Buffer::new())),
         None => reply.null(),
     }
-    remove(cx, key, position, index, 1, end.popped());
+    remove(cx, key, position, end, 1);
 }
 
 /// Takes up to so many elements and writes them as an array.
 fn pop_some(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, end: End, count: usize) {
     let (list, reply) = read(cx, key, position);
-    let (len, room) = (list.len(), &mut itoa::Buffer::new());
-    let count = count.min(len);
+    let count = count.min(list.len());
     reply.array(count);
-    if end == End::Left {
-        list.iter_from(0).take(count).for_each(|element| reply.bulk(element.bytes(room)));
-    } else {
-        list.iter_back().take(count).for_each(|element| reply.bulk(element.bytes(room)));
+    match end {
+        End::Left => write(reply, list.iter_from(0).take(count)),
+        End::Right => write(reply, list.iter_back().take(count)),
     }
-    let start = if end == End::Left { 0 } else { len - count };
-    remove(cx, key, position, start, count, end.popped());
+    remove(cx, key, position, end, count);
 }
 
 fn lmpop(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -263,30 +264,21 @@ fn move_element(cx: &mut Cx<'_, '_>, from: End, to: End) -> Outcome {
         cx.reply.null();
         return Ok(());
     };
-    cx.find_as(destination, Kind::List)?;
+    let found = find(cx, destination)?;
     let (list, _) = read(cx, source, position);
     let index = if from == End::Left { 0 } else { list.len().saturating_sub(1) };
-    let element = list.get(index).map(|element| element.bytes(&mut itoa::Buffer::new()).to_vec());
+    let room = &mut itoa::Buffer::new();
+    let element =
+        list.get(index).map(|element| SmallVec::<[u8; SHORT_BYTES]>::from_slice(element.bytes(room)));
     let element = element.unwrap_or_default();
-    // The key stays while the element is in neither list, in case both are one.
-    elements_mut(cx, source, position).remove(index, 1);
-    let target = match cx.find_as(destination, Kind::List)? {
-        Some(target) => target,
-        None => cx.add_collection(destination, Kind::List),
-    };
-    cx.touch(destination, target);
-    let mut list = elements_mut(cx, destination, target);
-    let place = to.place(list.view().len());
-    list.insert(place, &element, &mut Vec::new());
-    cx.changed(to.pushed(), destination);
-    cx.changed(from.popped(), source);
-    // Adding the destination may have moved the source's entry.
-    if let Some(position) = cx.find(source)
-        && read(cx, source, position).0.is_empty()
-    {
-        cx.remove(cx.client.database, source, position);
-        cx.also(super::Event::DEL, source);
-    }
+    let target = found.unwrap_or_else(|| cx.add_collection(destination, Kind::List));
+    // Where both are one list it has the element twice for a moment, which comes to the same, and is never without elements.
+    elements_mut(cx, destination, target).push(to, std::iter::once(element.as_slice()));
+    cx.touched(to.pushed(), destination);
     cx.reply.bulk(&element);
+    // Adding the destination may have moved the source's entry.
+    if let Some(position) = cx.find(source) {
+        remove(cx, source, position, from, 1);
+    }
     Ok(())
 }

@@ -11,7 +11,8 @@ pub use search::ROWS as SEARCH_ROWS;
 use super::cx::{Cx, Failure};
 use super::effects::Event;
 use super::spec::{Access, Effect, Keys};
-use crate::keyspace::values::{Elements, ElementsMut};
+use crate::keyspace::collection::Text;
+use crate::keyspace::values::{Elements, ElementsMut, End};
 use crate::keyspace::{Key, Kind, Position};
 use crate::resp::Reply;
 
@@ -21,13 +22,6 @@ const INSERT_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::INSERT)];
 const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
 const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
 const POP_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
-
-/// An end of a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
-    Left,
-    Right,
-}
 
 impl End {
     /// The end that a word of a request names.
@@ -47,11 +41,6 @@ impl End {
 
     fn popped(self) -> Event {
         if self == End::Left { Event::LPOP } else { Event::RPOP }
-    }
-
-    /// Where an element is put that is pushed to a list of this length.
-    fn place(self, len: usize) -> usize {
-        if self == End::Left { 0 } else { len }
     }
 }
 
@@ -79,14 +68,33 @@ fn elements_mut<'c, 's>(cx: &'c mut Cx<'_, 's>, key: Key<'_>, position: Position
     ElementsMut(cx.edit(key, position))
 }
 
-/// Takes so many elements out from an index on and reports that; the key goes with the last.
-fn remove(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, start: usize, count: usize, event: Event) {
+/// Takes up to so many elements out at an end and reports that; the key goes with the last.
+fn remove(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, end: End, count: usize) {
     let mut list = elements_mut(cx, key, position);
-    list.remove(start, count);
-    let is_empty = list.view().is_empty();
-    cx.changed(event, key);
-    if is_empty {
-        cx.remove(cx.client.database, key, position);
-        cx.also(Event::DEL, key);
+    let (len, is_whole) = (list.view().len(), count >= list.view().len());
+    if !is_whole {
+        list.remove(if end == End::Left { 0 } else { len - count }, count);
+    }
+    cx.changed(end.popped(), key);
+    cx.changed_keyspace(count.min(len).saturating_sub(1) as u64);
+    if is_whole {
+        remove_key(cx, key, position);
+    }
+}
+
+/// Removes a key whose last element goes.
+fn remove_key(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position) {
+    cx.remove(cx.client.database, key, position);
+    cx.also(Event::DEL, key);
+}
+
+/// Writes elements, until the reply is over its limit.
+fn write<'e>(reply: &mut Reply<'_>, elements: impl Iterator<Item = Text<'e>>) {
+    let room = &mut itoa::Buffer::new();
+    for element in elements {
+        reply.bulk(element.bytes(room));
+        if reply.is_over() {
+            return;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{ASK_KEY, DELETE_KEY, READ_KEY, UPDATE_KEY, elements_mut, read};
+use super::{ASK_KEY, DELETE_KEY, READ_KEY, UPDATE_KEY, elements_mut, read, remove_key, write};
 use crate::keyspace::Kind;
 
 const READ: CommandSpec = CommandSpec {
@@ -119,10 +119,7 @@ fn lrange(cx: &mut Cx<'_, '_>) -> Outcome {
     let (list, reply) = read(cx, key, position);
     let part = part(list.len(), start, stop);
     reply.array(part.len());
-    let room = &mut itoa::Buffer::new();
-    for element in list.iter_from(part.start).take(part.len()) {
-        reply.bulk(element.bytes(room));
-    }
+    write(reply, list.iter_from(part.start).take(part.len()));
     Ok(())
 }
 
@@ -146,13 +143,19 @@ fn ltrim(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.touch(key, position);
         let len = read(cx, key, position).0.len();
         let kept = part(len, start, stop);
-        let mut list = elements_mut(cx, key, position);
-        list.remove(kept.end, len - kept.end);
-        list.remove(0, kept.start);
-        cx.changed(Event::LTRIM, key);
+        match (len - kept.len()) as u64 {
+            0 => cx.touched(Event::LTRIM, key),
+            gone => {
+                cx.changed(Event::LTRIM, key);
+                cx.changed_keyspace(gone - 1);
+            }
+        }
         if kept.is_empty() {
-            cx.remove(cx.client.database, key, position);
-            cx.also(Event::DEL, key);
+            remove_key(cx, key, position);
+        } else {
+            let mut list = elements_mut(cx, key, position);
+            list.remove(kept.end, len - kept.end);
+            list.remove(0, kept.start);
         }
     }
     cx.reply.ok();

@@ -3,11 +3,12 @@
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{DELETE_KEY, INSERT_KEY, READ_KEY, elements_mut, read};
+use super::{DELETE_KEY, INSERT_KEY, READ_KEY, elements_mut, read, remove_key};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 use crate::keyspace::collection::text::Needle;
-use crate::keyspace::values::Elements;
+use crate::keyspace::values::End;
+use crate::resp::Reply;
 
 const SEARCH: CommandSpec = CommandSpec {
     name: "",
@@ -74,53 +75,34 @@ fn linsert(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.reply.integer(-1);
         return Ok(());
     };
-    elements_mut(cx, key, position).insert(index + behind, element, &mut Vec::new());
+    elements_mut(cx, key, position).insert(index + behind, element);
     cx.changed(Event::LINSERT, key);
     cx.reply.integer(len as i64 + 1);
     Ok(())
 }
 
 fn lrem(cx: &mut Cx<'_, '_>) -> Outcome {
-    let (count, element) = (cx.integer(2)?, Needle::of(cx.args.at(3)));
+    let (count, element) = (cx.integer(2)?, cx.args.at(3));
     let key = cx.key(1)?;
     let Some(position) = cx.find_as(key, Kind::List)? else {
         cx.reply.integer(0);
         return Ok(());
     };
     cx.touch(key, position);
-    let (list, _) = read(cx, key, position);
-    let (len, most) = (list.len(), if count == 0 { u64::MAX } else { count.unsigned_abs() });
-    // From the last one to the first, so that none of them moves before it is removed.
-    let mut indices = indices(list, &element, count < 0, len, most as usize);
-    if count >= 0 {
-        indices.reverse();
-    }
-    let removed = indices.len();
+    let nearest = if count < 0 { End::Right } else { End::Left };
+    let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
     let mut list = elements_mut(cx, key, position);
-    indices.into_iter().for_each(|index| list.remove(index, 1));
+    let gone = list.remove_equal(nearest, most, element);
     let is_empty = list.view().is_empty();
-    if removed > 0 {
+    if gone > 0 {
         cx.changed(Event::LREM, key);
-        if is_empty {
-            cx.remove(cx.client.database, key, position);
-            cx.also(Event::DEL, key);
-        }
+        cx.changed_keyspace(gone as u64 - 1);
     }
-    cx.reply.integer(removed as i64);
+    if is_empty {
+        remove_key(cx, key, position);
+    }
+    cx.reply.integer(gone as i64);
     Ok(())
-}
-
-/// The indices of up to `most` elements that are equal to one, among the first `len` that are looked at, from the front or from the back.
-fn indices(list: Elements<'_>, element: &Needle<'_>, from_back: bool, len: usize, most: usize) -> Vec<usize> {
-    let equal = |record: &&[u8]| element.is_at(record);
-    let last = list.len().saturating_sub(1);
-    if from_back {
-        let found = list.records_back().take(len).enumerate().filter(|(_, record)| equal(record));
-        found.map(|(index, _)| last - index).take(most).collect()
-    } else {
-        let found = list.records_from(0).take(len).enumerate().filter(|(_, record)| equal(record));
-        found.map(|(index, _)| index).take(most).collect()
-    }
 }
 
 struct Options {
@@ -171,22 +153,46 @@ fn lpos(cx: &mut Cx<'_, '_>) -> Outcome {
         return Ok(());
     };
     let (list, reply) = read(cx, key, position);
-    let (passed, len) = ((options.rank.unsigned_abs() - 1) as usize, list.len());
-    let looked_at = if options.max_len == 0 { len } else { options.max_len };
-    let wanted = match options.count {
-        None => 1,
-        Some(0) => len,
-        Some(count) => count,
-    };
-    let found = indices(list, &element, options.rank < 0, looked_at, passed.saturating_add(wanted));
-    let found = found.get(passed..).unwrap_or_default();
-    match (options.count, found) {
-        (Some(_), found) => {
-            reply.array(found.len());
-            found.iter().for_each(|index| reply.integer(*index as i64));
-        }
-        (None, [index, ..]) => reply.integer(*index as i64),
-        (None, []) => reply.null(),
+    let last = list.len().saturating_sub(1);
+    if options.rank > 0 {
+        answer(reply, &options, matches(&options, &element, list.records_from(0)));
+    } else {
+        let found = matches(&options, &element, list.records_back());
+        answer(reply, &options, found.map(|index| last - index));
     }
     Ok(())
+}
+
+/// How many records stand before each match, of those that are wanted.
+fn matches<'r>(
+    options: &Options,
+    element: &Needle<'_>,
+    records: impl Iterator<Item = &'r [u8]>,
+) -> impl Iterator<Item = usize> {
+    let all = |number| if number == 0 { usize::MAX } else { number };
+    let equal = records.take(all(options.max_len)).enumerate().filter(|(_, record)| element.is_at(record));
+    // In Redis 7.0 the least number, which has no opposite, passes nothing.
+    let passed = options.rank.checked_abs().map_or(0, |rank| rank as usize - 1);
+    equal.map(|(index, _)| index).skip(passed).take(options.count.map_or(1, all))
+}
+
+fn answer(reply: &mut Reply<'_>, options: &Options, mut found: impl Iterator<Item = usize>) {
+    if options.count.is_none() {
+        return match found.next() {
+            Some(index) => reply.integer(index as i64),
+            None => reply.null(),
+        };
+    }
+    // How many there are is known only behind the last one.
+    let (mut aside, mut written) = (reply.aside(), 0);
+    let mut indices = Reply::new(&mut aside, reply.protocol());
+    for index in found {
+        indices.integer(index as i64);
+        written += 1;
+        if indices.is_over() {
+            break;
+        }
+    }
+    reply.array(written);
+    reply.append(aside);
 }

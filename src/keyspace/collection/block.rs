@@ -1,17 +1,24 @@
 //! A block of bytes that its owner splices: memory from the slabs, as entries have it.
 //!
-//! All raw memory work of collections is in this file.
+//! ```text
+//! room in front | bytes | room behind
+//! ```
+//! Bytes come and go at either end without a move of the others where there is room. All raw memory work of collections is in this file.
 
 use std::ptr::{self, NonNull};
 
 use crate::base::slabs;
 
-/// A block gives memory back when it would fit into so small a part of it (in quarters).
+/// A block gives memory back when it would fit into so small a part of it (in quarters), ...
 const KEPT_QUARTERS: usize = 3;
+/// ... or into this, if it may have spare memory.
+const KEPT_SPARING_QUARTERS: usize = 1;
 
 /// Bytes in memory of their own. Empty ones take none.
 pub struct Block {
     start: NonNull<u8>,
+    /// Bytes of memory in front of its own.
+    front: u32,
     len: u32,
     capacity: u32,
 }
@@ -24,7 +31,7 @@ unsafe impl Sync for Block {}
 impl Block {
     /// A block without bytes.
     pub const fn new() -> Block {
-        Block { start: NonNull::dangling(), len: 0, capacity: 0 }
+        Block { start: NonNull::dangling(), front: 0, len: 0, capacity: 0 }
     }
 
     /// The concatenation of some parts.
@@ -42,26 +49,28 @@ impl Block {
             return Block::new();
         }
         let capacity = u32::try_from(slabs::block_bytes(bytes)).expect("a value's lengths are 32 bits wide");
-        Block { start: slabs::allocate(bytes), len: 0, capacity }
+        Block { start: slabs::allocate(bytes), front: 0, len: 0, capacity }
     }
 
     /// Appends what there is room for.
     fn push_within(&mut self, part: &[u8]) {
-        let (len, new_len) = (self.len as usize, self.len as usize + part.len());
-        assert!(new_len <= self.capacity as usize, "the room was reserved");
+        let (end, new_len) = ((self.front + self.len) as usize, self.len as usize + part.len());
+        assert!(end + part.len() <= self.capacity as usize, "the room was reserved");
         // SAFETY: the block has room for the part behind its bytes, and nobody else's slice lies in memory that this one owns.
-        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), self.start.as_ptr().add(len), part.len()) };
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), self.start.as_ptr().add(end), part.len()) };
         self.len = new_len as u32;
     }
 
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the first `len` bytes are initialised, and borrowed with self.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
+        // SAFETY: the `len` bytes behind the room in front are initialised, and borrowed with self.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(self.front as usize), self.len as usize) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len as usize) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.start.as_ptr().add(self.front as usize), self.len as usize)
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -79,23 +88,86 @@ impl Block {
 
     /// Puts `with` in place of `removed` bytes at `at`. Memory is taken and given back as the length asks for.
     pub fn splice(&mut self, at: usize, removed: usize, with: &[u8]) {
-        let (before, rest) = self.bytes().split_at(at);
-        let (_, after) = rest.split_at(removed);
-        let new_len = before.len() + with.len() + after.len();
-        let fits = new_len <= self.capacity as usize;
-        if !fits || slabs::block_bytes(new_len.max(1)) * 4 <= self.capacity as usize * KEPT_QUARTERS {
-            *self = Block::of(&[before, with, after]);
+        self.splice_sparing(at, removed, with, 0);
+    }
+
+    /// [`Block::splice`], after which the block may have memory for as many bytes again as it has, up to `spare` in all, so that a row of changes at an
+    /// end moves few bytes.
+    pub fn splice_sparing(&mut self, at: usize, removed: usize, with: &[u8], spare: usize) {
+        assert!(at + removed <= self.len(), "what is replaced is there");
+        let new_len = self.len() - removed + with.len();
+        let kept = if spare > 0 { KEPT_SPARING_QUARTERS } else { KEPT_QUARTERS };
+        let capacity = self.capacity as usize;
+        if new_len > capacity || slabs::block_bytes(new_len.max(1)) * 4 <= capacity * kept {
+            *self = self.remade(at, removed, with, spare);
             return;
         }
-        let moved = after.len();
-        // SAFETY: `at + removed + moved` is the length and `at + with.len() + moved` at most the capacity; what is moved was initialised, and the
-        // gap is filled from a slice that lies outside of this block.
+        let front = self.front_after(at, removed, with.len(), spare);
+        self.move_ends((at, removed, with.len()), front);
+        // SAFETY: the gap that was made has this length and lies in memory that this block owns, the slice outside of it.
         unsafe {
-            let gap = self.start.as_ptr().add(at);
-            ptr::copy(gap.add(removed), gap.add(with.len()), moved);
+            let gap = self.start.as_ptr().add(front + at);
             ptr::copy_nonoverlapping(with.as_ptr(), gap, with.len());
         }
-        self.len = new_len as u32;
+        (self.front, self.len) = (front as u32, new_len as u32);
+    }
+
+    /// A block with the bytes after a splice; what memory it has besides is where the splice was.
+    fn remade(&self, at: usize, removed: usize, with: &[u8], spare: usize) -> Block {
+        let (before, rest) = self.bytes().split_at(at);
+        let after = &rest[removed..];
+        let new_len = before.len() + with.len() + after.len();
+        let mut block = Block::with_capacity(new_len + new_len.min(spare.saturating_sub(new_len)));
+        if at == 0 && spare > 0 {
+            block.front = block.capacity - new_len as u32;
+        }
+        [before, with, after].iter().for_each(|part| block.push_within(part));
+        block
+    }
+
+    /// How much room is in front after a splice that fits into the memory: as much as before, or as the bytes before the splice are moved, or, where room
+    /// is on the wrong side, half of what there is.
+    fn front_after(&self, at: usize, removed: usize, added: usize, spare: usize) -> usize {
+        let (front, len, capacity) = (self.front as usize, self.len as usize, self.capacity as usize);
+        let (before, after) = (at, len - at - removed);
+        let fits_in_front = front + removed >= added;
+        let fits_behind = front + len - removed + added <= capacity;
+        if fits_in_front && (before < after || !fits_behind) {
+            return front + removed - added;
+        }
+        if fits_behind {
+            return front;
+        }
+        let room = capacity - (len - removed + added);
+        if at == 0 && spare > 0 { room.div_ceil(2) } else { room / 2 }
+    }
+
+    /// Moves the bytes before and behind a splice to where they are after it; `front` is the room in front then.
+    fn move_ends(&mut self, (at, removed, added): (usize, usize, usize), front: usize) {
+        let (old, len) = (self.front as usize, self.len as usize);
+        let after = len - at - removed;
+        let start = self.start.as_ptr();
+        // SAFETY: both parts lie within the bytes before and within the memory after, as the caller has seen to. Of two parts the one that moves away from
+        // the other goes first, so neither is overwritten before it has moved.
+        unsafe {
+            let move_before = || {
+                if front != old {
+                    ptr::copy(start.add(old), start.add(front), at);
+                }
+            };
+            let move_after = || {
+                if old + removed != front + added {
+                    ptr::copy(start.add(old + at + removed), start.add(front + at + added), after);
+                }
+            };
+            if front < old {
+                move_before();
+                move_after();
+            } else {
+                move_after();
+                move_before();
+            }
+        }
     }
 }
 
@@ -146,5 +218,36 @@ mod tests {
             );
         }
         assert_eq!(block.clone().bytes(), model);
+    }
+
+    /// As the ends of lists do it: most changes are at an end, and there is spare memory.
+    #[test]
+    fn bytes_come_and_go_at_both_ends() {
+        const SPARE: usize = 512;
+        for seed in 0..20 {
+            println!("seed {seed}");
+            let mut random = Random::new(seed);
+            let (mut block, mut model) = (Block::new(), Vec::new());
+            for step in 0..4_000 {
+                let len = model.len();
+                let removes = random.below(100) < if step / 300 % 2 == 0 { 30 } else { 70 };
+                let removed = if removes { len.min(random.below(40) as usize) } else { 0 };
+                let at = match random.below(8) {
+                    0..=3 if seed % 2 == 0 => 0,
+                    0..=6 => len - removed,
+                    _ => random.below((len - removed) as u64 + 1) as usize,
+                };
+                let with: Vec<u8> = (0..if removes { 0 } else { random.below(40) })
+                    .map(|_| random.next_u64() as u8)
+                    .collect();
+                block.splice_sparing(at, removed, &with, if random.below(50) == 0 { 0 } else { SPARE });
+                model.splice(at..at + removed, with);
+                assert_eq!(block.bytes(), model, "step {step}");
+                assert!(
+                    block.owned_bytes() <= slabs::block_bytes(SPARE.max((block.len() + 16) * 4)),
+                    "step {step}"
+                );
+            }
+        }
     }
 }

@@ -87,6 +87,10 @@ impl Leaf {
             // Until a record that large is alone, places are told by passing records.
             Index::Offsets | Index::Tags => {}
         }
+        if O::BOTH_WAYS && index * 2 > self.count() {
+            let before = |end: usize, _| end.saturating_sub(order.len_of_last(&records[..end]));
+            return (index..self.count()).fold(records.len(), before);
+        }
         (0..index).fold(0, |place, _| place + order.len_of(&records[place..]))
     }
 
@@ -102,6 +106,11 @@ impl Leaf {
     pub fn record<O: Order>(&self, order: &O, index: usize) -> &[u8] {
         let rest = &self.records::<O>()[self.place(order, index)..];
         &rest[..order.len_of(rest)]
+    }
+
+    /// The records before the one at `index`, and those from there on.
+    pub fn divided<O: Order>(&self, order: &O, index: usize) -> (&[u8], &[u8]) {
+        self.records::<O>().split_at(self.place(order, index))
     }
 
     /// The number of a record, or where it would have to be.
@@ -137,10 +146,10 @@ impl Leaf {
         low
     }
 
-    /// Puts a record in front of the one at `index`.
-    pub fn insert<O: Order>(&mut self, order: &O, index: usize, record: &[u8]) {
+    /// Puts a record in front of the one at `index`. Up to `spare` bytes the leaf may take memory for further ones.
+    pub fn insert<O: Order>(&mut self, order: &O, index: usize, record: &[u8], spare: usize) {
         let place = self.place(order, index);
-        self.block.splice(self.count() * width::<O>() + place, 0, record);
+        self.block.splice_sparing(self.count() * width::<O>() + place, 0, record, spare);
         if width::<O>() > 0 {
             let tag = self.scale.tag(order.key_of(record)).to_le_bytes();
             let offset = (place as u16).to_le_bytes();
@@ -152,12 +161,14 @@ impl Leaf {
         self.due_ms = self.due_ms.min(order.due_ms(record));
     }
 
-    /// Takes records out.
-    pub fn remove<O: Order>(&mut self, order: &O, range: Range<usize>) {
+    /// Takes records out. Up to `spare` bytes the leaf may keep memory for others.
+    pub fn remove<O: Order>(&mut self, order: &O, range: Range<usize>, spare: usize) {
         let (start, end) = (self.place(order, range.start), self.place(order, range.end));
         let (width, removed) = (width::<O>(), range.len());
-        self.block.splice(self.count() * width + start, end - start, &[]);
-        self.block.splice(range.start * width, removed * width, &[]);
+        self.block.splice_sparing(self.count() * width + start, end - start, &[], spare);
+        if width > 0 {
+            self.block.splice(range.start * width, removed * width, &[]);
+        }
         self.count -= removed as u16;
         self.shift_places::<O>(range.start, start as isize - end as isize);
     }
@@ -199,6 +210,23 @@ impl Leaf {
         second
     }
 
+    /// Keeps those of the records from `index` on that are wanted; says how many went.
+    pub fn retain<O: Order>(
+        &mut self,
+        order: &O,
+        index: usize,
+        mut is_wanted: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
+        let (before, behind) = self.divided(order, index);
+        let mut kept = Vec::with_capacity(behind.len());
+        iter_records(order, behind)
+            .filter(|record| is_wanted(record))
+            .for_each(|record| kept.extend_from_slice(record));
+        let (count, stamp, scale) = (self.count, self.stamp, self.scale);
+        *self = Leaf { scale, ..Leaf::with(order, 0..0, stamp, &[before, &kept]) };
+        usize::from(count - self.count)
+    }
+
     /// Takes over the records of the leaf that follows. `end` as for [`Leaf::split_off`].
     pub fn append<O: Order>(&mut self, order: &O, next: &Leaf, end: u64) {
         let both = [self.records::<O>(), next.records::<O>()];
@@ -235,13 +263,12 @@ impl Leaf {
 
     /// Its records, in their order.
     pub fn iter<'l, O: Order>(&'l self, order: &'l O) -> impl Iterator<Item = &'l [u8]> {
-        let mut rest = self.records::<O>();
-        std::iter::from_fn(move || {
-            let (record, behind) =
-                rest.split_at_checked(order.len_of(rest)).filter(|(record, _)| !record.is_empty())?;
-            rest = behind;
-            Some(record)
-        })
+        iter_records(order, self.records::<O>())
+    }
+
+    /// Its records from the one with this number on.
+    pub fn iter_from<'l, O: Order>(&'l self, order: &'l O, index: usize) -> impl Iterator<Item = &'l [u8]> {
+        iter_records(order, self.divided(order, index).1)
     }
 
     /// Looks at all records again: the earliest time of one.
@@ -279,6 +306,16 @@ impl Leaf {
         }
         if rest.is_empty() { Ok(()) } else { Err(String::from("there are more records than counted")) }
     }
+}
+
+/// Records that lie one behind the other.
+fn iter_records<'r, O: Order>(order: &O, mut rest: &'r [u8]) -> impl Iterator<Item = &'r [u8]> {
+    std::iter::from_fn(move || {
+        let (record, behind) =
+            rest.split_at_checked(order.len_of(rest)).filter(|(record, _)| !record.is_empty())?;
+        rest = behind;
+        Some(record)
+    })
 }
 
 /// Bytes of a record's part of the index.

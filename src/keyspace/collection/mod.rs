@@ -7,6 +7,7 @@
 
 mod arena;
 mod block;
+pub mod element;
 mod hashed;
 mod integers;
 mod leaf;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::text;
+use super::element;
 
 /// What a leaf keeps for each record besides its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +22,16 @@ pub enum Index {
 pub trait Order: Copy {
     type Probe<'p>: Copy;
     const INDEX: Index;
+    /// Records can be passed from the end, too ([`Order::len_of_last`]), and come and go at the ends mostly.
+    const BOTH_WAYS: bool = false;
 
     /// Bytes that the first record of these takes.
     fn len_of(&self, records: &[u8]) -> usize;
+
+    /// Bytes that the last record of these takes.
+    fn len_of_last(&self, records: &[u8]) -> usize {
+        records.len()
+    }
 
     fn key_of(&self, record: &[u8]) -> u64;
 
@@ -39,16 +46,21 @@ pub trait Order: Copy {
     }
 }
 
-/// The order in which records were put: a list. A record is one string, and nothing is looked for but places.
+/// The order in which records were put: a list. A record is one string ([`element`]), and nothing is looked for but places.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByPosition;
 
 impl Order for ByPosition {
     type Probe<'p> = ();
     const INDEX: Index = Index::None;
+    const BOTH_WAYS: bool = true;
 
     fn len_of(&self, records: &[u8]) -> usize {
-        text::len_of(records)
+        element::len_of(records)
+    }
+
+    fn len_of_last(&self, records: &[u8]) -> usize {
+        element::len_of_last(records)
     }
 
     fn key_of(&self, _record: &[u8]) -> u64 {

@@ -128,9 +128,49 @@ impl<'v> Packed<'v> {
         self.spots(order).map(move |spot| self.record(spot))
     }
 
+    /// Records in their order from the one with this number on.
+    pub fn iter_from<O: Order>(self, order: &O, index: usize) -> impl Iterator<Item = &'v [u8]> + use<'v, O> {
+        let (order, mut at) = (*order, self.spot_at(order, index).at);
+        std::iter::from_fn(move || {
+            let rest = self.value.get(at..).filter(|rest| !rest.is_empty())?;
+            let record = &rest[..order.len_of(rest).clamp(1, rest.len())];
+            at += record.len();
+            Some(record)
+        })
+    }
+
+    /// The head of a value like this one that has so many records.
+    pub fn head(self, count: usize) -> [u8; HEAD_BYTES] {
+        let [low, high] = (count as u16).to_le_bytes();
+        [low, high, self.level(), 0]
+    }
+
+    /// Records from the one before a number on, backwards; of an order that can be passed so ([`Order::BOTH_WAYS`]).
+    pub fn iter_before<O: Order>(
+        self,
+        order: &O,
+        index: usize,
+    ) -> impl Iterator<Item = &'v [u8]> + use<'v, O> {
+        let (order, mut end) = (*order, self.spot_at(order, index).at);
+        std::iter::from_fn(move || {
+            let rest = self.value.get(HEAD_BYTES..end).filter(|rest| !rest.is_empty())?;
+            let record = &rest[rest.len() - order.len_of_last(rest).clamp(1, rest.len())..];
+            end -= record.len();
+            Some(record)
+        })
+    }
+
     /// Where the record with this number is; behind the last one for the count.
     pub fn spot_at<O: Order>(self, order: &O, index: usize) -> Spot {
-        self.spots(order).nth(index).unwrap_or(Spot { at: self.value.len(), len: 0 })
+        let end = Spot { at: self.value.len(), len: 0 };
+        if !O::BOTH_WAYS || index <= self.count() / 2 {
+            return self.spots(order).nth(index).unwrap_or(end);
+        }
+        let before = |spot: Spot, _| {
+            let len = order.len_of_last(&self.value[HEAD_BYTES..spot.at]).min(spot.at - HEAD_BYTES);
+            Spot { at: spot.at - len, len }
+        };
+        (index..self.count()).fold(end, before)
     }
 
     /// Where the member or field with this name is.
@@ -183,7 +223,7 @@ impl<'v> Packed<'v> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bound, ByHash, ByPosition, ByScore, Scored, Shape, Text, text};
+    use super::super::{Bound, ByHash, ByPosition, ByScore, Scored, Shape, Text, element, text};
     use super::*;
     use crate::base::random::Random;
     use crate::keyspace::KeyHasher;
@@ -261,10 +301,10 @@ mod tests {
             let packed = Packed::of(&value);
             let index = random.below(model.len() as u64 + 1) as usize;
             let spot = packed.spot_at(&order, index);
-            let mut record = Vec::new();
+            let record;
             let splice = if step / 200 % 2 == 0 {
                 let new = word(&mut random);
-                text::push(&mut record, &new);
+                record = element::record(&new);
                 model.insert(index, new);
                 packed.insert(spot.at, &record)
             } else {
@@ -276,6 +316,9 @@ mod tests {
             let found: Vec<_> =
                 Packed::of(&value).iter(&order).map(|record| bytes_of(text::read(record).0)).collect();
             assert_eq!((found, Packed::of(&value).count()), (model.clone(), model.len()));
+            let back =
+                Packed::of(&value).iter_before(&order, index).map(|record| bytes_of(element::read(record)));
+            assert!(back.eq(model.iter().take(index).rev().cloned()), "step {step}");
         }
     }
 

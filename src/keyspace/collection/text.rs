@@ -91,6 +91,11 @@ impl<'n> Needle<'n> {
         needle
     }
 
+    /// What [`push`] would write of it, in two parts.
+    pub fn parts(&self) -> (&[u8], &'n [u8]) {
+        (&self.head[..self.head_len], self.body)
+    }
+
     /// Whether it is the string at the front.
     #[inline]
     pub fn is_at(&self, bytes: &[u8]) -> bool {

@@ -178,15 +178,14 @@ impl Tree {
     /// The place of the record with this rank; behind the last record for the length.
     pub fn place_at(&self, rank: usize) -> Place {
         let mut place = Place { path: SmallVec::new(), leaf: self.root, index: rank.min(self.len) };
+        let mut count = self.len;
         for _ in 0..self.height {
             let children = self.inners.at(place.leaf);
-            let mut index = 0;
-            while index + 1 < children.len() && place.index >= children[index].count as usize {
-                place.index -= children[index].count as usize;
-                index += 1;
-            }
+            let (index, before) = branch_of(children, count, place.index);
             place.path.push((place.leaf, index));
             place.leaf = children[index].node;
+            place.index -= before;
+            count = children[index].count as usize;
         }
         place
     }
@@ -213,14 +212,7 @@ impl Tree {
     ) -> impl Iterator<Item = &'t [u8]> + use<'t, O> {
         let order = *order;
         let mut place = self.place_at(rank);
-        let mut rest = match self.record(&order, &place) {
-            Some(first) => {
-                let records = self.leaves.at(place.leaf).records::<O>();
-                // The record lies in these records.
-                &records[first.as_ptr().addr() - records.as_ptr().addr()..]
-            }
-            None => &[],
-        };
+        let mut rest = self.leaves.at(place.leaf).divided(&order, place.index).1;
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 if !self.to_next_leaf(&mut place) {
@@ -234,6 +226,29 @@ impl Tree {
         })
     }
 
+    /// Records from the one before a rank on, backwards; of an order that can be passed so ([`Order::BOTH_WAYS`]).
+    pub fn iter_before<'t, O: Order>(
+        &'t self,
+        order: &O,
+        rank: usize,
+    ) -> impl Iterator<Item = &'t [u8]> + use<'t, O> {
+        let order = *order;
+        let mut place = self.place_at(rank);
+        let mut rest = self.leaves.at(place.leaf).divided(&order, place.index).0;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                place.index = 0;
+                if !self.step_back(&mut place) {
+                    return None;
+                }
+                rest = self.leaves.at(place.leaf).records::<O>();
+            }
+            let (before, record) = rest.split_at(rest.len() - order.len_of_last(rest));
+            rest = before;
+            Some(record)
+        })
+    }
+
     /// The records of each leaf, one behind the other.
     pub fn each_leaf<O: Order>(&self, mut see: impl FnMut(&[u8])) {
         let mut place = self.place_at(0);
@@ -241,6 +256,17 @@ impl Tree {
             see(self.leaves.at(place.leaf).records::<O>());
             if !self.to_next_leaf(&mut place) {
                 return;
+            }
+        }
+    }
+
+    /// Bytes of all records; not counted further than `enough`, or a leaf more.
+    pub fn record_bytes<O: Order>(&self, enough: usize) -> usize {
+        let (mut place, mut bytes) = (self.place_at(0), 0);
+        loop {
+            bytes += self.leaves.at(place.leaf).records::<O>().len();
+            if bytes > enough || !self.to_next_leaf(&mut place) {
+                return bytes;
             }
         }
     }
@@ -331,7 +357,8 @@ impl Tree {
 
     /// Puts a record where [`Tree::find`] says that it would have to be, or at any place of a list.
     pub fn insert<O: Order>(&mut self, order: &O, capture: &mut impl Capture, place: &Place, record: &[u8]) {
-        self.change(capture, place, |leaf| leaf.insert(order, place.index, record));
+        let spare = self.spare::<O>(place);
+        self.change(capture, place, |leaf| leaf.insert(order, place.index, record, spare));
         self.len += 1;
         self.count_along(place, 1);
         self.split_if_large(order, capture, place);
@@ -352,11 +379,42 @@ impl Tree {
         count: usize,
     ) -> usize {
         let count = count.min(self.leaves.at(place.leaf).count() - place.index);
-        self.change(capture, place, |leaf| leaf.remove(order, place.index..place.index + count));
+        let spare = self.spare::<O>(place);
+        self.change(capture, place, |leaf| leaf.remove(order, place.index..place.index + count, spare));
         self.len -= count;
         self.count_along(place, -(count as i64));
         self.shrink(order, capture, place);
         count
+    }
+
+    /// Of the records from a place on that lie in the same leaf, keeps those that are wanted; says how many went.
+    pub fn retain<O: Order>(
+        &mut self,
+        order: &O,
+        capture: &mut impl Capture,
+        place: &Place,
+        is_wanted: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
+        let mut gone = 0;
+        self.change(capture, place, |leaf| gone = leaf.retain(order, place.index, is_wanted));
+        self.len -= gone;
+        self.count_along(place, -(gone as i64));
+        self.shrink(order, capture, place);
+        gone
+    }
+
+    /// How far a leaf may take memory for records to come: the first and the last one of a list, where elements come and go one by one.
+    fn spare<O: Order>(&self, place: &Place) -> usize {
+        let is_end = O::BOTH_WAYS && (self.is_in_first_leaf(place) || self.is_in_last_leaf(place));
+        if is_end { self.limits.leaf_bytes } else { 0 }
+    }
+
+    fn is_in_first_leaf(&self, place: &Place) -> bool {
+        place.path.iter().all(|(_, index)| *index == 0)
+    }
+
+    fn is_in_last_leaf(&self, place: &Place) -> bool {
+        place.path.iter().all(|(inner, index)| index + 1 == self.inners.at(*inner).len())
     }
 
     /// Takes all records in a range of ranks out.
@@ -414,7 +472,7 @@ impl Tree {
         }
         let count: usize = runs.iter().map(Range::len).sum();
         self.change(capture, place, |leaf| {
-            runs.iter().rev().for_each(|run| leaf.remove(order, run.clone()));
+            runs.iter().rev().for_each(|run| leaf.remove(order, run.clone(), 0));
         });
         self.len -= count;
         self.count_along(place, -(count as i64));
@@ -501,11 +559,9 @@ impl Tree {
         }
         let (end, start) = (self.key_behind(&place.path), self.rank(place) - place.index);
         // What grows at an end leaves full leaves behind.
-        let is_last = place.path.iter().all(|(inner, index)| index + 1 == self.inners.at(*inner).len());
-        let is_first = place.path.iter().all(|(_, index)| *index == 0);
         let at = match place.index {
-            0 if is_first => 1,
-            index if is_last && index + 1 == leaf.count() => index,
+            0 if self.is_in_first_leaf(place) => 1,
+            index if self.is_in_last_leaf(place) && index + 1 == leaf.count() => index,
             _ => half(order, leaf),
         };
         let leaf = self.leaves.at_mut(place.leaf);
@@ -765,6 +821,27 @@ struct Found {
     leaves: usize,
     inners: usize,
     bytes: usize,
+}
+
+/// Which of these branches, that have so many records together, has the one with this number, and how many records stand before the branch.
+/// Counted from the nearer end.
+fn branch_of(children: &[Child], count: usize, number: usize) -> (usize, usize) {
+    if number * 2 < count {
+        let (mut index, mut before) = (0, 0);
+        while index + 1 < children.len() && number >= before + children[index].count as usize {
+            before += children[index].count as usize;
+            index += 1;
+        }
+        return (index, before);
+    }
+    let (mut index, mut before) = (children.len() - 1, count);
+    loop {
+        before -= children[index].count as usize;
+        if index == 0 || before <= number {
+            return (index, before);
+        }
+        index -= 1;
+    }
 }
 
 fn total(children: &[Child]) -> u32 {

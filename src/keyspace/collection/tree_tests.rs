@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::element;
 use super::leaf::Leaf;
 use super::order::{ByPosition, Index, Order};
 use super::text;
@@ -191,7 +192,7 @@ fn a_list_is_a_vector() {
             let place = tree.place_at(rank);
             if (step / 700) % 2 == 0 || model.is_empty() {
                 let word = word(&mut random, 1_000_000);
-                tree.insert(&order, &mut seen, &place, &record_of(&word));
+                tree.insert(&order, &mut seen, &place, &element::record(&word));
                 model.insert(rank, word);
             } else {
                 let count = 1 + random.below(3) as usize;
@@ -202,8 +203,44 @@ fn a_list_is_a_vector() {
             if step % 20 == 0 {
                 tree.check(&order).unwrap_or_else(|wrong| panic!("seed {seed}, step {step}: {wrong}"));
                 assert_eq!(all(&tree, &order), model, "seed {seed}, step {step}");
+                let back = tree.iter_before(&order, rank).map(bytes_of);
+                assert!(back.eq(model.iter().take(rank).rev().cloned()), "seed {seed}, step {step}");
             }
         }
+    }
+}
+
+/// Whatever is kept of a list, leaf by leaf, is what a vector keeps.
+#[test]
+fn what_is_not_wanted_of_a_leaf_goes_at_once() {
+    let order = ByPosition;
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let (mut tree, mut model, mut seen) = (Tree::new(SMALL, 0), Vec::<Vec<u8>>::new(), Seen::default());
+        for _ in 0..400 {
+            model.push(random.below(20).to_string().into_bytes());
+            tree.insert(
+                &order,
+                &mut seen,
+                &tree.place_at(usize::MAX),
+                &element::record(&model[model.len() - 1]),
+            );
+        }
+        for unwanted in 0..20u64 {
+            let unwanted = unwanted.to_string().into_bytes();
+            let mut rank = 0;
+            while rank < tree.len() {
+                let place = tree.place_at(rank);
+                let there = tree.leaf(place.leaf()).count() - place.index();
+                let is_wanted = |record: &[u8]| !element::read(record).is(&unwanted);
+                rank += there - tree.retain(&order, &mut seen, &place, is_wanted);
+            }
+            model.retain(|word| *word != unwanted);
+            tree.check(&order).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+            assert_eq!(all(&tree, &order), model);
+        }
+        assert!(tree.is_empty());
     }
 }
 
@@ -280,7 +317,12 @@ fn what_grows_at_an_end_fills_its_leaves() {
         let mut tree = Tree::new(Limits::USUAL, 0);
         for number in 0..100_000 {
             let place = tree.place_at(if at_front { 0 } else { number });
-            tree.insert(&order, &mut seen, &place, &record_of(format!("element:{number:09}").as_bytes()));
+            tree.insert(
+                &order,
+                &mut seen,
+                &place,
+                &element::record(format!("element:{number:09}").as_bytes()),
+            );
         }
         let each = tree.owned_bytes() as f64 / 100_000.0;
         println!("{each} bytes an element of 17");

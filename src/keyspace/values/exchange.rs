@@ -5,7 +5,8 @@ use super::{Form, Level, exchange_streams};
 use crate::base::number::parse_i64;
 use crate::keyspace::collection::stream::Stream;
 use crate::keyspace::collection::{
-    Bound, ByHash, ByPosition, ByScore, Field, Integers, NoCapture, Order, Packed, Scored, Shape, text,
+    Bound, ByHash, ByPosition, ByScore, Field, Integers, NoCapture, Order, Packed, Scored, Shape, element,
+    text,
 };
 use crate::keyspace::root::Body;
 use crate::keyspace::{Entry, EntryRef, Keyspace, Kind, Root};
@@ -331,7 +332,7 @@ impl Sink for Builder<'_> {
     fn element(&mut self, element: &[u8]) {
         self.longest = self.longest.max(element.len());
         self.record.clear();
-        text::push(&mut self.record, element);
+        self.record.extend_from_slice(&element::record(element));
         if !self.put_if_small(|_| None) {
             let record = std::mem::take(&mut self.record);
             self.place(&record, b"");

@@ -14,12 +14,13 @@ mod exchange_streams;
 mod fields;
 
 pub use draws::distinct_ranks;
-pub use elements::{Elements, ElementsMut};
+pub use elements::{Elements, ElementsMut, End};
 pub use fields::{Fields, FieldsMut, Hint};
 
 use super::collection::stream::Stream;
 use super::collection::{
-    ByPosition, ByScore, Field, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, text,
+    ByPosition, ByScore, Field, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, element,
+    text,
 };
 use super::entry::{Entry, EntryRef};
 use super::large::LeafGate;
@@ -236,7 +237,7 @@ fn check_small(kind: Kind, value: &[u8]) -> Result<(), &'static str> {
         Kind::Hash => packed.spots_of_hash(Shape::FieldAndValue).count(),
         Kind::Set => packed.spots_of_hash(Shape::Member).count(),
         Kind::SortedSet => packed.spots(&ByScore).count(),
-        _ => packed.spots(&ByPosition).count(),
+        _ => packed.iter(&ByPosition).filter(|record| element::is_whole(record)).count(),
     };
     if found == packed.count() && found > 0 { Ok(()) } else { Err(WRONG) }
 }
@@ -433,6 +434,16 @@ impl TreeMut<'_, '_> {
     /// [`Tree::remove`].
     pub fn remove<O: Order>(&mut self, order: &O, place: &Place, count: usize) -> usize {
         self.tree.remove(order, &mut self.gate, place, count)
+    }
+
+    /// [`Tree::retain`].
+    pub fn retain<O: Order>(
+        &mut self,
+        order: &O,
+        place: &Place,
+        is_wanted: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
+        self.tree.retain(order, &mut self.gate, place, is_wanted)
     }
 
     /// [`Tree::remove_ranks`].
