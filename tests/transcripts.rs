@@ -55,14 +55,25 @@ fn cloakroom_answers_as_the_transcripts_say() {
 
 #[test]
 fn the_library_answers_as_the_transcripts_say() {
-    run_all("in process", Place::Process, &|| {
+    run_all("in process", Place::Process, &|| in_process(Config::default()));
+}
+
+/// So that nearly every collection is a large one, of many leaves.
+#[test]
+fn the_library_answers_so_where_leaves_are_tiny() {
+    run_all("in process, with leaves of 64 bytes", Place::Process, &|| {
         let mut config = Config::default();
-        config.enable_debug_command = Permission::Yes;
-        config.save.clear();
-        config.appendonly = false;
-        // A connection's state borrows the server's, which therefore lives on; there is one for each file and each failure.
-        Box::new(InProcess::new(Box::leak(Box::new(services(config)))))
+        config.collection_leaf_bytes = 64;
+        in_process(config)
     });
+}
+
+fn in_process(mut config: Config) -> Box<dyn Target> {
+    config.enable_debug_command = Permission::Yes;
+    config.save.clear();
+    config.appendonly = false;
+    // A connection's state borrows the server's, which therefore lives on; there is one for each file and each failure.
+    Box::new(InProcess::new(Box::leak(Box::new(services(config)))))
 }
 
 fn find_in_path(name: &str) -> Option<PathBuf> {

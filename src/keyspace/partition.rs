@@ -67,6 +67,12 @@ impl Partition {
         self.volatile as usize
     }
 
+    /// Keys whose elements may have deadlines.
+    #[cfg(test)]
+    pub fn timed(&self) -> usize {
+        self.timed as usize
+    }
+
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -268,18 +274,12 @@ impl Partition {
         self.timed = self.timed + u32::from(timed) - u32::from(before);
     }
 
-    /// Files the entry at `position` at the time of its earliest element that has a deadline; says whether that has passed.
-    pub fn file_elements(&mut self, site: Site<'_>, position: Position, hash: u64) -> bool {
-        let due_ms = values::due_ms(self.entry(position));
-        if due_ms == i64::MAX {
-            self.set_timed(position, false);
-            return false;
+    /// Files the entry at `position` at the time of its earliest element that has a deadline; if that has passed, at the tick that is under way.
+    pub fn file_elements(&mut self, site: Site<'_>, position: Position, hash: u64) {
+        match values::due_ms(self.entry(position)) {
+            i64::MAX => self.set_timed(position, false),
+            due_ms => self.file(site, position, hash, due_ms),
         }
-        if due_ms <= site.now_ms {
-            return true;
-        }
-        self.file(site, position, hash, due_ms);
-        false
     }
 
     /// Whether the entry at `position` belongs to the present epoch: it was made or changed after the last cut, or the snapshot has seen it.
@@ -369,8 +369,12 @@ impl Partition {
         if let Some(at) = at {
             self.file(site, position, hash, at);
         }
-        if timed && self.file_elements(site, position, hash) {
+        if timed && values::due_ms(self.entry(position)) <= site.now_ms {
+            // Whoever takes them out files the entry for what is left.
             return Due::Elements(position);
+        }
+        if timed {
+            self.file_elements(site, position, hash);
         }
         Due::Handled
     }

@@ -631,7 +631,7 @@ impl<'l> Expired<'l> {
         services.keyspace.follow(now);
         let (mut budget, mut expired) = (usize::MAX, 0);
         expire_shard(&services.keyspace, self.shard, now.wall_ms(), &mut budget, |database, what| {
-            expired += 1;
+            expired += u64::from(matches!(what, crate::keyspace::Expired::Key(_)));
             append_expired(log, database, &what);
         });
         services.snapshots.progress.expired_keys.fetch_add(expired, Ordering::Relaxed);

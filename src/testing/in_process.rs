@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::dispatch::{
     EMPTY, evict_clients, execute, expire_round, forget_client, prepare, refuse, relieve, wake,
 };
-use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS};
+use crate::keyspace::{KeyHasher, Keyspace, Reclaimer, TICK_MS, ValueLimits};
 use crate::observe::counters::{Count, Gauge};
 use crate::observe::statistics::Statistics;
 use crate::resp::{ArgRange, Args, Output, ParseError, Parser, Step};
@@ -73,7 +73,9 @@ pub fn services_of(config: Config, loops: usize) -> Services {
 /// The shared state of a server that starts now.
 pub fn services_with(config: Config, loops: usize, control: Box<dyn Control>, now: Now) -> Services {
     let (databases, hasher) = (config.databases as usize, KeyHasher::fixed(SEED));
-    let keyspace = Keyspace::new(databases, loops, hasher, Reclaimer::inline(), now.wall_ms());
+    let limits = ValueLimits::of_leaves(config.collection_leaf_bytes as usize);
+    let keyspace =
+        Keyspace::new(databases, loops, hasher, Reclaimer::inline(), now.wall_ms()).with_limits(limits);
     let identity = Identity {
         run_id: "0".repeat(40),
         started_ms: now.steady_ms(),

@@ -163,7 +163,110 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Edit, FieldsMut};
     use super::*;
+    use crate::keyspace::collection::Packed;
+    use crate::keyspace::{Entry, Key, KeyHasher, Keyspace, Kind, Position, Reclaimer, Site, ValueLimits};
+
+    const NOW_MS: i64 = 1_000;
+
+    fn keyspace(seed: u64) -> Keyspace {
+        let keyspace = Keyspace::new(1, 1, KeyHasher::fixed(seed), Reclaimer::inline(), NOW_MS);
+        keyspace.with_limits(ValueLimits::of_leaves(64))
+    }
+
+    /// Lets `work` change and read a hash, which is an empty one at first.
+    fn with_hash(seed: u64, work: impl FnOnce(&Keyspace, &mut dyn FnMut(&mut dyn FnMut(FieldsMut<'_, '_>)))) {
+        let keyspace = keyspace(seed);
+        let key: Key<'_> = keyspace.key(b"h");
+        let site = Site { keyspace: &keyspace, database: 0, shard: key.shard, now_ms: NOW_MS };
+        let mut shard = keyspace.lock_shard(key.shard);
+        let partition = shard.partition_mut(0);
+        let entry = Entry::new(key.bytes, &Packed::EMPTY).with_kind(Kind::Hash);
+        let position: Position = partition.insert(site, key.hash, entry);
+        work(&keyspace, &mut |act| act(FieldsMut(Edit::new(partition, site, position, key.hash))));
+    }
+
+    fn name_of(field: Field<'_>) -> String {
+        String::from_utf8(field.name.bytes(&mut itoa::Buffer::new()).to_vec()).expect("a name")
+    }
+
+    #[test]
+    fn each_field_of_a_large_hash_is_drawn_as_often_as_any_other() {
+        with_hash(3, |_, hash| {
+            let mut random = Random::new(7);
+            let mut counts = BTreeMap::new();
+            hash(&mut |mut fields| {
+                // Long and short ones, so that leaves have different numbers of them, and some whose time has come.
+                for number in 0..60 {
+                    let (name, value) = (format!("field:{number}"), vec![b'v'; number % 7 * 9]);
+                    let at_ms = (number >= 30).then_some(NOW_MS - number as i64 % 2 * 500 + 1);
+                    fields.set(name.as_bytes(), &value, at_ms, 0);
+                }
+                let view = fields.view();
+                assert!(view.is_large() && view.has_due(NOW_MS));
+                for _ in 0..4_000 {
+                    let drawn = view.random(NOW_MS, &mut random).expect("some live");
+                    *counts.entry(name_of(drawn)).or_insert(0) += 1;
+                    view.random_distinct(NOW_MS, &mut random, 3, |field| {
+                        *counts.entry(name_of(field)).or_insert(0) += 1;
+                    });
+                    view.random_repeated(NOW_MS, &mut random, 2, |field| {
+                        *counts.entry(name_of(field)).or_insert(0) += 1;
+                        ControlFlow::Continue(())
+                    });
+                }
+            });
+            let counts: Vec<u32> = counts.into_values().collect();
+            assert_eq!(counts.len(), 45, "those whose time has come are not drawn");
+            // 44 degrees of freedom: above 90 once in 10,000 times.
+            assert!(chi_square(&counts) < 90.0, "{counts:?}");
+        });
+    }
+
+    #[test]
+    fn a_scan_shows_each_lasting_field_once_though_leaves_are_divided_and_joined_meanwhile() {
+        for seed in 0..20 {
+            println!("seed {seed}");
+            with_hash(seed, |_, hash| {
+                let mut random = Random::new(seed);
+                let set = |fields: &mut FieldsMut<'_, '_>, name: String| {
+                    fields.set(name.as_bytes(), b"a value", None, 0);
+                };
+                hash(&mut |mut fields| {
+                    (0..200).for_each(|number| set(&mut fields, format!("lasting:{number}")))
+                });
+                let (mut seen, mut place) = (BTreeMap::new(), Some(0));
+                while let Some(from) = place {
+                    let count = 1 + random.below(12) as usize;
+                    hash(&mut |fields| {
+                        let mut shown = 0;
+                        place = fields.view().scan(from, count, |field| {
+                            *seen.entry(name_of(field)).or_insert(0) += 1;
+                            shown += 1;
+                            true
+                        });
+                        assert!(shown == count || place.is_none(), "{shown} of {count}");
+                    });
+                    let grows = random.below(2) == 0;
+                    hash(&mut |mut fields| {
+                        for number in 0..random.below(60) {
+                            let name = format!("passing:{}", number + random.below(100));
+                            if grows {
+                                set(&mut fields, name);
+                            } else {
+                                fields.remove(name.as_bytes());
+                            }
+                        }
+                    });
+                }
+                let lasting: Vec<_> = seen.iter().filter(|(name, _)| name.starts_with("lasting")).collect();
+                assert!(lasting.len() == 200 && lasting.iter().all(|(_, times)| **times == 1), "{lasting:?}");
+            });
+        }
+    }
 
     /// Chi-square of counts that should be equal.
     fn chi_square(counts: &[u32]) -> f64 {

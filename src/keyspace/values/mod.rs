@@ -7,6 +7,8 @@
 //! since it was made, its level; it never goes back but for lists ([`Level`]).
 
 pub mod assembly;
+#[cfg(test)]
+mod deadline_tests;
 mod draws;
 mod elements;
 pub mod exchange;
@@ -27,7 +29,7 @@ use super::large::LeafGate;
 use super::partition::Partition;
 use super::root::{Body, Root, ValueLimits};
 use super::table::Position;
-use super::{KeyHasher, Keyspace, Site, TICK_MS};
+use super::{KeyHasher, Keyspace, Site};
 use crate::storage::Kind;
 use crate::storage::encoding::{push_varint, take_varint};
 
@@ -181,6 +183,28 @@ fn comparable_stream(encoded: &[u8]) -> Option<Vec<u8>> {
     let mut out = encoded[..encoded.len() - rest.len()].to_vec();
     Stream::decode(rest).ok()?.encode_comparable(&mut out);
     Some(out)
+}
+
+/// A [`content`] without the elements whose time has come at `now_ms`; `None` if none is left.
+pub fn content_at(content: &[u8], now_ms: i64) -> Option<Vec<u8>> {
+    let kind = Kind::from_bits(*content.first()?);
+    if kind != Kind::Hash {
+        return Some(content.to_vec());
+    }
+    let (mut rest, mut records, mut count) = (content.get(2..)?, Vec::new(), 0);
+    take_varint(&mut rest)?;
+    while !rest.is_empty() {
+        let (record, behind) = rest.split_at(Shape::FieldAndValue.len_of(rest).clamp(1, rest.len()));
+        if super::collection::due_of(record) > now_ms {
+            records.extend_from_slice(record);
+            count += 1;
+        }
+        rest = behind;
+    }
+    let mut left = content[..2].to_vec();
+    push_varint(&mut left, count);
+    left.extend(records);
+    Some(left).filter(|_| count > 0)
 }
 
 /// The entry of a value with this [`content`]; a collection is a large one.
@@ -390,11 +414,9 @@ impl<'p, 'k> Edit<'p, 'k> {
         self.partition.note_element_deadline(self.site, self.position, self.hash, at_ms);
     }
 
-    /// Files it anew for its elements' deadlines, when some are gone; for a deadline that has passed at the tick that is under way.
+    /// Files it anew for its elements' deadlines, when some are gone.
     fn settle_deadlines(&mut self) {
-        if self.partition.file_elements(self.site, self.position, self.hash) {
-            self.note_deadline(self.site.now_ms - TICK_MS);
-        }
+        self.partition.file_elements(self.site, self.position, self.hash);
     }
 
     /// Makes a collection of records in the order of the type a large one.
