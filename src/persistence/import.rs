@@ -172,8 +172,7 @@ impl Import<'_> {
                 continue;
             }
             replayer.record(args).map_err(|what| {
-                let advice =
-                    "it cannot be imported; 'cloakroom import' brings the strings of a running Redis";
+                let advice = "it cannot be imported; 'cloakroom import' brings the keys of a running Redis";
                 failed(at, &format!("{what}; {advice}"))
             })?;
             progress.loaded_bytes.fetch_add(records.offset() - at, Ordering::Relaxed);

@@ -157,9 +157,6 @@ fn import_into_server(options: &ImportOptions, address: &Address) -> Result<(), 
     file.remove();
     println!("{copied} keys imported, {expired} had expired.");
     report_skipped(origin.skipped());
-    if target.refused().count() > 0 {
-        println!("Refused, because their types do not exist there: {}.", target.refused());
-    }
     if options.check { compare(&options.source, &mut target) } else { Ok(()) }
 }
 
@@ -194,7 +191,6 @@ fn compare(source: &Source, target: &mut Target) -> Result<(), Error> {
     let mut found = Comparison::default();
     while let Some(mut batch) = origin.next_batch(pace.keys_max())? {
         drop_expired(&mut batch);
-        batch.retain(|record| !target.refuses(record.value.kind()));
         while !batch.is_empty() {
             let arrived = target.fetch(&batch)?;
             let exact = origin.is_exact() && target.is_exact();

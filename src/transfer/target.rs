@@ -4,7 +4,7 @@ use super::connection::{Address, Connection, Reply};
 use super::error::Error;
 use super::fetch::{Fetched, Fetcher};
 use crate::rdb::value::{Kind, Value};
-use crate::rdb::{Access, Record, Skipped, seal_payload};
+use crate::rdb::{Access, Record, seal_payload};
 
 /// See the module's text.
 pub struct Target {
@@ -14,8 +14,6 @@ pub struct Target {
     values: Fetcher,
     /// Strings with an access history go by RESTORE, which can say it. Collections always do.
     restores: bool,
-    /// What it does not have the type for.
-    refused: Skipped,
     /// All records go to this database, whatever they say.
     only: Option<u32>,
     selected: Option<u32>,
@@ -27,8 +25,8 @@ impl Target {
         // The comparison at the end must not undo what was said of the access history.
         connection.leave_no_trace()?;
         let (texts, values) = (Fetcher::by_get(), Fetcher::by_dump());
-        let (only, refused) = (address.database, Skipped::default());
-        Ok(Target { connection, texts, values, restores: true, refused, only, selected: None })
+        let only = address.database;
+        Ok(Target { connection, texts, values, restores: true, only, selected: None })
     }
 
     fn select(&mut self, batch: &[Record]) -> Result<(), Error> {
@@ -39,16 +37,6 @@ impl Target {
             self.selected = Some(database);
         }
         Ok(())
-    }
-
-    /// What was not stored, because the server does not have the type for it.
-    pub fn refused(&self) -> &Skipped {
-        &self.refused
-    }
-
-    /// Whether values of this type were refused.
-    pub fn refuses(&self, kind: Kind) -> bool {
-        self.refused.types.iter().any(|refused| refused.name == kind.name())
     }
 
     /// Stores a batch of one database; keys that are there are overwritten.
@@ -86,12 +74,9 @@ impl Target {
         let mut refusal = None;
         for record in batch {
             let command = self.command(record);
-            match (self.connection.reply()?, command) {
-                (Reply::Text(_), _) => {}
-                (Reply::Error(text), Command::Restore(kind)) if text.ends_with(NOT_SUPPORTED) => {
-                    self.refused.add(kind.name(), &record.key);
-                }
-                (Reply::Error(text), _) => refusal = refusal.or(Some((command, text))),
+            match self.connection.reply()? {
+                Reply::Text(_) => {}
+                Reply::Error(text) => refusal = refusal.or(Some((command, text))),
                 _ => return Err(self.connection.nonsense()),
             }
         }
@@ -112,9 +97,6 @@ impl Target {
         self.texts.exact && self.values.exact
     }
 }
-
-/// How Cloakroom's answer ends when a payload has a value of a type that it does not have.
-const NOT_SUPPORTED: &str = " are not supported";
 
 /// A command that stores a record.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -237,8 +237,8 @@ fn what_cannot_be_imported_whole_refuses_the_start_and_says_where() {
         assert!(log.contains(&place) && log.contains(".incr.aof"), "{log}");
         log
     };
-    let log = add("*3\r\n$5\r\nLPUSH\r\n$1\r\nl\r\n$1\r\n1\r\n");
-    assert!(log.contains("LPUSH") && log.contains("cloakroom import"), "{log}");
+    let log = add("*3\r\n$8\r\nJSON.DEL\r\n$1\r\nl\r\n$1\r\n1\r\n");
+    assert!(log.contains("JSON.DEL") && log.contains("cloakroom import"), "{log}");
     let log = add("*2\r\n$6\r\nSELECT\r\n$2\r\n99\r\n");
     assert!(log.contains("databases"), "{log}");
     add("SET key 2\r\n");

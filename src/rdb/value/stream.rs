@@ -141,7 +141,8 @@ fn read_node<R: Read>(source: &mut Source<R>, sink: &mut dyn Sink, extent: &mut 
     Node::new(id, &bytes)
         .and_then(|node| {
             node.for_entries(|id, fields| {
-                if extent.last.is_some_and(|last| last >= id) {
+                // Nothing can be added with the least id.
+                if extent.last.unwrap_or_default() >= id {
                     return Err(Malformed("entries of a stream that do not ascend"));
                 }
                 extent.first.get_or_insert(id);

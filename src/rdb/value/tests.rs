@@ -592,6 +592,7 @@ fn a_stream_that_contradicts_itself_is_refused() {
         ("1 0 0 0 2 0 0 3", "an entry of a stream without fields"),
         ("1 0 1 f 0 0 0 0 0 4", "an entry of a stream without fields"),
         ("2 0 1 f 0 2 0 0 1 4 2 0 0 1 4", "entries of a stream that do not ascend"),
+        ("1 0 1 f 0 2 -200 0 1 4", "entries of a stream that do not ascend"),
         ("1 0 1 f 0 2 51 0 1 4", "a stream with an entry behind its last one"),
     ] {
         assert_refused(read(15, &one(elements)), what);
