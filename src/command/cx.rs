@@ -750,6 +750,11 @@ impl<'a, 's> Cx<'a, 's> {
         self.also(event, key);
     }
 
+    /// [`Cx::changed`] where nobody is told of it, though watchers and the log must know.
+    pub fn changed_silently(&mut self, key: Key<'_>) {
+        self.note_change(self.client.database, key);
+    }
+
     #[inline]
     fn note_change(&mut self, database: usize, key: Key<'_>) {
         self.locked.shard(key.shard).watched.touch(database, key.bytes);

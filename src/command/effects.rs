@@ -56,6 +56,7 @@ events! {
     RESTORE = GENERIC "restore",
     SET = STRING "set",
     SETRANGE = STRING "setrange",
+    SETBIT = STRING "setbit",
     APPEND = STRING "append",
     INCRBY = STRING "incrby",
     INCRBYFLOAT = STRING "incrbyfloat",

@@ -1,6 +1,7 @@
 //! Commands: one file for each group, with a table of rows and a function for each row. To add a command, add both.
 
 mod acl;
+mod bitmap;
 mod client;
 mod cluster;
 mod config;

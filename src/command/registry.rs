@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    acl, client, cluster, config, connection, debug, generic, hash, info, introspection, list, memory,
-    module, monitor, persistence, pubsub, records, server, stream, string, transactions,
+    acl, bitmap, client, cluster, config, connection, debug, generic, hash, info, introspection, list,
+    memory, module, monitor, persistence, pubsub, records, server, stream, string, transactions,
 };
 use crate::client::Gates;
 
@@ -138,6 +138,10 @@ struct Slot {
 pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
     let groups = [
         acl::ROWS,
+        bitmap::BIT_ROWS,
+        bitmap::COMBINE_ROWS,
+        bitmap::COUNT_ROWS,
+        bitmap::FIELD_ROWS,
         client::ROWS,
         cluster::ROWS,
         config::ROWS,

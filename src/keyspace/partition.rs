@@ -205,15 +205,15 @@ impl Partition {
     }
 
     /// Changes the length of the value at `position`, keeping its leading bytes (new ones are zero), and lets `edit` write into it.
-    pub fn edit_value(
+    pub fn edit_value<T>(
         &mut self,
         site: Site<'_>,
         position: Position,
         value_len: usize,
         kind: Kind,
-        edit: impl FnOnce(&mut [u8]),
-    ) {
-        edit(self.change(site, position, Change::Length(value_len, kind)).value_mut());
+        edit: impl FnOnce(&mut [u8]) -> T,
+    ) -> T {
+        edit(self.change(site, position, Change::Length(value_len, kind)).value_mut())
     }
 
     /// Replaces some bytes of the small collection at `position`.

@@ -68,7 +68,8 @@ impl Kind {
 
     /// The type of an argument with this name.
     fn of(name: &str) -> Kind {
-        const KEYS: &[&str] = &["key", "newkey", "source", "destination", "key1", "key2"];
+        const KEYS: &[&str] =
+            &["key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey"];
         const INTEGERS: &[&str] = &[
             "seconds",
             "milliseconds",
@@ -96,6 +97,7 @@ impl Kind {
             "numids",
             "entries-read",
             "entries-added",
+            "bit",
         ];
         match name {
             _ if KEYS.contains(&name) => Kind::Key,
