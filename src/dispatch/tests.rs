@@ -19,6 +19,7 @@ use super::{execute, expire_round, forget_client, prepare, replay, wake};
 
 mod clock;
 mod crash;
+mod crash_streams;
 mod every_command;
 mod exec_waits;
 mod muted;

@@ -133,9 +133,9 @@ fn rounded_up(at_ms: i64, coarseness: u32) -> i64 {
 }
 
 /// One server with its log, a snapshot that is being taken of it, and the server that a crash would leave.
-struct World<'s> {
+pub(super) struct World<'s> {
     it: Loop<'s>,
-    random: Random,
+    pub(super) random: Random,
     /// What the keyspace held at the cut.
     base: Contents,
     /// What the visitor was shown.
@@ -146,7 +146,7 @@ struct World<'s> {
 }
 
 impl<'s> World<'s> {
-    fn new(services: &'s Services, seed: u64) -> World<'s> {
+    pub(super) fn new(services: &'s Services, seed: u64) -> World<'s> {
         services.write_log.go_on();
         World {
             it: Loop::new(services, 0, 1),
@@ -162,7 +162,7 @@ impl<'s> World<'s> {
         self.it.state.services
     }
 
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         let services = self.services();
         take_records(services);
         assert!(services.keyspace.cut(|| {
@@ -175,7 +175,7 @@ impl<'s> World<'s> {
     }
 
     /// Takes a bite of one of the shards that are not at their end.
-    fn visit(&mut self, one_in: u64) {
+    pub(super) fn visit(&mut self, one_in: u64) {
         let keyspace = &self.services().keyspace;
         let seen = &mut self.seen;
         let random = &mut self.random;
@@ -186,7 +186,8 @@ impl<'s> World<'s> {
         self.visits.retain_mut(|visit| random.below(one_in) > 0 || keyspace.visit(visit, &mut see));
     }
 
-    fn finish(&mut self) {
+    /// Shows the visitor what is left, which makes the snapshot what there was at the cut.
+    pub(super) fn finish(&mut self, what: &str) {
         while !self.visits.is_empty() {
             self.visit(1);
         }
@@ -195,10 +196,11 @@ impl<'s> World<'s> {
             seen.note(entry);
             false
         });
+        assert_eq!(self.seen.contents, self.base, "{what}");
     }
 
     /// Runs a request, whatever it answers.
-    fn ask(&mut self, line: &str) {
+    pub(super) fn ask(&mut self, line: &str) {
         self.it.ask(0, line);
         self.it.state.effects.local.clear();
         let records = take_records(self.services());
@@ -220,7 +222,7 @@ impl<'s> World<'s> {
 
     /// A crash now: what the next start finds is what was acknowledged, with deadlines as the log is said to know them. When it comes makes no
     /// difference, also long after all deadlines: what has expired is removed after the replay, not by it.
-    fn check(&self, what: &str) {
+    pub(super) fn check(&self, what: &str) {
         for later_ms in [0, 100 * TTL_MS] {
             self.check_start(later_ms, &format!("{what}, {later_ms} ms later"));
         }
@@ -314,8 +316,7 @@ fn no_deadline_comes_back_earlier_than_acknowledged_whatever_changes_its_key_aft
                 }
             }
             world.check(&line);
-            world.finish();
-            assert_eq!(world.seen.contents, world.base, "{line}");
+            world.finish(&line);
         }
     }
 }
@@ -348,8 +349,7 @@ fn random_writes_between_cuts_leave_an_exact_snapshot_and_a_log_that_knows_what_
                     world.check(&format!("seed {seed}, {line}"));
                 }
             }
-            world.finish();
-            assert_eq!(world.seen.contents, world.base, "seed {seed}");
+            world.finish(&format!("seed {seed}"));
             world.check(&format!("seed {seed}, after the visit"));
         }
     }

@@ -304,6 +304,13 @@ impl Entries {
         self.nodes.iter()
     }
 
+    /// What it would be divided into if nothing had a limit, and nothing had been deleted.
+    pub(super) fn as_one_node(&self) -> Option<Node> {
+        let last = self.greatest()?;
+        let live = self.len() as u32;
+        Some(Node { first: self.first, last, live, deleted: 0, bytes: 0, names_hash: 0 })
+    }
+
     pub fn node_count(&self) -> usize {
         self.nodes.len()
     }
@@ -342,6 +349,15 @@ impl Entries {
     /// All records, one behind the other, in parts.
     pub(super) fn each_leaf(&self, see: impl FnMut(&[u8])) {
         self.tree.each_leaf::<ByEntryId>(see);
+    }
+
+    /// Appends all records, with times that count from another base.
+    pub(super) fn each_with_base(&self, base: Base, out: &mut Vec<u8>) {
+        for record in self.tree.iter_from(&self.order(), 0) {
+            let (id, len) = self.base.read(record);
+            base.push(out, id);
+            out.extend_from_slice(record.get(len..).unwrap_or_default());
+        }
     }
 
     /// Puts a record at the end, for loading; its id is above all others.

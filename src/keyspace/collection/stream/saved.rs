@@ -55,16 +55,17 @@ impl Stream {
         self.encode_parts(out, true);
     }
 
-    /// Appends its bytes as if no consumer had ever asked for anything: when they did is known to nothing but the memory and its snapshots, so streams are
-    /// compared without.
+    /// Appends its bytes as if no consumer had ever asked for anything, with one node and times that count from 0: when consumers asked, and how a stream came
+    /// to be as it lies in memory, is known to nothing but the memory and its snapshots, so streams are compared without.
     pub fn encode_comparable(&self, out: &mut Vec<u8>) {
         self.encode_parts(out, false);
     }
 
-    fn encode_parts(&self, out: &mut Vec<u8>, with_times: bool) {
+    fn encode_parts(&self, out: &mut Vec<u8>, with_history: bool) {
         out.push(VERSION);
         let entries = &self.entries;
-        push_varint(out, entries.base.0);
+        let base = if with_history { entries.base } else { Base::default() };
+        push_varint(out, base.0);
         push_id(out, entries.last_id());
         push_id(out, entries.max_deleted_id());
         push_varint(out, entries.added());
@@ -73,20 +74,23 @@ impl Stream {
             push_varint(out, shape.fields() as u64);
             push_bytes(out, shape.names());
         }
-        push_varint(out, entries.node_count() as u64);
-        for node in entries.nodes() {
-            push_id(out, node.first);
-            push_id(out, node.last);
-            for number in [node.live, node.deleted, node.bytes, node.names_hash] {
-                push_varint(out, u64::from(number));
-            }
+        if with_history {
+            push_varint(out, entries.node_count() as u64);
+            entries.nodes().for_each(|node| push_node(out, node));
+        } else {
+            push_varint(out, u64::from(!entries.is_empty()));
+            entries.as_one_node().into_iter().for_each(|node| push_node(out, node));
         }
         push_varint(out, entries.len() as u64);
-        entries.each_leaf(|records| out.extend_from_slice(records));
+        if with_history {
+            entries.each_leaf(|records| out.extend_from_slice(records));
+        } else {
+            entries.each_with_base(base, out);
+        }
         push_varint(out, self.group_count() as u64);
         for (name, group) in self.groups() {
             push_bytes(out, name);
-            push_group(out, group, entries.base, with_times);
+            push_group(out, group, base, with_history);
         }
     }
 
@@ -139,15 +143,23 @@ impl Stream {
     }
 }
 
-fn push_group(out: &mut Vec<u8>, group: &Group, base: Base, with_times: bool) {
+fn push_node(out: &mut Vec<u8>, node: Node) {
+    push_id(out, node.first);
+    push_id(out, node.last);
+    for number in [node.live, node.deleted, node.bytes, node.names_hash] {
+        push_varint(out, u64::from(number));
+    }
+}
+
+fn push_group(out: &mut Vec<u8>, group: &Group, base: Base, with_history: bool) {
     push_id(out, group.last_delivered);
     push_option(out, group.entries_read);
     push_varint(out, group.consumer_count() as u64);
     let mut places = Vec::new();
     for (place, (number, consumer)) in group.consumers().enumerate() {
         push_bytes(out, consumer.name());
-        push_varint(out, if with_times { fold(consumer.seen_ms) } else { 0 });
-        push_option(out, consumer.active_ms.filter(|_| with_times).map(fold));
+        push_varint(out, if with_history { fold(consumer.seen_ms) } else { 0 });
+        push_option(out, consumer.active_ms.filter(|_| with_history).map(fold));
         places.resize(places.len().max(number as usize + 1), 0);
         places[number as usize] = place as u32;
     }
