@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cloakroom::storage::format::FORMAT_VERSION;
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
-    Compression, Disk, EncryptionKey, EntryRecord, Kind, LogFacts, LogOptions, LogReader, LogStart,
+    Compression, Disk, EncryptionKey, EntryRecord, Form, Kind, LogFacts, LogOptions, LogReader, LogStart,
     LogWriter, Manifest, Opener, RealDisk, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter,
     check,
 };
@@ -32,10 +32,11 @@ fn key(version: u16, encrypted: bool) -> Option<EncryptionKey> {
     encrypted.then(|| EncryptionKey::new(KEY).accepting_plaintext(version == 1))
 }
 
-/// Each kind of entry that there is: marks, deadlines, databases, an empty value, bytes that are no text, one that compresses.
-fn entries() -> Vec<EntryRecord<'static>> {
+/// Each kind of entry that there is: kinds of strings, deadlines, databases, an empty value, bytes that are no text, one that compresses; from version 3 on
+/// collections, small, large and in parts.
+fn entries(version: u16) -> Vec<EntryRecord<'static>> {
     let plain = EntryRecord { access: 0x00ab_cdef, key: b"plain", value: b"value", ..EntryRecord::default() };
-    vec![
+    let mut entries = vec![
         plain,
         EntryRecord { key: b"number", value: b"12345", ..plain },
         EntryRecord { key: b"text", value: b"12345", kind: Kind::Text, ..plain },
@@ -44,7 +45,29 @@ fn entries() -> Vec<EntryRecord<'static>> {
         EntryRecord { key: b"elsewhere", database: 15, expire_at_ms: Some(1), ..plain },
         EntryRecord { key: b"", value: b"", ..plain },
         EntryRecord { key: b"\x00\xff\r\n", value: &[0; 300], ..plain },
-    ]
+    ];
+    let small = |key, kind, value| EntryRecord { key, kind, value, ..plain };
+    let large = |key, kind, form, value| EntryRecord { key, kind, form, value, ..plain };
+    let collections = [
+        // A field with a deadline in front, and one without.
+        small(
+            b"hash",
+            Kind::Hash,
+            b"\x02\0\0\0\xe0\x80\x3c\x36\xc4\xa0\x01\x04name\x05value\x02id\xd1\x39\x30",
+        ),
+        small(b"list", Kind::List, b"\x02\0\0\0\x01a\x01b"),
+        small(b"set", Kind::Set, b"\x01\0\x02\0\x06member"),
+        small(b"integers", Kind::Set, b"\x02\0\x01\xff\x05\0\0\0\0\0\0\0\x00\x07"),
+        small(b"scores", Kind::SortedSet, b"\x02\0\0\0\xd0\x01\x01a\xe0\0\0\0\0\0\0\xf8\x3f\x01b"),
+        large(b"large list", Kind::List, Form::Large, b"\x02\x02\x01a\x01b"),
+        large(b"in parts", Kind::List, Form::Head, b"\x07\x02\x02\x02\x05\x01"),
+        large(b"", Kind::List, Form::Leaf, b"\x07\x01\x01\x04last"),
+        large(b"", Kind::List, Form::Leaf, b"\x07\x05\x01\x05first"),
+    ];
+    if version > 2 {
+        entries.extend(collections);
+    }
+    entries
 }
 
 /// Blocks of the log of a version. From version 2 on bodies that leave sectors without bits are masked.
@@ -69,7 +92,7 @@ fn write(path: &Path, compressed: bool, encrypted: bool) {
     let options = SnapshotOptions { compression, key: key.as_ref(), incremental_sync: false };
     let writer = SnapshotWriter::create(disk.clone(), start, &options).expect("a file");
     let mut block = writer.block_writer().expect("memory");
-    for (number, entry) in entries().iter().enumerate() {
+    for (number, entry) in entries(FORMAT_VERSION).iter().enumerate() {
         block.push(number as u16 % 2, entry);
         // Two blocks.
         if number == 3 {
@@ -104,11 +127,12 @@ fn read(version: u16, name: &str, compressed: bool, encrypted: bool) {
     let facts = manifest.snapshot.expect("it names one");
     let reader = SnapshotReader::open(&disk, &facts.name(), key.as_ref()).expect("sound");
     let header = reader.header();
+    let keys = entries(version).iter().filter(|entry| entry.form != Form::Leaf).count();
     assert_eq!((header.number, header.created_ms, header.databases, header.lfu), (1, CREATED_MS, 16, true));
-    assert_eq!((header.log_offset, facts.log_offset, facts.entries), (LOG_OFFSET, LOG_OFFSET, 8));
+    assert_eq!((header.log_offset, facts.log_offset, facts.entries), (LOG_OFFSET, LOG_OFFSET, keys as u64));
     assert_eq!((reader.blocks().len(), reader.is_compressed()), (2, compressed));
     let mut opener = Opener::new().expect("memory");
-    let mut expected = entries().into_iter();
+    let mut expected = entries(version).into_iter();
     for block in 0..reader.blocks().len() {
         for entry in reader.read_block(block, &mut opener).expect("sound") {
             assert_eq!(Some(entry.expect("sound")), expected.next());

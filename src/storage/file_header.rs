@@ -12,7 +12,7 @@ use super::blocks::{BlockHeader, BlockKind, Compression, HEADER_LEN, Opener, Sea
 use super::damage::{Damage, Problem};
 use super::disk::DiskFile;
 use super::encoding::{decode, encode};
-use super::format::{FORMAT_VERSION, Format};
+use super::format::{FORMAT_VERSION, Format, SAME_BLOCKS_FROM};
 use super::keys::{EncryptionKey, FileKey, KeyId, SALT_LEN, fresh_bytes};
 
 /// No header has more bytes.
@@ -103,7 +103,7 @@ pub fn read_header<T: DeserializeOwned>(
     let (version, rest) = body.split_first_chunk().ok_or_else(|| wrong("the header has no version"))?;
     let (format, facts) = match u16::from_le_bytes(*version) {
         1 => (Format::One, rest),
-        FORMAT_VERSION => {
+        SAME_BLOCKS_FROM..=FORMAT_VERSION => {
             let (id, facts) = rest.split_first_chunk().ok_or_else(|| wrong("the header has no id"))?;
             (Format::Two(u64::from_le_bytes(*id)), facts)
         }

@@ -5,6 +5,8 @@
 //!   2   each file has a random id, with which the checksums of its block headers begin: bytes that a client has sent are never taken for
 //!       a block of the file, whatever they look like; bodies may be masked (sectors.rs); nonces have random bytes (keys.rs);
 //!       the index of a snapshot is several blocks, not compressed
+//!   3   entries may be collections (snapshot_entry.rs), and records commands on them; else as 2, which is told apart so that a program that knows
+//!       strings alone says that the file is too new for it, and not that it is damaged
 //! ```
 
 use std::io;
@@ -13,7 +15,9 @@ use super::encoding::crc32c;
 use super::keys::{BlockNonce, NONCE_RANDOM_LEN, TAG_LEN, fresh_bytes};
 
 /// The version that this program writes.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
+/// The first version whose blocks are as those of the present one.
+pub const SAME_BLOCKS_FROM: u16 = 2;
 /// Bytes of a file's id.
 pub const ID_LEN: usize = 8;
 /// The part of a block's header that its checksum is of.
@@ -24,7 +28,7 @@ pub const CHECKSUMMED: usize = 28;
 pub enum Format {
     /// Version 1. The first block of every file is made like this, because it says which version the others are.
     One,
-    /// Version 2, with the id of the file.
+    /// Version 2 and later, with the id of the file.
     Two(u64),
 }
 

@@ -245,7 +245,10 @@ impl Shared {
     /// Index, trailer, and a sync.
     fn write_index(&mut self) -> io::Result<SnapshotFacts> {
         let Layout { end: index_offset, blocks, counts } = std::mem::take(self.layout.get_mut());
-        let entries = blocks.iter().map(|block| u64::from(block.entries)).sum();
+        let entries: u64 = blocks.iter().map(|block| u64::from(block.entries)).sum();
+        let of_leaves =
+            |((_, shard), entries): (&(u32, u16), &u64)| if *shard == LEAVES { *entries } else { 0 };
+        let keys = entries - counts.iter().map(of_leaves).sum::<u64>();
         let mut sealer = Sealer::new(self.format, Compression::None, self.key.clone())?;
         let (mut end, mut number) = (index_offset, blocks.len() as u64 + 1);
         let mut write = |part: IndexPart| {
@@ -274,7 +277,7 @@ impl Shared {
         }
         self.file.file.sync_data()?;
         let SnapshotStart { number, created_ms, log_offset, .. } = self.start;
-        Ok(SnapshotFacts { number, created_ms, log_offset, entries, bytes })
+        Ok(SnapshotFacts { number, created_ms, log_offset, entries: keys, bytes })
     }
 
     /// Syncs, if this write made up the next 32 MB.

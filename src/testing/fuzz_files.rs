@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::power_cut_disk::PowerCutDisk;
 use crate::storage::blocks::{HEADER_LEN, MAGIC};
 use crate::storage::encoding::crc32c;
-use crate::storage::format::{CHECKSUMMED, FORMAT_VERSION, Format};
+use crate::storage::format::{CHECKSUMMED, FORMAT_VERSION, Format, SAME_BLOCKS_FROM};
 use crate::storage::{
     Compression, Damage, EncryptionKey, EntryRecord, LogFacts, LogOptions, LogReader, LogStart, LogWriter,
     Manifest, Opener, SnapshotFacts, SnapshotOptions, SnapshotReader, SnapshotStart, SnapshotWriter, check,
@@ -76,7 +76,9 @@ impl Choice<'_> {
 fn format_of(file: &[u8]) -> Format {
     let body = file.get(HEADER_LEN..).unwrap_or_default();
     match body.split_first_chunk() {
-        Some((version, rest)) if u16::from_le_bytes(*version) == FORMAT_VERSION => {
+        Some((version, rest))
+            if (SAME_BLOCKS_FROM..=FORMAT_VERSION).contains(&u16::from_le_bytes(*version)) =>
+        {
             Format::Two(rest.first_chunk().map_or(0, |id| u64::from_le_bytes(*id)))
         }
         _ => Format::One,

@@ -47,6 +47,48 @@ fn a_snapshot_keeps_values_deadlines_and_databases() {
     }
 }
 
+/// Collections of many leaves are in a snapshot as heads and leaves; those that change while it is taken, too.
+#[test]
+fn large_collections_survive_a_save_that_others_write_beside() {
+    for (arguments, leaf_bytes) in [(BARE, "4096"), (LOGGED, "4096"), (LOGGED, "64")] {
+        let folder = Folder::new("persistence");
+        let arguments = with(arguments, &["--collection-leaf-bytes", leaf_bytes]);
+        let server = Server::start(&folder, &arguments);
+        let (mut client, mut other) = (server.connect(), server.connect());
+        for chunk in 0..200 {
+            let numbers = || (chunk * 100..chunk * 100 + 100).map(|number: u32| number.to_string());
+            let fields: String = numbers().map(|number| format!(" field:{number} {number}")).collect();
+            let elements: String = numbers().map(|number| format!(" element:{number}")).collect();
+            client.text(&format!("HSET hash{fields}"));
+            client.text(&format!("RPUSH list{elements}"));
+        }
+        client.text("PEXPIREAT hash 33177117420123");
+        let is_logged = arguments.contains(&"always");
+        if is_logged {
+            assert_eq!(client.text("BGREWRITEAOF"), "Background append only file rewriting started");
+            for number in 0..2_000 {
+                other.text(&format!("HSET hash field:{} changed new:{number} 1", number * 7 % 20_000));
+                other.text(&format!("LSET list {} changed", number * 11 % 20_000));
+                other.text("LPUSH list first");
+                other.text("RPOP list");
+            }
+            assert!(wait_until(|| field(&mut client, "aof_rewrite_in_progress") == "0"));
+            assert_eq!(field(&mut client, "aof_last_bgrewrite_status"), "ok");
+        } else {
+            assert_eq!(client.text("SAVE"), "OK");
+        }
+        let before = client.text("DEBUG DIGEST");
+        assert_eq!(field(&mut client, "rdb_last_bgsave_status"), "ok");
+        drop((client, other));
+        server.kill();
+        let server = Server::start(&folder, &arguments);
+        let mut client = server.connect();
+        assert_eq!(client.text("DEBUG DIGEST"), before, "{arguments:?}");
+        assert_eq!(client.text("LLEN list"), "20000");
+        assert_eq!(client.text("PEXPIRETIME hash"), "33177117420123");
+    }
+}
+
 #[test]
 fn lastsave_and_info_tell_of_the_last_snapshot() {
     let folder = Folder::new("persistence");
