@@ -96,11 +96,37 @@ fn sorted_set_change(bencher: Bencher<'_, '_>, size: u64) {
     });
 }
 
+/// Scores that move a member past few others or none.
+#[divan::bench(args = SIZES)]
+fn sorted_set_nudge(bencher: Bencher<'_, '_>, size: u64) {
+    let (hasher, mut set, mut random) = (hasher(), sorted_set(size), Random::new(3));
+    bencher.with_inputs(|| random.below(size)).bench_local_refs(|number| {
+        let near = score_of(*number) + 0.001 * 1_000_003.0 / size as f64;
+        set.set(&hasher, &mut NoCapture, field(*number).as_bytes(), near)
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn sorted_set_add(bencher: Bencher<'_, '_>, size: u64) {
+    let (hasher, mut set, mut number) = (hasher(), sorted_set(size), size);
+    let inputs = || {
+        number += 1;
+        (field(number), score_of(number))
+    };
+    bencher
+        .with_inputs(inputs)
+        .bench_local_refs(|(name, score)| set.set(&hasher, &mut NoCapture, name.as_bytes(), *score));
+}
+
+/// Scores in no order.
+fn score_of(number: u64) -> f64 {
+    (number * 2_654_435_761 % 1_000_003) as f64
+}
+
 fn sorted_set(size: u64) -> SortedSet {
     let (hasher, mut set) = (hasher(), SortedSet::new(Limits::SORTED, 0));
     for number in 0..size {
-        let score = number * 2_654_435_761 % 1_000_003;
-        set.set(&hasher, &mut NoCapture, field(number).as_bytes(), score as f64);
+        set.set(&hasher, &mut NoCapture, field(number).as_bytes(), score_of(number));
     }
     set
 }

@@ -6,7 +6,7 @@
 //!
 //! Nothing here allocates except for hexadecimal floating point input, and no input of any length or content panics.
 
-use rustc_apfloat::{Float, Status, ieee::Double};
+use rustc_apfloat::{Float, ieee::Double};
 use std::io::Write;
 
 /// Reads a decimal integer: an optional `-`, then digits without a leading zero. No `+`, no spaces, no `-0`.
@@ -57,6 +57,26 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         // The bits of a double fit in 64.
         Magnitude::Hexadecimal(hexadecimal) => {
             f64::from_bits(hexadecimal.round::<Double>()?.to_bits() as u64)
+        }
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// Reads what C's `strtod` reads of a text up to its first zero byte, if that is all of it and not NaN. Unlike [`parse_f64`] it allows spaces in front, reads
+/// nothing at all as 0, a number that is too large as infinity, and one that is too small as zero.
+pub fn parse_f64_as_c(text: &[u8]) -> Option<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    let FloatText { negative, magnitude } = FloatText::scan(&text[start..])?;
+    let value = match magnitude {
+        Magnitude::Infinity => f64::INFINITY,
+        Magnitude::Decimal { text, .. } => text.parse::<f64>().ok()?,
+        Magnitude::Hexadecimal(hexadecimal) => {
+            f64::from_bits(hexadecimal.nearest::<Double>()?.to_bits() as u64)
         }
     };
     Some(if negative { -value } else { value })
@@ -135,6 +155,12 @@ impl<'a> Hexadecimal<'a> {
     /// The nearest number of the format, ties to even. Nothing if that overflows, or becomes zero though a digit is
     /// not.
     pub fn round<F: Float>(&self) -> Option<F> {
+        let is_zero = self.whole.bytes().chain(self.fraction.bytes()).all(|digit| digit == b'0');
+        self.nearest::<F>().filter(|nearest| nearest.is_finite() && (is_zero || !nearest.is_zero()))
+    }
+
+    /// The nearest number of the format, ties to even: infinity or zero for what is out of range.
+    fn nearest<F: Float>(&self) -> Option<F> {
         let mut digits = self.whole.chars().chain(self.fraction.chars());
         let leading_zeros = digits.clone().take_while(|digit| *digit == '0').count();
         let mut significant: String = digits.by_ref().skip(leading_zeros).take(HEXADECIMAL_DIGITS).collect();
@@ -147,13 +173,10 @@ impl<'a> Hexadecimal<'a> {
         // The number is 0.SIGNIFICANT * 2^exponent.
         let exponent = self.exponent + 4 * (self.whole.len() as i64 - leading_zeros as i64);
         if exponent.abs() > 1 << 20 {
-            return None;
+            return Some(if exponent > 0 { F::INFINITY } else { F::ZERO });
         }
-        let rounded: rustc_apfloat::StatusAnd<F> =
-            F::from_str_r(&format!("0x0.{significant}p{exponent}"), rustc_apfloat::Round::NearestTiesToEven)
-                .ok()?;
-        let out_of_range = rounded.status.intersects(Status::OVERFLOW) || rounded.value.is_zero();
-        (!out_of_range).then_some(rounded.value)
+        let text = format!("0x0.{significant}p{exponent}");
+        Some(F::from_str_r(&text, rustc_apfloat::Round::NearestTiesToEven).ok()?.value)
     }
 }
 
@@ -237,6 +260,39 @@ pub fn format_f64(value: f64) -> DoubleText {
         push_shortest(&mut text, magnitude);
     }
     text
+}
+
+/// Prints a double as C's `printf` does with `%.17g`: as Redis tells the scores of a large sorted set in a scan.
+pub fn format_f64_in_17(value: f64) -> String {
+    let magnitude = value.abs();
+    if !magnitude.is_finite() || magnitude == 0.0 {
+        return String::from_utf8_lossy(&format_f64(value)).into_owned();
+    }
+    // All digits are right, and the exponent is that behind rounding.
+    let scientific = format!("{magnitude:.16e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits: String = digits.chars().filter(|digit| *digit != '.').collect();
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    let text = match exponent {
+        0..17 => {
+            let (whole, fraction) = digits.split_at(exponent as usize + 1);
+            format!("{whole}.{fraction}")
+        }
+        -4..0 => format!("0.{zeros}{digits}", zeros = "0".repeat(exponent.unsigned_abs() as usize - 1)),
+        _ => {
+            let (first, rest) = digits.split_at(1);
+            let digits = format!("{first}.{rest}");
+            let (digits, mark) = (trimmed(&digits), if exponent < 0 { '-' } else { '+' });
+            return format!("{sign}{digits}e{mark}{size:02}", size = exponent.unsigned_abs());
+        }
+    };
+    format!("{sign}{}", trimmed(&text))
+}
+
+/// Without zeros at the end behind a point, or the point.
+fn trimmed(text: &str) -> &str {
+    text.trim_end_matches('0').trim_end_matches('.')
 }
 
 /// Appends a positive, finite number.
@@ -480,6 +536,34 @@ mod tests {
         ];
         for (value, text) in facts {
             assert_eq!(str::from_utf8(&format_f64(value)), Ok(text), "{value:e}");
+        }
+    }
+
+    #[test]
+    fn seventeen_digits_are_printed_as_by_c() {
+        let facts: &[(f64, &str)] = &[
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (3.4, "3.3999999999999999"),
+            (0.1, "0.10000000000000001"),
+            (0.0001, "0.0001"),
+            (0.00012345, "0.00012344999999999999"),
+            (0.00001, "1.0000000000000001e-05"),
+            (100.0, "100"),
+            (1e16, "10000000000000000"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (1e17, "1e+17"),
+            (1e100, "1e+100"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (0.99999999999999999, "1"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (value, text) in facts {
+            assert_eq!(format_f64_in_17(*value), *text, "{value:e}");
         }
     }
 

@@ -257,7 +257,7 @@ pub fn encoding_limits(config: &Config, kind: Kind) -> EncodingLimits {
     let (elements, bytes, integers) = match kind {
         Kind::Hash => (config.hash_max_listpack_entries as u64, config.hash_max_listpack_value, 0),
         Kind::Set => (128, 64, 512),
-        Kind::SortedSet => (128, 64, 0),
+        Kind::SortedSet => (config.zset_max_listpack_entries as u64, config.zset_max_listpack_value, 0),
         // Redis 7.0 has one encoding of lists.
         _ => (0, 0, 0),
     };
@@ -655,6 +655,14 @@ impl<'a, 's> Cx<'a, 's> {
         let position = partition.insert(site, key.hash, entry);
         self.state.note(Event::NEW_KEY, database, key.bytes);
         position
+    }
+
+    /// Puts an entry in place of the one at `found`, or adds it. `found` is what [`Cx::find`] gave for this key just before.
+    pub fn put(&mut self, key: Key<'_>, found: Option<Position>, entry: Entry) -> Position {
+        let Some(position) = found else { return self.add(self.client.database, key, entry) };
+        let (partition, site) = self.partition(key);
+        drop(partition.remove(site, position));
+        partition.insert(site, key.hash, entry)
     }
 
     /// Sets or removes the deadline of the entry at `position`. The request's record must tell it exactly.

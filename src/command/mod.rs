@@ -27,6 +27,7 @@ mod records;
 mod registry;
 mod scanning;
 mod server;
+mod sorted_set;
 mod spec;
 mod stream;
 mod string;

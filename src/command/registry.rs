@@ -6,7 +6,7 @@ use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
     acl, bitmap, client, cluster, config, connection, debug, generic, hash, info, introspection, list,
-    memory, module, monitor, persistence, pubsub, records, server, stream, string, transactions,
+    memory, module, monitor, persistence, pubsub, records, server, sorted_set, stream, string, transactions,
 };
 use crate::client::Gates;
 
@@ -182,6 +182,14 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         stream::PENDING_ROWS,
         stream::RANGE_ROWS,
         stream::READ_ROWS,
+        sorted_set::ADD_ROWS,
+        sorted_set::COMBINE_ROWS,
+        sorted_set::POP_ROWS,
+        sorted_set::RANDOM_ROWS,
+        sorted_set::RANGE_ROWS,
+        sorted_set::READ_ROWS,
+        sorted_set::REMOVE_ROWS,
+        sorted_set::SCAN_ROWS,
         string::GET_ROWS,
         string::LCS_ROWS,
         string::NUMBER_ROWS,

@@ -185,6 +185,10 @@ config! {
     stream_node_max_bytes: u64,
     /// entries
     stream_node_max_entries: i64,
+    /// members
+    zset_max_listpack_entries: i64,
+    /// bytes
+    zset_max_listpack_value: u64,
     /// classes and channels
     notify_keyspace_events: NotifyFlags,
     /// databases

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
-use super::{Key, Keyspace, NO_DATABASE, Partition, SHARDS, Shard, ShardGuard, Site};
+use super::{EntryRef, Key, Keyspace, NO_DATABASE, Partition, SHARDS, Shard, ShardGuard, Site};
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::base::waiting::may_wait;
 
@@ -272,6 +272,18 @@ impl<'k> Locked<'k> {
         let site_database = if is_held { database } else { NO_DATABASE };
         let site = Site { keyspace, database: site_database, shard: key.shard, now_ms };
         (shard.partition_mut(database), site)
+    }
+
+    /// The entry of a key whose deadline has not passed at `expired_ms`, to be read together with others.
+    pub fn look(&self, database: usize, key: Key<'_>, expired_ms: i64) -> Option<EntryRef<'_>> {
+        let one = self.one.as_ref().filter(|(held, _)| *held == key.shard).map(|(_, guard)| guard);
+        let of_many = || {
+            let many = self.many.as_ref()?;
+            Some(&many.guards[many.place(key.shard).ok()?].1)
+        };
+        let partition = one.or_else(of_many)?.partition(database);
+        let entry = partition.entry(partition.find(key.hash, key.bytes)?);
+        (!entry.is_expired(expired_ms)).then_some(entry)
     }
 
     /// Takes everything out of some databases, and marks those of its keys that somebody watches as changed. Every shard must be held.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use sha1::{Digest, Sha1};
 
+use crate::base::number::format_f64_in_17;
 use crate::command::cx::{Cx, Outcome};
 use crate::command::walk::each_entry;
 use crate::keyspace::collection::stream::Id;
-use crate::keyspace::values::{Elements, Fields};
+use crate::keyspace::values::{Elements, Fields, Scores};
 use crate::keyspace::{EntryRef, Keyspace, Kind};
 
 /// How Redis numbers types.
@@ -59,6 +60,7 @@ impl Sum {
                 Elements::of(entry).iter_from(0).for_each(|element| self.chain(element.bytes(room)));
             }
             Kind::Stream => self.chain_entries(entry),
+            Kind::SortedSet => self.add_scores(Scores::of(keyspace, entry)),
             _ => self.chain(entry.value()),
         }
         if entry.expire_at_ms().is_some() {
@@ -89,6 +91,15 @@ impl Sum {
                 self.chain(name.bytes(rooms.0));
                 self.chain(value.bytes(rooms.1));
             }
+        }
+    }
+
+    fn add_scores(&mut self, scores: Scores<'_>) {
+        for scored in scores.iter_from(0) {
+            let mut sum = Sum::default();
+            sum.chain(scored.member.bytes(&mut itoa::Buffer::new()));
+            sum.chain(format_f64_in_17(scored.score).as_bytes());
+            self.add(&sum.0);
         }
     }
 

@@ -42,10 +42,22 @@ const ROWS: &[Directive] = &[
     Directive::accepted("set-max-intset-entries", LONG_COUNT, "512", NO_SUCH_TYPE),
     Directive::accepted("set-max-listpack-entries", LONG_COUNT, "128", NO_SUCH_TYPE),
     Directive::accepted("set-max-listpack-value", LONG_COUNT, "64", NO_SUCH_TYPE),
-    Directive::accepted("zset-max-listpack-entries", LONG_COUNT, "128", NO_SUCH_TYPE)
-        .alias("zset-max-ziplist-entries"),
-    Directive::accepted("zset-max-listpack-value", MEMORY, "64", NO_SUCH_TYPE)
-        .alias("zset-max-ziplist-value"),
+    Directive::new(
+        "zset-max-listpack-entries",
+        LONG_COUNT,
+        "128",
+        "Members of a sorted set beyond which OBJECT ENCODING says skiplist.",
+        field!(zset_max_listpack_entries),
+    )
+    .alias("zset-max-ziplist-entries"),
+    Directive::new(
+        "zset-max-listpack-value",
+        MEMORY,
+        "64",
+        "Bytes of a member beyond which OBJECT ENCODING says skiplist of a sorted set.",
+        field!(zset_max_listpack_value),
+    )
+    .alias("zset-max-ziplist-value"),
     Directive::accepted("list-compress-depth", COUNT, "0", "Lists are not compressed."),
     Directive::accepted("hll-sparse-max-bytes", MEMORY, "3000", NO_SUCH_TYPE),
     Directive::new(

@@ -187,6 +187,15 @@ impl Leaf {
         self.due_ms = self.due_ms.min(order.due_ms(record));
     }
 
+    /// Takes the record at `from` out and puts another in front of the one that stood at `to`.
+    pub fn move_record<O: Order>(&mut self, order: &O, from: usize, to: usize, record: &[u8]) {
+        if to == from || to == from + 1 {
+            return self.replace(order, from, record);
+        }
+        self.remove(order, from..from + 1);
+        self.insert(order, to - usize::from(to > from), record);
+    }
+
     fn shift_places<O: Order>(&mut self, from: usize, by: isize) {
         if width::<O>() == 0 {
             return;

@@ -27,7 +27,7 @@ pub use integers::Integers;
 pub use leaf::Leaf;
 pub use order::{ByPosition, Index, Order};
 pub use packed::{Packed, Splice, Spot};
-pub use scored::{Bound, ByScore, Scored};
+pub use scored::{Bound, ByScore, Draft, Scored};
 pub use sorted_set::{Set, SortedSet};
 pub use text::Text;
 pub use tree::{Capture, Limits, NoCapture, Place, Tree};

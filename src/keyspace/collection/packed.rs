@@ -47,8 +47,7 @@ impl Splice<'_> {
     pub fn apply(&self, value: &mut [u8], len: usize) {
         value.copy_within(self.at + self.removed..len, self.at + self.with.len());
         value[self.at..self.at + self.with.len()].copy_from_slice(self.with);
-        value[..2].copy_from_slice(&self.count.to_le_bytes());
-        value[2] = self.level;
+        Packed::set_head(value, usize::from(self.count), self.level);
     }
 }
 
@@ -63,6 +62,12 @@ impl<'v> Packed<'v> {
     /// A value that is long enough for one.
     pub fn checked(value: &'v [u8]) -> Option<Packed<'v>> {
         (value.len() >= HEAD_BYTES).then_some(Packed { value })
+    }
+
+    /// Writes the head of a value whose records are there: how many they are, and the level.
+    pub fn set_head(value: &mut [u8], count: usize, level: u8) {
+        value[..2].copy_from_slice(&(count as u16).to_le_bytes());
+        value[2] = level;
     }
 
     #[inline]

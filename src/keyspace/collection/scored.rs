@@ -6,9 +6,13 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use super::order::{Index, Order};
 use super::text::{self, ESCAPE, Text};
 
+/// The most bytes that a score takes.
+const SCORE_MAX: usize = text::NUMBER_MAX;
 /// Doubles up to this size have a neighbour at each integer.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
@@ -35,14 +39,53 @@ impl<'a> Scored<'a> {
 
     /// Appends a record.
     pub fn push(out: &mut Vec<u8>, score: f64, member: &[u8]) {
-        let integer = score as i64;
-        if score.abs() <= EXACT_MAX && integer as f64 == score && (integer != 0 || score.is_sign_positive()) {
-            text::push_integer(out, integer);
-        } else {
-            out.push(ESCAPE);
-            out.extend_from_slice(&score.to_le_bytes());
-        }
+        with_score_bytes(score, |bytes| out.extend_from_slice(bytes));
         text::push(out, member);
+    }
+}
+
+/// A score as a record begins with it.
+#[inline]
+fn with_score_bytes<T>(score: f64, use_it: impl FnOnce(&[u8]) -> T) -> T {
+    let integer = score as i64;
+    if score.abs() <= EXACT_MAX && integer as f64 == score && (integer != 0 || score.is_sign_positive()) {
+        return use_it(text::Needle::of_integer(integer).parts().0);
+    }
+    let mut bytes = [ESCAPE; SCORE_MAX];
+    bytes[1..].copy_from_slice(&score.to_le_bytes());
+    use_it(&bytes)
+}
+
+/// A member that is encoded once, whatever score it gets. Short ones take no memory of their own.
+pub struct Draft(SmallVec<[u8; 64]>);
+
+impl Draft {
+    #[inline]
+    pub fn of(member: &[u8]) -> Draft {
+        let needle = text::Needle::of(member);
+        let (head, body) = needle.parts();
+        let mut bytes = SmallVec::with_capacity(SCORE_MAX + head.len() + body.len());
+        bytes.extend_from_slice(&[0; SCORE_MAX]);
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(body);
+        Draft(bytes)
+    }
+
+    /// What its record ends in.
+    #[inline]
+    pub fn member(&self) -> &[u8] {
+        &self.0[SCORE_MAX..]
+    }
+
+    /// Its record with this score.
+    #[inline]
+    pub fn record(&mut self, score: f64) -> &[u8] {
+        let start = with_score_bytes(score, |bytes| {
+            let start = SCORE_MAX - bytes.len();
+            self.0[start..SCORE_MAX].copy_from_slice(bytes);
+            start
+        });
+        &self.0[start..]
     }
 }
 

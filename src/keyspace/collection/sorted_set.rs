@@ -5,14 +5,17 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use super::leaf::Leaf;
 use super::order::{Index, Order};
-use super::scored::{Bound, ByScore, Scored};
-use super::text;
+use super::scored::{Bound, ByScore, Draft, Scored};
 use super::tree::{Capture, Limits, NoCapture, Place, Tree};
 use crate::keyspace::KeyHasher;
 
 const WORD_BYTES: usize = 8;
+/// The leaf of a member that is in none, because its score is about to change.
+const ON_THE_WAY: u32 = u32::MAX;
 
 /// Words in the order of their hashes.
 #[derive(Clone, Copy)]
@@ -58,6 +61,16 @@ impl Order for ByWord {
 pub struct SortedSet {
     scores: Tree,
     words: Tree,
+}
+
+/// Where a member is.
+struct Found {
+    /// Its word.
+    word: Place,
+    /// Its leaf among the scores, and its number there.
+    leaf: u32,
+    index: usize,
+    score: f64,
 }
 
 /// What became of a member.
@@ -133,23 +146,33 @@ impl SortedSet {
 
     /// The score of a member.
     pub fn score(&self, hasher: &KeyHasher, member: &[u8]) -> Option<f64> {
-        let mut bytes = Vec::with_capacity(member.len() + text::HEAD_MAX);
-        text::push(&mut bytes, member);
-        self.find_word(half(hasher, member), |leaf| self.score_in(leaf, &bytes)).map(|(_, score)| score)
+        let found = self.find(half(hasher, member), Draft::of(member).member()).ok()?;
+        Some(found.score)
     }
 
-    /// How many members stand before this one.
-    pub fn rank(&self, hasher: &KeyHasher, member: &[u8]) -> Option<usize> {
+    /// How many members stand before this one, and its score.
+    pub fn rank(&self, hasher: &KeyHasher, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(hasher, member)?;
         let place = self.scores.find(&ByScore, Bound::At(score, member)).ok()?;
-        Some(self.scores.rank(&place))
+        Some((self.scores.rank(&place), score))
     }
 
-    /// The first word with this half of a hash whose leaf has what is wanted.
-    fn find_word<T>(&self, half: u32, wanted: impl Fn(u32) -> Option<T>) -> Option<(Place, T)> {
-        let mut place = match self.words.find(&ByWord, BeforeHash(half)) {
-            Ok(place) | Err(place) => place,
-        };
+    /// Where a member is, or where its word would have to be. `ending` is what its record ends in.
+    fn find(&self, half: u32, ending: &[u8]) -> Result<Found, Place> {
+        let (Ok(first) | Err(first)) = self.words.find(&ByWord, BeforeHash(half));
+        let found = self.find_word(&first, half, |leaf| self.find_in(leaf, ending).map(|at| (leaf, at)));
+        let Some((word, (leaf, (index, score)))) = found else { return Err(first) };
+        Ok(Found { word, leaf, index, score })
+    }
+
+    /// The first word with this half of a hash whose leaf has what is wanted; `first` is the place of the first with that half.
+    fn find_word<T>(
+        &self,
+        first: &Place,
+        half: u32,
+        wanted: impl Fn(u32) -> Option<T>,
+    ) -> Option<(Place, T)> {
+        let mut place = first.clone();
         let mut there = self.words.settle(&mut place);
         while there {
             let (own, leaf) = parts(self.words.record(&ByWord, &place)?);
@@ -164,41 +187,147 @@ impl SortedSet {
         None
     }
 
-    /// The score of the member whose record ends in these bytes.
-    fn score_in(&self, leaf: u32, member: &[u8]) -> Option<f64> {
-        let mut records = self.scores.leaf(leaf).iter(&ByScore);
-        let record = records.find(|record| Scored::member_bytes(record) == member)?;
-        Some(Scored::read(record).score)
+    /// The number in its leaf and the score of the member whose record ends in these bytes.
+    fn find_in(&self, leaf: u32, ending: &[u8]) -> Option<(usize, f64)> {
+        let mut records = self.scores.leaf(leaf).iter(&ByScore).enumerate();
+        let (index, record) = records.find(|(_, record)| Scored::member_bytes(record) == ending)?;
+        Some((index, Scored::read(record).score))
     }
 
     /// Gives a member a score, whether it is there or not.
     pub fn set(&mut self, hasher: &KeyHasher, capture: &mut impl Capture, member: &[u8], score: f64) -> Set {
-        let before = self.score(hasher, member);
-        if let Some(before) = before {
-            if before.to_bits() == score.to_bits() {
-                return Set::Same;
-            }
-            self.take_out(hasher, capture, member, before);
+        match self.update(hasher, capture, member, |_| Some(score)) {
+            None => Set::Added,
+            Some(before) if before.to_bits() == score.to_bits() => Set::Same,
+            Some(before) => Set::Changed(before),
         }
-        let place = match self.scores.find(&ByScore, Bound::At(score, member)) {
-            Ok(place) | Err(place) => place,
-        };
-        let half = half(hasher, member);
-        self.point(half, place.leaf());
-        let mut record = Vec::with_capacity(member.len() + 16);
-        Scored::push(&mut record, score, member);
-        let mut moves = Moves { capture, hasher, moved: Vec::new() };
-        self.scores.insert(&ByScore, &mut moves, &place, &record);
-        let moved = moves.moved;
-        self.follow(&moved);
-        before.map_or(Set::Added, Set::Changed)
+    }
+
+    /// Gives a member the score that follows from the one it has, if it is there, or leaves it as it is for `None`. Gives the one it had.
+    pub fn update(
+        &mut self,
+        hasher: &KeyHasher,
+        capture: &mut impl Capture,
+        member: &[u8],
+        decide: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) -> Option<f64> {
+        let (half, mut draft) = (half(hasher, member), Draft::of(member));
+        let moves = &mut Moves { capture, hasher, moved: Vec::new() };
+        match self.find(half, draft.member()) {
+            Ok(found) => {
+                let before = found.score;
+                if let Some(score) = decide(Some(before)).filter(|score| score.to_bits() != before.to_bits())
+                {
+                    self.rescore(moves, &found, half, score, (member, draft.record(score)));
+                }
+                Some(before)
+            }
+            Err(word_place) => {
+                if let Some(score) = decide(None) {
+                    let (Ok(place) | Err(place)) = self.scores.find(&ByScore, Bound::At(score, member));
+                    self.words.insert(&ByWord, &mut NoCapture, &word_place, &word(half, place.leaf()));
+                    self.scores.insert(&ByScore, moves, &place, draft.record(score));
+                    self.follow(moves);
+                }
+                None
+            }
+        }
+    }
+
+    /// Gives a member that was found another score.
+    fn rescore<C: Capture>(
+        &mut self,
+        moves: &mut Moves<'_, C>,
+        found: &Found,
+        half: u32,
+        score: f64,
+        (member, record): (&[u8], &[u8]),
+    ) {
+        if self.move_within_leaf(moves, found, Bound::At(score, member), record) {
+            return;
+        }
+        let Ok(old) = self.scores.find(&ByScore, Bound::At(found.score, member)) else { return };
+        // Its word stays where it is, so it is found once; a leaf that is joined now must not take it for another's.
+        self.words.replace(&ByWord, &mut NoCapture, &found.word, &word(half, ON_THE_WAY));
+        self.scores.remove(&ByScore, moves, &old, 1);
+        self.follow(moves);
+        let (Ok(new) | Err(new)) = self.scores.find(&ByScore, Bound::At(score, member));
+        self.words.replace(&ByWord, &mut NoCapture, &found.word, &word(half, new.leaf()));
+        self.scores.insert(&ByScore, moves, &new, record);
+        self.follow(moves);
+    }
+
+    /// [`SortedSet::rescore`] where the member then stands between two others of its leaf: no word and no inner node knows of that. Says no where it does
+    /// not.
+    fn move_within_leaf(
+        &mut self,
+        capture: &mut impl Capture,
+        found: &Found,
+        to: Bound<'_>,
+        record: &[u8],
+    ) -> bool {
+        let leaf = self.scores.leaf(found.leaf);
+        let (Ok(at) | Err(at)) = leaf.search(&ByScore, to);
+        let (index, count) = (found.index, leaf.count());
+        // Among the others, of which there are `count - 1`.
+        let place = at - usize::from(at > index);
+        let stays = place > 0 && place + 1 < count;
+        stays && self.scores.move_within(&ByScore, capture, found.leaf, (index, at), record)
     }
 
     /// Takes a member out; gives the score that it had.
     pub fn remove(&mut self, hasher: &KeyHasher, capture: &mut impl Capture, member: &[u8]) -> Option<f64> {
-        let score = self.score(hasher, member)?;
-        self.take_out(hasher, capture, member, score);
-        Some(score)
+        let found = self.find(half(hasher, member), Draft::of(member).member()).ok()?;
+        let place = self.scores.find(&ByScore, Bound::At(found.score, member)).ok()?;
+        self.words.remove(&ByWord, &mut NoCapture, &found.word, 1);
+        let moves = &mut Moves { capture, hasher, moved: Vec::new() };
+        self.scores.remove(&ByScore, moves, &place, 1);
+        self.follow(moves);
+        Some(found.score)
+    }
+
+    /// Shows members in the order of the halves of their hashes, those with one half together, from a half on, until it has shown `count` of them or `see`
+    /// wants no more. Gives the half to go on from, if there are more members.
+    pub fn scan(
+        &self,
+        hasher: &KeyHasher,
+        from: u32,
+        count: usize,
+        mut see: impl FnMut(Scored<'_>) -> bool,
+    ) -> Option<u32> {
+        let (Ok(mut place) | Err(mut place)) = self.words.find(&ByWord, BeforeHash(from));
+        let mut there = self.words.settle(&mut place);
+        let mut shown = 0;
+        while there {
+            let (own, mut leaf) = parts(self.words.record(&ByWord, &place)?);
+            if shown >= count {
+                return Some(own);
+            }
+            // Words of one half and one leaf may be several.
+            let mut leaves = SmallVec::<[u32; 4]>::new();
+            while there {
+                if !leaves.contains(&leaf) {
+                    leaves.push(leaf);
+                }
+                there = self.words.step(&mut place);
+                match self.words.record(&ByWord, &place).map(parts) {
+                    Some((next, next_leaf)) if next == own && there => leaf = next_leaf,
+                    _ => break,
+                }
+            }
+            for leaf in leaves {
+                let members = self.scores.leaf(leaf).iter(&ByScore).map(Scored::read);
+                let is_own =
+                    |member: &Scored<'_>| half(hasher, member.member.bytes(&mut itoa::Buffer::new())) == own;
+                for member in members.filter(is_own) {
+                    shown += 1;
+                    if !see(member) {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Takes members in a range of ranks out.
@@ -222,38 +351,25 @@ impl SortedSet {
             for half in halves {
                 self.drop_word(half, place.leaf());
             }
-            let mut moves = Moves { capture, hasher, moved: Vec::new() };
-            left -= self.scores.remove(&ByScore, &mut moves, &place, here);
-            let moved = moves.moved;
-            self.follow(&moved);
+            let moves = &mut Moves { capture, hasher, moved: Vec::new() };
+            left -= self.scores.remove(&ByScore, moves, &place, here);
+            self.follow(moves);
         }
     }
 
-    fn take_out(&mut self, hasher: &KeyHasher, capture: &mut impl Capture, member: &[u8], score: f64) {
-        let Ok(place) = self.scores.find(&ByScore, Bound::At(score, member)) else { return };
-        self.drop_word(half(hasher, member), place.leaf());
-        let mut moves = Moves { capture, hasher, moved: Vec::new() };
-        self.scores.remove(&ByScore, &mut moves, &place, 1);
-        let moved = moves.moved;
-        self.follow(&moved);
-    }
-
-    fn point(&mut self, half: u32, leaf: u32) {
-        let (Ok(place) | Err(place)) = self.words.find(&ByWord, BeforeHash(half));
-        self.words.insert(&ByWord, &mut NoCapture, &place, &word(half, leaf));
-    }
-
     fn drop_word(&mut self, half: u32, leaf: u32) {
-        let found = self.find_word(half, |own| (own == leaf).then_some(()));
+        let (Ok(first) | Err(first)) = self.words.find(&ByWord, BeforeHash(half));
+        let found = self.find_word(&first, half, |own| (own == leaf).then_some(()));
         if let Some((place, ())) = found {
             self.words.remove(&ByWord, &mut NoCapture, &place, 1);
         }
     }
 
-    /// Points the words of members that have moved to their leaves. Words of one hash and one leaf are as good as each other.
-    fn follow(&mut self, moved: &[(u32, u32, u32)]) {
-        for (half, from, to) in moved.iter().copied() {
-            let found = self.find_word(half, |own| (own == from).then_some(()));
+    /// Points the words of members that have moved to their leaves. Words of one hash and one leaf are as good as each other. No word changes its place.
+    fn follow<C>(&mut self, moves: &mut Moves<'_, C>) {
+        for (half, from, to) in moves.moved.drain(..) {
+            let (Ok(first) | Err(first)) = self.words.find(&ByWord, BeforeHash(half));
+            let found = self.find_word(&first, half, |own| (own == from).then_some(()));
             if let Some((place, ())) = found {
                 self.words.replace(&ByWord, &mut NoCapture, &place, &word(half, to));
             }
@@ -304,8 +420,9 @@ mod tests {
                     0 => random.below(700).to_string(),
                     _ => "m".repeat(random.below(40) as usize),
                 };
+                let near = model.get(&member).copied().unwrap_or_default() + random.below(3) as f64 / 64.0;
                 let score =
-                    [0.0, -0.0, f64::INFINITY, random.below(50) as f64 / 8.0][random.below(4) as usize];
+                    [0.0, -0.0, f64::INFINITY, random.below(50) as f64 / 8.0, near][random.below(5) as usize];
                 match random.below(8) {
                     0 | 1 => {
                         let before = set.remove(&hasher, &mut NoCapture, member.as_bytes());
@@ -336,7 +453,7 @@ mod tests {
                 assert_eq!(set.score(&hasher, member.as_bytes()), model.get(&member).copied());
                 if step % 100 == 0 {
                     set.check(&hasher).unwrap_or_else(|wrong| panic!("seed {seed}, step {step}: {wrong}"));
-                    let rank = set.rank(&hasher, member.as_bytes());
+                    let rank = set.rank(&hasher, member.as_bytes()).map(|(rank, _)| rank);
                     let own = model.get(&member).map(|score| (*score, member.as_str()));
                     let before =
                         |own: (f64, &str)| model.iter().filter(|(m, s)| (**s, m.as_str()) < own).count();
@@ -346,6 +463,67 @@ mod tests {
             set.remove_ranks(&hasher, &mut NoCapture, 0, usize::MAX);
             assert!(set.is_empty());
             set.check(&hasher).expect("an empty set");
+        }
+    }
+
+    #[test]
+    fn a_score_that_moves_within_its_leaf_leaves_everything_where_it_is() {
+        let hasher = KeyHasher::fixed(3);
+        for limits in [SMALL, Limits::SORTED] {
+            let mut set = SortedSet::new(limits, 0);
+            for number in 0..500 {
+                set.set(&hasher, &mut NoCapture, format!("m{number:03}").as_bytes(), f64::from(number));
+            }
+            for number in 0..500 {
+                for by in [0.5, 1.5, 2.5, -3.5, -1.5, 0.0] {
+                    let (member, score) = (format!("m{number:03}"), f64::from(number) + by);
+                    set.set(&hasher, &mut NoCapture, member.as_bytes(), score);
+                    let others = f64::from(number).min(score.ceil().max(0.0));
+                    let rank = if score > f64::from(number) { score.floor().min(499.0) } else { others };
+                    assert_eq!(
+                        set.rank(&hasher, member.as_bytes()),
+                        Some((rank as usize, score)),
+                        "{member} at {score}"
+                    );
+                }
+            }
+            set.check(&hasher).expect("a sorted set");
+        }
+    }
+
+    #[test]
+    fn a_scan_shows_each_member_that_stays_once_whatever_becomes_of_scores() {
+        for seed in 0..6 {
+            println!("seed {seed}");
+            let (hasher, mut random) = (KeyHasher::fixed(seed), Random::new(seed));
+            let mut set = SortedSet::new([SMALL, Limits::SORTED][seed as usize % 2], 0);
+            for number in 0..800u64 {
+                let member = number.to_string();
+                set.set(&hasher, &mut NoCapture, member.as_bytes(), random.below(100) as f64);
+            }
+            let (mut seen, mut from) = (BTreeMap::<String, usize>::new(), 0);
+            loop {
+                let mut shown = 0;
+                let next = set.scan(&hasher, from, 10, |scored| {
+                    let room = &mut itoa::Buffer::new();
+                    let member = String::from_utf8(scored.member.bytes(room).to_vec()).expect("digits");
+                    *seen.entry(member).or_default() += 1;
+                    shown += 1;
+                    true
+                });
+                assert!(shown <= 12, "{shown}");
+                for _ in 0..50 {
+                    let member = random.below(1_200).to_string();
+                    set.set(&hasher, &mut NoCapture, member.as_bytes(), random.below(100) as f64);
+                    let other = (800 + random.below(400)).to_string();
+                    set.remove(&hasher, &mut NoCapture, other.as_bytes());
+                }
+                let Some(next) = next else { break };
+                assert!(next > from);
+                from = next;
+            }
+            assert!((0..800).all(|number: u64| seen.get(&number.to_string()) == Some(&1)));
+            set.check(&hasher).expect("a sorted set");
         }
     }
 

@@ -13,14 +13,13 @@ use crate::base::number::parse_i64;
 /// From this byte on, none begins a string.
 pub const ESCAPE: u8 = 0xe0;
 
-/// The most bytes that stand before a string's own.
-pub const HEAD_MAX: usize = 5;
-
 const MEDIUM: u8 = 0x80;
 const LONG: u8 = 0xc0;
 const INTEGER: u8 = 0xd0;
 const SHORT_MAX: usize = 0x7f;
 const MEDIUM_MAX: usize = 0x3fff;
+/// The most bytes that an integer takes, which is the longest head.
+pub const NUMBER_MAX: usize = 9;
 /// A decimal number of an `i64` has at most so many bytes.
 const DIGITS_MAX: usize = 20;
 
@@ -33,49 +32,33 @@ pub enum Text<'a> {
 
 /// Appends a string.
 pub fn push(out: &mut Vec<u8>, bytes: &[u8]) {
-    if let Some(integer) = integer_of(bytes) {
-        return push_integer(out, integer);
-    }
-    match bytes.len() {
-        len @ 0..=SHORT_MAX => out.push(len as u8),
-        len @ 0..=MEDIUM_MAX => out.extend_from_slice(&[MEDIUM | (len >> 8) as u8, len as u8]),
-        len => {
-            out.push(LONG);
-            out.extend_from_slice(&(len as u32).to_le_bytes());
-        }
-    }
-    out.extend_from_slice(bytes);
+    let needle = Needle::of(bytes);
+    let (head, body) = needle.parts();
+    out.extend_from_slice(head);
+    out.extend_from_slice(body);
 }
 
 /// Appends an integer.
 pub fn push_integer(out: &mut Vec<u8>, integer: i64) {
-    let all = integer.to_le_bytes();
-    let kept = bytes_of(integer);
-    out.push(INTEGER | (kept - 1) as u8);
-    out.extend_from_slice(&all[..kept]);
+    out.extend_from_slice(Needle::of_integer(integer).parts().0);
 }
 
-/// A string that is looked for among others: what [`push`] would write of it.
+/// A string as a record holds it, in two parts: to be looked for, or put somewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Needle<'n> {
-    head: [u8; HEAD_BYTES],
+    head: [u8; NUMBER_MAX],
     head_len: usize,
     /// Empty for an integer.
     body: &'n [u8],
 }
 
-/// The longest head: that of an integer, which has all of it.
-const HEAD_BYTES: usize = 9;
-
 impl<'n> Needle<'n> {
+    #[inline]
     pub fn of(bytes: &'n [u8]) -> Needle<'n> {
-        let mut needle = Needle { head: [0; HEAD_BYTES], head_len: 1, body: bytes };
         if let Some(integer) = integer_of(bytes) {
-            let kept = bytes_of(integer);
-            needle.head[0] = INTEGER | (kept - 1) as u8;
-            needle.head[1..].copy_from_slice(&integer.to_le_bytes());
-            return Needle { head_len: 1 + kept, body: &[], ..needle };
+            return Needle::of_integer(integer);
         }
+        let mut needle = Needle { head: [0; NUMBER_MAX], head_len: 1, body: bytes };
         match bytes.len() {
             len @ 0..=SHORT_MAX => needle.head[0] = len as u8,
             len @ 0..=MEDIUM_MAX => {
@@ -91,7 +74,16 @@ impl<'n> Needle<'n> {
         needle
     }
 
+    #[inline]
+    pub fn of_integer(integer: i64) -> Needle<'static> {
+        let (mut head, kept) = ([0; NUMBER_MAX], bytes_of(integer));
+        head[0] = INTEGER | (kept - 1) as u8;
+        head[1..].copy_from_slice(&integer.to_le_bytes());
+        Needle { head, head_len: 1 + kept, body: &[] }
+    }
+
     /// What [`push`] would write of it, in two parts.
+    #[inline]
     pub fn parts(&self) -> (&[u8], &'n [u8]) {
         (&self.head[..self.head_len], self.body)
     }

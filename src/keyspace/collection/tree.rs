@@ -370,6 +370,25 @@ impl Tree {
         self.split_if_large(order, capture, place);
     }
 
+    /// Puts a record in place of the one at `from` in a leaf, and at `to`, the number of the record that it then stands before; both it and that are of the
+    /// same leaf, and so is the one before. Says no, having done nothing, where the leaf would become too large: no counts and no keys of branches
+    /// change, so this needs no path.
+    pub fn move_within<O: Order>(
+        &mut self,
+        order: &O,
+        capture: &mut impl Capture,
+        leaf: u32,
+        (from, to): (usize, usize),
+        record: &[u8],
+    ) -> bool {
+        let now = self.leaves.at(leaf);
+        if now.bytes() - now.record(order, from).len() + record.len() > self.limits.leaf_bytes {
+            return false;
+        }
+        self.change_leaf(capture, leaf, |leaf| leaf.move_record(order, from, to, record));
+        true
+    }
+
     /// Takes up to `count` records from a place on out, as far as they lie in the same leaf; says how many that were.
     pub fn remove<O: Order>(
         &mut self,
@@ -524,19 +543,24 @@ impl Tree {
 
     /// The one way to a leaf that changes. Keeps the account of bytes and of what is due.
     fn change(&mut self, capture: &mut impl Capture, place: &Place, change: impl FnOnce(&mut Leaf)) {
-        let leaf = self.leaves.at_mut(place.leaf);
+        self.change_leaf(capture, place.leaf, change);
+        let due_ms = self.leaves.at(place.leaf).due_ms;
+        for (inner, index) in &place.path {
+            let child = &mut self.inners.at_mut(*inner)[*index];
+            child.due_ms = child.due_ms.min(due_ms);
+        }
+    }
+
+    /// [`Tree::change`] where no deadline can have become earlier.
+    fn change_leaf(&mut self, capture: &mut impl Capture, number: u32, change: impl FnOnce(&mut Leaf)) {
+        let leaf = self.leaves.at_mut(number);
         if capture.wants(leaf.stamp) {
-            capture.capture(place.leaf, leaf.clone());
+            capture.capture(number, leaf.clone());
         }
         leaf.stamp = capture.era();
         let before = leaf.owned_bytes();
         change(leaf);
         self.bytes = self.bytes + leaf.owned_bytes() - before;
-        let due_ms = leaf.due_ms;
-        for (inner, index) in &place.path {
-            let child = &mut self.inners.at_mut(*inner)[*index];
-            child.due_ms = child.due_ms.min(due_ms);
-        }
     }
 
     fn count_along(&mut self, place: &Place, by: i64) {

@@ -13,7 +13,7 @@ use crate::keyspace::collection::{Field, Order, Tree};
 use crate::keyspace::segment::GRANULE_BITS;
 
 /// Of how many different elements that are drawn one by one there are at least so many times as many.
-const SPARSE_FACTOR: usize = 3;
+pub const SPARSE_FACTOR: usize = 3;
 /// Where fewer than one in so many fields lives, the others are not drawn in vain.
 const LIVE_PART: usize = 4;
 
@@ -33,7 +33,7 @@ pub fn distinct_ranks(len: usize, count: usize, random: &mut Random) -> Vec<usiz
 }
 
 /// Some of the things that an iterator has so many of, in their order; each choice of `count` of them is as likely as any other.
-fn select<T>(
+pub fn select<T>(
     things: impl Iterator<Item = T>,
     len: usize,
     count: usize,

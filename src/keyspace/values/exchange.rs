@@ -5,8 +5,8 @@ use super::{Form, Level, exchange_streams};
 use crate::base::number::parse_i64;
 use crate::keyspace::collection::stream::Stream;
 use crate::keyspace::collection::{
-    Bound, ByHash, ByPosition, ByScore, Field, Integers, NoCapture, Order, Packed, Scored, Shape, element,
-    text,
+    Bound, ByHash, ByPosition, ByScore, Draft, Field, Integers, NoCapture, Order, Packed, Scored, Shape,
+    element, text,
 };
 use crate::keyspace::root::Body;
 use crate::keyspace::{Entry, EntryRef, Keyspace, Kind, Root};
@@ -354,12 +354,11 @@ impl Sink for Builder<'_> {
 
     fn scored(&mut self, member: &[u8], score: f64) -> bool {
         self.longest = self.longest.max(member.len());
-        let mut own = Vec::with_capacity(member.len() + text::HEAD_MAX);
-        text::push(&mut own, member);
+        let draft = Draft::of(member);
         self.record.clear();
         Scored::push(&mut self.record, score, member);
         if let Made::Packed(value) = &self.made {
-            if Packed::of(value).iter(&ByScore).any(|record| Scored::member_bytes(record) == own) {
+            if Packed::of(value).iter(&ByScore).any(|record| Scored::member_bytes(record) == draft.member()) {
                 return false;
             }
             if self.put_if_small(|packed| packed.search(&ByScore, Bound::At(score, member)).err()) {

@@ -14,15 +14,17 @@ mod elements;
 pub mod exchange;
 mod exchange_streams;
 mod fields;
+mod scores;
+mod sources;
 
-pub use draws::distinct_ranks;
 pub use elements::{Elements, ElementsMut, End};
 pub use fields::{Fields, FieldsMut, Hint};
+pub use scores::{LexEnd, LexRange, ScoreRange, Scores, ScoresMut, entry_of_scores};
+pub use sources::Source;
 
 use super::collection::stream::Stream;
 use super::collection::{
-    ByPosition, ByScore, Field, Integers, Order, Packed, Place, Set, Shape, SortedSet, Splice, Tree, element,
-    text,
+    ByPosition, ByScore, Field, Integers, Order, Packed, Place, Shape, SortedSet, Splice, Tree, element, text,
 };
 use super::entry::{Entry, EntryRef};
 use super::large::LeafGate;
@@ -53,6 +55,11 @@ impl Level {
             1 => Level::Listpack,
             _ => Level::Table,
         }
+    }
+
+    /// A score as Redis would keep it: a listpack has zero without a sign.
+    fn stored(self, score: f64) -> f64 {
+        if self == Level::Table { score } else { score + 0.0 }
     }
 }
 
@@ -495,9 +502,9 @@ impl std::ops::Deref for SortedSetMut<'_, '_> {
 }
 
 impl SortedSetMut<'_, '_> {
-    /// [`SortedSet::set`].
-    pub fn set(&mut self, member: &[u8], score: f64) -> Set {
-        self.set.set(self.hasher, &mut self.gate, member, score)
+    /// [`SortedSet::update`].
+    pub fn update(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Option<f64> {
+        self.set.update(self.hasher, &mut self.gate, member, decide)
     }
 
     /// [`SortedSet::remove`].
