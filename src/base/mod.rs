@@ -4,6 +4,7 @@
 pub mod allocator;
 pub mod clock;
 pub mod crc;
+pub mod geohash;
 pub mod glob;
 pub mod lock;
 pub mod long_double;

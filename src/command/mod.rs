@@ -11,6 +11,7 @@ mod debug;
 mod deliver;
 mod effects;
 mod generic;
+mod geo;
 mod hash;
 mod help;
 mod info;

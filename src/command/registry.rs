@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    acl, bitmap, client, cluster, config, connection, debug, generic, hash, info, introspection, list,
+    acl, bitmap, client, cluster, config, connection, debug, generic, geo, hash, info, introspection, list,
     memory, module, monitor, persistence, pubsub, records, server, sorted_set, stream, string, transactions,
 };
 use crate::client::Gates;
@@ -155,6 +155,9 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         generic::RELOCATE_ROWS,
         generic::SCAN_ROWS,
         generic::WAIT_ROWS,
+        geo::ADD_ROWS,
+        geo::PLACES_ROWS,
+        geo::SEARCH_ROWS,
         hash::DEADLINE_ROWS,
         hash::NUMBER_ROWS,
         hash::RANDOM_ROWS,
@@ -221,7 +224,7 @@ impl Commands {
         for (at, command) in all.iter().enumerate() {
             // Clients send names in capitals or in small letters: both are in the index, so that those need no folding.
             for name in [command.spec.name.to_ascii_lowercase(), command.spec.name.to_ascii_uppercase()] {
-                let name = Name::new(name.as_bytes()).expect("commands have short names");
+                let Some(name) = Name::new(name.as_bytes()) else { continue };
                 let mut slot = name.slot();
                 while index[slot].name != Name::default() {
                     slot = (slot + 1) % INDEX_SLOTS;
@@ -235,7 +238,7 @@ impl Commands {
     /// The command with this name, in any case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
-        let name = Name::new(name)?;
+        let Some(name) = Name::new(name) else { return self.find_long(name) };
         let slot = &self.index[name.slot()];
         let at = if slot.name == name { slot.at } else { self.find_further(name)? };
         Some(&self.all[usize::from(at)])
@@ -246,6 +249,15 @@ impl Commands {
     fn find_further(&self, name: Name) -> Option<u16> {
         let lower = Name { first: lower_case(name.first), last: lower_case(name.last), len: name.len };
         self.look_up(name).or_else(|| self.look_up(lower))
+    }
+
+    /// [`Commands::find`] for a name that is too long for the index, as GEORADIUSBYMEMBER is, or none at all.
+    #[cold]
+    fn find_long(&self, name: &[u8]) -> Option<&Command> {
+        self.all.iter().find(|command| {
+            // A length is compared first.
+            command.spec.name.len() == name.len() && command.spec.name.as_bytes().eq_ignore_ascii_case(name)
+        })
     }
 
     fn look_up(&self, name: Name) -> Option<u16> {
@@ -298,7 +310,7 @@ struct Name {
 }
 
 impl Name {
-    /// `None` for a name that no command can have.
+    /// `None` for a name of another length.
     #[inline]
     fn new(name: &[u8]) -> Option<Name> {
         let len = name.len() as u64;

@@ -14,12 +14,25 @@ use crate::resp::Reply;
 /// Commands that Redis advises against: the name, since which version, and what to use instead.
 const DEPRECATED: &[(&str, &str, &str)] = &[
     ("cluster|slots", "7.0.0", "`CLUSTER SHARDS`"),
+    ("georadius", "6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"),
+    ("georadius_ro", "6.2.0", "`GEOSEARCH` with the `BYRADIUS` argument"),
+    (
+        "georadiusbymember",
+        "6.2.0",
+        "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
+    ),
+    ("georadiusbymember_ro", "6.2.0", "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments"),
     ("getset", "6.2.0", "`SET` with `GET`"),
     ("psetex", "2.6.12", "`SET` with `PX`"),
     ("quit", "7.2.0", "closing the connection"),
     ("setex", "2.6.12", "`SET` with `EX`"),
     ("setnx", "2.6.12", "`SET` with `NX`"),
     ("substr", "2.0.0", "`GETRANGE`"),
+    ("zrangebylex", "6.2.0", "`ZRANGE` with the `BYLEX` argument"),
+    ("zrangebyscore", "6.2.0", "`ZRANGE` with the `BYSCORE` argument"),
+    ("zrevrange", "6.2.0", "`ZRANGE` with the `REV` argument"),
+    ("zrevrangebylex", "6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments"),
+    ("zrevrangebyscore", "6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments"),
 ];
 
 /// One argument.

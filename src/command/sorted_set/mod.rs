@@ -11,7 +11,7 @@ mod read;
 mod remove;
 mod scan;
 
-pub use add::ROWS as ADD_ROWS;
+pub use add::{Flag, Options, Pairs, ROWS as ADD_ROWS, add};
 pub use combine::ROWS as COMBINE_ROWS;
 pub use gathered::{Gathered, store};
 pub use pop::ROWS as POP_ROWS;

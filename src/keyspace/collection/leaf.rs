@@ -192,8 +192,8 @@ impl Leaf {
         if to == from || to == from + 1 {
             return self.replace(order, from, record);
         }
-        self.remove(order, from..from + 1);
-        self.insert(order, to - usize::from(to > from), record);
+        self.remove(order, from..from + 1, 0);
+        self.insert(order, to - usize::from(to > from), record, 0);
     }
 
     fn shift_places<O: Order>(&mut self, from: usize, by: isize) {
