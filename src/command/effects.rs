@@ -45,6 +45,7 @@ events! {
     LSET = LIST "lset",
     LREM = LIST "lrem",
     LTRIM = LIST "ltrim",
+    SORTSTORE = LIST "sortstore",
     HSET = HASH "hset",
     HDEL = HASH "hdel",
     HEXPIRE = HASH "hexpire",

@@ -55,6 +55,8 @@ pub enum Begin {
         word: &'static str,
         from: isize,
     },
+    /// No client can tell (`unknown`): what the request says of them, only [`Keys::exact`] knows.
+    Unknown,
 }
 
 /// How the search goes on. Places count from where it began.
@@ -65,6 +67,8 @@ pub enum Find {
     Range { last: isize, step: usize, limit: usize },
     /// As many as the argument `count` says, from `first` on, every `step`-th (`numkeys key key`).
     Counted { count: usize, first: usize, step: usize },
+    /// As [`Begin::Unknown`].
+    Unknown,
 }
 
 /// A key specification.
@@ -149,6 +153,7 @@ impl Keys {
         let begin = match self.begin {
             Begin::At(index) => index,
             Begin::Behind { word, from } => behind(args, word, from)?,
+            Begin::Unknown => return None,
         };
         if begin >= argc {
             return None;
@@ -169,6 +174,7 @@ impl Keys {
                 let (first, end) = (begin + first, begin + first + (count - 1) * step + 1);
                 (end <= argc).then_some((first, end, step))
             }
+            Find::Unknown => None,
         }
     }
 }

@@ -154,6 +154,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         generic::OBJECT_ROWS,
         generic::RELOCATE_ROWS,
         generic::SCAN_ROWS,
+        generic::SORT_ROWS,
         generic::WAIT_ROWS,
         geo::ADD_ROWS,
         geo::PLACES_ROWS,

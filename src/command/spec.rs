@@ -74,6 +74,8 @@ impl Flags {
 
     /// Ours: an increment is a floating-point number (COMMAND DOCS).
     pub const FLOAT_INCREMENT: Flags = Flags(1 << 42);
+    /// ACL categories `set`, `sortedset` and `list` in place of `keyspace` (SORT).
+    pub const SORTS: Flags = Flags(1 << 43);
 
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

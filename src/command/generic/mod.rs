@@ -6,6 +6,7 @@ mod migrate;
 mod object;
 mod relocate;
 mod scan;
+mod sort;
 mod wait;
 
 pub use dump::ROWS as DUMP_ROWS;
@@ -14,6 +15,7 @@ pub use migrate::ROWS as MIGRATE_ROWS;
 pub use object::{ROWS as OBJECT_ROWS, encoding_name};
 pub use relocate::ROWS as RELOCATE_ROWS;
 pub use scan::ROWS as SCAN_ROWS;
+pub use sort::ROWS as SORT_ROWS;
 pub use wait::ROWS as WAIT_ROWS;
 
 use super::cx::{Cx, Outcome};

@@ -104,6 +104,7 @@ fn stored_key(keys: &Keys, args: Args<'_>) -> FoundKeys {
     let (mut at, is_first) = match keys.begin {
         Begin::Behind { word, from } => (from as usize, word == "STORE"),
         Begin::At(at) => (at, false),
+        Begin::Unknown => return keys.declared(args),
     };
     let (mut places, mut found) = ([None; 2], (0, 0));
     while let Some(word) = args.get(at) {

@@ -65,16 +65,17 @@ pub fn categories(command: &Command) -> impl Iterator<Item = &'static str> + use
     let (has, group) = (|flag| command.has(flag), command.spec.group);
     let container = !command.subcommands.is_empty() && command.arity != -1;
     let connection = has(Flags::CONNECTION);
-    let of_keys = group == Group::Generic && !container && !connection;
+    let sorts = has(Flags::SORTS);
+    let of_keys = group == Group::Generic && !container && !connection && !sorts;
     let fast = has(Flags::FAST);
     let admin = has(Flags::ADMIN);
     [
         ("keyspace", of_keys || has(Flags::KEYSPACE)),
         ("read", has(Flags::READONLY)),
         ("write", has(Flags::WRITE)),
-        ("set", group == Group::Set),
-        ("sortedset", group == Group::SortedSet),
-        ("list", group == Group::List),
+        ("set", group == Group::Set || sorts),
+        ("sortedset", group == Group::SortedSet || sorts),
+        ("list", group == Group::List || sorts),
         ("hash", group == Group::Hash),
         ("string", group == Group::String),
         ("bitmap", group == Group::Bitmap),
@@ -182,6 +183,7 @@ fn write_keys(reply: &mut Reply<'_>, keys: &Keys) {
             reply.bulk(word.as_bytes());
             write_number(reply, "startfrom", from as i64);
         }
+        Begin::Unknown => write_step(reply, "unknown", 0),
     }
     reply.bulk(b"find_keys");
     match keys.find {
@@ -197,6 +199,7 @@ fn write_keys(reply: &mut Reply<'_>, keys: &Keys) {
             write_number(reply, "firstkey", first as i64);
             write_number(reply, "keystep", step as i64);
         }
+        Find::Unknown => write_step(reply, "unknown", 0),
     }
 }
 
@@ -232,6 +235,7 @@ mod tests {
         assert_eq!(of("role"), ["admin", "fast", "dangerous"]);
         assert_eq!(of("command|docs"), ["slow", "connection"]);
         assert_eq!(of("memory|usage"), ["read", "slow"]);
+        assert_eq!(of("sort_ro"), ["read", "set", "sortedset", "list", "slow", "dangerous"]);
     }
 
     #[test]

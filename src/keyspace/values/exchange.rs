@@ -170,8 +170,8 @@ impl<'k> Builder<'k> {
 
     fn level(&self, limits: EncodingLimits) -> Level {
         let elements = self.len() as u64;
-        if self.kind == Kind::Stream {
-            // Redis has one encoding of it.
+        if matches!(self.kind, Kind::Stream | Kind::List) {
+            // Redis has one encoding of it, so a list is the same however it was made.
             Level::First
         } else if self.kind == Kind::Set && self.integers_only && elements <= limits.integers {
             Level::First
