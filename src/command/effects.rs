@@ -72,6 +72,7 @@ events! {
     SET = STRING "set",
     SETRANGE = STRING "setrange",
     SETBIT = STRING "setbit",
+    PFADD = STRING "pfadd",
     APPEND = STRING "append",
     INCRBY = STRING "incrby",
     INCRBYFLOAT = STRING "incrbyfloat",

@@ -14,6 +14,7 @@ mod generic;
 mod geo;
 mod hash;
 mod help;
+mod hyperloglog;
 mod info;
 mod introspection;
 mod keys;

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
-    acl, bitmap, client, cluster, config, connection, debug, generic, geo, hash, info, introspection, list,
-    memory, module, monitor, persistence, pubsub, records, server, sorted_set, stream, string, transactions,
+    acl, bitmap, client, cluster, config, connection, debug, generic, geo, hash, hyperloglog, info,
+    introspection, list, memory, module, monitor, persistence, pubsub, records, server, sorted_set, stream,
+    string, transactions,
 };
 use crate::client::Gates;
 
@@ -166,6 +167,8 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         hash::SCAN_ROWS,
         hash::TOGETHER_ROWS,
         hash::WRITE_ROWS,
+        hyperloglog::DEBUG_ROWS,
+        hyperloglog::ROWS,
         info::ROWS,
         list::ENDS_ROWS,
         list::PART_ROWS,
@@ -398,7 +401,10 @@ mod tests {
         let forms = Flags::LOGGED_AS_IT_CAME.and(Flags::LOGGED_AS_SET).and(Flags::LOGGED_OTHERWISE);
         for command in COMMANDS.iter() {
             let says = command.spec.flags.has_any(forms);
-            assert_eq!(says, command.has(Flags::WRITE), "{}", command.full_name);
+            // PFCOUNT writes nothing but its own estimate.
+            let may = command.spec.flags.has_any(Flags::WRITE.and(Flags::MAY_REPLICATE));
+            assert!(says || !command.has(Flags::WRITE), "{}", command.full_name);
+            assert!(!says || may, "{}", command.full_name);
         }
     }
 

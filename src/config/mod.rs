@@ -182,6 +182,8 @@ config! {
     /// bytes
     hash_max_listpack_value: u64,
     /// bytes
+    hll_sparse_max_bytes: u64,
+    /// bytes
     stream_node_max_bytes: u64,
     /// entries
     stream_node_max_entries: i64,

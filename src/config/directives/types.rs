@@ -59,7 +59,13 @@ const ROWS: &[Directive] = &[
     )
     .alias("zset-max-ziplist-value"),
     Directive::accepted("list-compress-depth", COUNT, "0", "Lists are not compressed."),
-    Directive::accepted("hll-sparse-max-bytes", MEMORY, "3000", NO_SUCH_TYPE),
+    Directive::new(
+        "hll-sparse-max-bytes",
+        MEMORY,
+        "3000",
+        "Bytes beyond which a HyperLogLog is stored in its dense form.",
+        field!(hll_sparse_max_bytes),
+    ),
     Directive::new(
         "stream-node-max-bytes",
         MEMORY,
