@@ -256,7 +256,7 @@ pub fn encoding_limits(config: &Config, kind: Kind) -> EncodingLimits {
     // The defaults of directives that nothing else reads yet.
     let (elements, bytes, integers) = match kind {
         Kind::Hash => (config.hash_max_listpack_entries as u64, config.hash_max_listpack_value, 0),
-        Kind::Set => (128, 64, 512),
+        Kind::Set => (0, 0, config.set_max_intset_entries as u64),
         Kind::SortedSet => (config.zset_max_listpack_entries as u64, config.zset_max_listpack_value, 0),
         // Redis 7.0 has one encoding of lists.
         _ => (0, 0, 0),

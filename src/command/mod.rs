@@ -29,6 +29,7 @@ mod records;
 mod registry;
 mod scanning;
 mod server;
+mod set;
 mod sorted_set;
 mod spec;
 mod stream;

@@ -6,8 +6,8 @@ use super::effects::Record;
 use super::spec::{CommandSpec, Flags, arity};
 use super::{
     acl, bitmap, client, cluster, config, connection, debug, generic, geo, hash, hyperloglog, info,
-    introspection, list, memory, module, monitor, persistence, pubsub, records, server, sorted_set, stream,
-    string, transactions,
+    introspection, list, memory, module, monitor, persistence, pubsub, records, server, set, sorted_set,
+    stream, string, transactions,
 };
 use crate::client::Gates;
 
@@ -173,6 +173,10 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         list::ENDS_ROWS,
         list::PART_ROWS,
         list::SEARCH_ROWS,
+        set::ALGEBRA_ROWS,
+        set::MEMBER_ROWS,
+        set::RANDOM_ROWS,
+        set::SCAN_ROWS,
         introspection::ROWS,
         memory::ROWS,
         module::ROWS,

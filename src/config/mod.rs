@@ -181,6 +181,8 @@ config! {
     hash_max_listpack_entries: i64,
     /// bytes
     hash_max_listpack_value: u64,
+    /// members
+    set_max_intset_entries: i64,
     /// bytes
     hll_sparse_max_bytes: u64,
     /// bytes

@@ -12,7 +12,7 @@ use crate::base::number::format_f64_in_17;
 use crate::command::cx::{Cx, Outcome};
 use crate::command::walk::each_entry;
 use crate::keyspace::collection::stream::Id;
-use crate::keyspace::values::{Elements, Fields, Scores};
+use crate::keyspace::values::{Elements, Fields, Members, Scores};
 use crate::keyspace::{EntryRef, Keyspace, Kind};
 
 /// How Redis numbers types.
@@ -54,6 +54,10 @@ impl Sum {
     fn chain_value(&mut self, keyspace: &Keyspace, entry: EntryRef<'_>) {
         self.chain(&type_number(entry.kind()).to_be_bytes());
         match entry.kind() {
+            Kind::Set => {
+                let room = &mut itoa::Buffer::new();
+                Members::of(keyspace, entry).iter().for_each(|member| self.add(member.bytes(room)));
+            }
             Kind::Hash => self.add_fields(Fields::of(keyspace, entry)),
             Kind::List => {
                 let room = &mut itoa::Buffer::new();

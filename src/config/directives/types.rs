@@ -7,6 +7,8 @@ pub const GROUP: Group = Group { title: "Encodings of data types", rows: ROWS };
 
 const NO_SUCH_TYPE: &str = "The type does not exist yet.";
 
+const NO_LISTPACK: &str = "OBJECT ENCODING says intset or hashtable of a set, as Redis 7.0 does.";
+
 const ROWS: &[Directive] = &[
     Directive::new(
         "collection-leaf-bytes",
@@ -39,9 +41,15 @@ const ROWS: &[Directive] = &[
         NO_SUCH_TYPE,
     )
     .alias("list-max-ziplist-size"),
-    Directive::accepted("set-max-intset-entries", LONG_COUNT, "512", NO_SUCH_TYPE),
-    Directive::accepted("set-max-listpack-entries", LONG_COUNT, "128", NO_SUCH_TYPE),
-    Directive::accepted("set-max-listpack-value", LONG_COUNT, "64", NO_SUCH_TYPE),
+    Directive::new(
+        "set-max-intset-entries",
+        LONG_COUNT,
+        "512",
+        "Members of a set of integers beyond which OBJECT ENCODING says hashtable.",
+        field!(set_max_intset_entries),
+    ),
+    Directive::accepted("set-max-listpack-entries", LONG_COUNT, "128", NO_LISTPACK),
+    Directive::accepted("set-max-listpack-value", LONG_COUNT, "64", NO_LISTPACK),
     Directive::new(
         "zset-max-listpack-entries",
         LONG_COUNT,

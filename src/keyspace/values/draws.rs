@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::Fields;
-use super::fields::SHAPE;
 use crate::base::random::Random;
 use crate::keyspace::collection::{Field, Order, Tree};
 use crate::keyspace::segment::GRANULE_BITS;
@@ -29,6 +28,16 @@ pub fn distinct_ranks(len: usize, count: usize, random: &mut Random) -> Vec<usiz
     }
     let mut ranks: Vec<usize> = chosen.into_iter().collect();
     ranks.sort_unstable();
+    ranks
+}
+
+/// So many different numbers below `len`, which is at least that, ascending; each choice of them is as likely as any other.
+pub fn chosen_ranks(len: usize, count: usize, random: &mut Random) -> Vec<usize> {
+    if count * SPARSE_FACTOR < len {
+        return distinct_ranks(len, count, random);
+    }
+    let mut ranks = Vec::with_capacity(count);
+    select(0..len, len, count, random, |rank| ranks.push(rank));
     ranks
 }
 
@@ -77,7 +86,7 @@ impl<'a> Fields<'a> {
             Pool::Few(fields) => fields.get(random.below(fields.len() as u64) as usize).copied(),
             Pool::Ranks(tree) => loop {
                 let place = tree.place_at(random.below(tree.len() as u64) as usize);
-                let field = Field::read(tree.record(&self.order, &place)?, SHAPE);
+                let field = Field::read(tree.record(&self.order, &place)?, self.order.shape);
                 if !field.is_due(now_ms) {
                     return Some(field);
                 }
@@ -122,7 +131,7 @@ impl<'a> Fields<'a> {
             Some(tree) if count * SPARSE_FACTOR < tree.len() && !self.has_due(now_ms) => {
                 for rank in distinct_ranks(tree.len(), count, random) {
                     let record = tree.record(&self.order, &tree.place_at(rank));
-                    record.into_iter().for_each(|record| see(Field::read(record, SHAPE)));
+                    record.into_iter().for_each(|record| see(Field::read(record, self.order.shape)));
                 }
             }
             _ => select(self.live(now_ms), self.count_live(now_ms), count, random, see),
@@ -147,7 +156,7 @@ impl<'a> Fields<'a> {
             if seen >= count {
                 last = Some(place_of(record));
             }
-            if !see(Field::read(record, SHAPE)) || !tree.step(&mut at) {
+            if !see(Field::read(record, self.order.shape)) || !tree.step(&mut at) {
                 return None;
             }
         }

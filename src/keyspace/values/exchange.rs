@@ -141,18 +141,13 @@ impl<'k> Builder<'k> {
     }
 
     /// The entry of this key, with the encoding that Redis would choose within these limits.
-    pub fn finish(mut self, key: &[u8], limits: EncodingLimits) -> Entry {
-        let level = self.level(limits);
-        if level > Level::First {
-            // The form of integers has no level.
-            self.leave_integers();
-        }
-        let level = level as u8;
+    pub fn finish(self, key: &[u8], limits: EncodingLimits) -> Entry {
+        let level = self.level(limits) as u8;
         let mut entry = match self.made {
             Made::String(value) => return Entry::new(key, &value),
             Made::Integers(integers) => {
                 let mut value = Vec::new();
-                Integers::push(&mut value, integers.iter().copied());
+                Integers::push(&mut value, level, integers.iter().copied());
                 Entry::new(key, &value).with_kind(self.kind)
             }
             Made::Packed(mut value) => {
@@ -170,18 +165,13 @@ impl<'k> Builder<'k> {
 
     fn level(&self, limits: EncodingLimits) -> Level {
         let elements = self.len() as u64;
-        if matches!(self.kind, Kind::Stream | Kind::List) {
+        let is_first = match self.kind {
             // Redis has one encoding of it, so a list is the same however it was made.
-            Level::First
-        } else if self.kind == Kind::Set && self.integers_only && elements <= limits.integers {
-            Level::First
-        } else if elements > limits.elements || self.longest as u64 > limits.bytes {
-            Level::Table
-        } else if self.kind == Kind::Set {
-            Level::Listpack
-        } else {
-            Level::First
-        }
+            Kind::Stream | Kind::List => true,
+            Kind::Set => self.integers_only && elements <= limits.integers,
+            _ => elements <= limits.elements && self.longest as u64 <= limits.bytes,
+        };
+        if is_first { Level::First } else { Level::Table }
     }
 
     fn len(&self) -> usize {
@@ -511,13 +501,8 @@ mod tests {
         };
         assert_eq!(set(&mut (0..512).map(|number| number.to_string())), "intset");
         assert_eq!(set(&mut (0..513).map(|number| number.to_string())), "hashtable");
-        assert_eq!(set(&mut (0..128).map(|number| format!("m{number}"))), "listpack");
-        assert_eq!(set(&mut (0..129).map(|number| format!("m{number}"))), "hashtable");
-        assert_eq!(
-            set(&mut (0..5).map(|number| if number < 4 { number.to_string() } else { "x".into() })),
-            "listpack"
-        );
-        assert_eq!(set(&mut (0..5).map(|number| "m".repeat(number + 61))), "hashtable");
+        let mut mixed = (0..5).map(|number| if number < 4 { number.to_string() } else { "x".into() });
+        assert_eq!(set(&mut mixed), "hashtable");
         let mut builder = Builder::new(&keyspace, Kind::Hash);
         builder.field(b"f", &[b'v'; 64], None);
         assert_eq!(encoding_name(builder.finish(b"k", LIMITS).view()), "listpack");

@@ -1,13 +1,11 @@
-//! The fields of a hash.
+//! The fields of a hash. A set that is not of integers is the same with names alone ([`super::Members`]).
 
 use std::cell::Cell;
 
 use super::{Edit, Either, Form, Level, Taken};
 use crate::keyspace::collection::{ByHash, Field, Name, NoCapture, Packed, Shape, Splice, Tree, due_of};
 use crate::keyspace::root::Body;
-use crate::keyspace::{EntryRef, KeyHasher, Keyspace};
-
-pub(super) const SHAPE: Shape = Shape::FieldAndValue;
+use crate::keyspace::{EntryRef, KeyHasher, Keyspace, Kind};
 
 /// A hash, to be read.
 #[derive(Clone, Copy)]
@@ -25,7 +23,11 @@ pub struct Hint(usize);
 impl<'a> Fields<'a> {
     /// The hash that an entry holds.
     pub fn of(keyspace: &'a Keyspace, entry: EntryRef<'a>) -> Fields<'a> {
-        Fields { form: Form::of(entry), order: order(keyspace.hasher()), is_timed: entry.is_timed() }
+        Fields {
+            form: Form::of(entry),
+            order: order(keyspace.hasher(), entry.kind()),
+            is_timed: entry.is_timed(),
+        }
     }
 
     /// How many fields there are, those among them whose time has passed.
@@ -71,7 +73,7 @@ impl<'a> Fields<'a> {
                 self.packed().record(spot)
             }
         };
-        Some(Field::read(record, SHAPE))
+        Some(Field::read(record, self.order.shape))
     }
 
     /// Whether some field's time has come, or may have.
@@ -107,12 +109,14 @@ impl<'a> Fields<'a> {
             Some(tree) => Either::Large(tree.iter_from(&self.order, rank)),
             None => Either::Small(self.packed().iter(&self.order).skip(rank)),
         };
-        records.map(|record| Field::read(record, SHAPE))
+        let shape = self.order.shape;
+        records.map(move |record| Field::read(record, shape))
     }
 }
 
-fn order(hasher: &KeyHasher) -> ByHash<'_> {
-    ByHash { hasher, shape: SHAPE }
+pub(super) fn order(hasher: &KeyHasher, kind: Kind) -> ByHash<'_> {
+    let shape = if kind == Kind::Set { Shape::Member } else { Shape::FieldAndValue };
+    ByHash { hasher, shape }
 }
 
 /// Gives something room for the bytes of a record, which are kept from one to the next unless they are many.
@@ -135,7 +139,7 @@ pub struct FieldsMut<'p, 'k>(pub Edit<'p, 'k>);
 
 impl<'k> FieldsMut<'_, 'k> {
     fn order(&self) -> ByHash<'k> {
-        order(self.0.keyspace().hasher())
+        order(self.0.keyspace().hasher(), self.0.entry().kind())
     }
 
     /// The hash as it is now.
@@ -247,7 +251,7 @@ impl<'k> FieldsMut<'_, 'k> {
         let order = self.order();
         self.0.grow(&order, |body, order, record| {
             let Body::Tree(tree) = body else { return };
-            let own = Field::read(record, SHAPE).name;
+            let own = Field::read(record, order.shape).name;
             let room = &mut itoa::Buffer::new();
             if let Err(place) = tree.find(order, order.name(own.bytes(room))) {
                 tree.insert(order, &mut NoCapture, &place, record);

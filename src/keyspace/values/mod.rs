@@ -14,11 +14,14 @@ mod elements;
 pub mod exchange;
 mod exchange_streams;
 mod fields;
+mod members;
 mod scores;
 mod sources;
 
+pub use draws::chosen_ranks;
 pub use elements::{Elements, ElementsMut, End};
 pub use fields::{Fields, FieldsMut, Hint};
+pub use members::{Members, MembersMut};
 pub use scores::{LexEnd, LexRange, ScoreRange, Scores, ScoresMut, entry_of_scores};
 pub use sources::Source;
 
@@ -39,12 +42,10 @@ use crate::storage::encoding::{push_varint, take_varint};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// `listpack`; for a set of integers `intset`.
+    /// `listpack`; of a set `intset`.
     First = 0,
-    /// A set that was of integers: `listpack`.
-    Listpack = 1,
-    /// `hashtable`, `skiplist` or `quicklist`.
-    Table = 2,
+    /// `hashtable` or `skiplist`.
+    Table = 1,
 }
 
 impl Level {
@@ -52,7 +53,6 @@ impl Level {
     pub fn of(number: u8) -> Level {
         match number {
             0 => Level::First,
-            1 => Level::Listpack,
             _ => Level::Table,
         }
     }
@@ -103,7 +103,7 @@ impl<'a> Form<'a> {
     pub fn level(self) -> Level {
         match self {
             Form::Packed(packed) => Level::of(packed.level()),
-            Form::Integers(_) => Level::First,
+            Form::Integers(integers) => Level::of(integers.level()),
             Form::Root(root) => Level::of(root.level),
         }
     }
@@ -116,7 +116,7 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
         (Kind::Stream, _) => "stream",
         (Kind::List, _) => "quicklist",
         (Kind::Set, Level::First) => "intset",
-        (_, Level::First | Level::Listpack) => "listpack",
+        (_, Level::First) => "listpack",
         (Kind::SortedSet, Level::Table) => "skiplist",
         (_, Level::Table) => "hashtable",
     }
@@ -411,8 +411,10 @@ impl<'p, 'k> Edit<'p, 'k> {
                 };
                 self.splice(&none);
             }
-            // The next form that it gets has the level.
-            Form::Integers(_) => {}
+            Form::Integers(integers) => {
+                let none = integers.raise(level as u8);
+                self.splice(&none);
+            }
         }
     }
 
