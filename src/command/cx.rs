@@ -595,7 +595,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// So many elements of a value were found to have expired, and are gone; `record` says to the write log which. It comes before the request's own
-    /// record, as in [`Cx::expire`].
+    /// record, as in that of a key whose time has passed.
     #[cold]
     pub fn elements_expired(&mut self, key: Key<'_>, count: u64, record: &[&[u8]]) {
         let database = self.client.database;
