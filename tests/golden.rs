@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cloakroom::keyspace::values::assembly::Assembly;
+use cloakroom::keyspace::{KeyHasher, Keyspace, Reclaimer, values};
 use cloakroom::storage::format::FORMAT_VERSION;
 use cloakroom::storage::keys::KEY_LEN;
 use cloakroom::storage::{
@@ -55,14 +57,14 @@ fn entries(version: u16) -> Vec<EntryRecord<'static>> {
             Kind::Hash,
             b"\x02\0\0\0\xe0\x80\x3c\x36\xc4\xa0\x01\x04name\x05value\x02id\xd1\x39\x30",
         ),
-        small(b"list", Kind::List, b"\x02\0\0\0\x01a\x01b"),
+        small(b"list", Kind::List, b"\x02\0\0\0\x01a\x02\x01b\x02"),
         small(b"set", Kind::Set, b"\x01\0\x02\0\x06member"),
         small(b"integers", Kind::Set, b"\x02\0\x01\xff\x05\0\0\0\0\0\0\0\x00\x07"),
         small(b"scores", Kind::SortedSet, b"\x02\0\0\0\xd0\x01\x01a\xe0\0\0\0\0\0\0\xf8\x3f\x01b"),
-        large(b"large list", Kind::List, Form::Large, b"\x02\x02\x01a\x01b"),
-        large(b"in parts", Kind::List, Form::Head, b"\x07\x02\x02\x02\x05\x01"),
-        large(b"", Kind::List, Form::Leaf, b"\x07\x01\x01\x04last"),
-        large(b"", Kind::List, Form::Leaf, b"\x07\x05\x01\x05first"),
+        large(b"large list", Kind::List, Form::Large, b"\0\x02\x01a\x02\x01b\x02"),
+        large(b"in parts", Kind::List, Form::Head, b"\x07\0\x02\x02\x05\x01"),
+        large(b"", Kind::List, Form::Leaf, b"\x07\x01\x01\x04last\x05"),
+        large(b"", Kind::List, Form::Leaf, b"\x07\x05\x01\x05first\x06"),
     ];
     if version > 2 {
         entries.extend(collections);
@@ -150,6 +152,30 @@ fn read(version: u16, name: &str, compressed: bool, encrypted: bool) {
     assert_eq!(EncryptionKey::new(KEY).id().to_string(), "d3cc9182c1739541", "a key keeps its name");
     assert_eq!(reader.key_id(), key.map(|key| key.id()));
     assert!(disk.exists("manifest").expect("can be listed"));
+}
+
+/// Not only the bytes come back: they are values, as a server loads them.
+#[test]
+fn what_the_files_hold_are_values() {
+    let keyspace = Keyspace::new(16, 1, KeyHasher::fixed(1), Reclaimer::inline(), 0);
+    let (mut assembly, mut in_parts) = (Assembly::default(), Vec::new());
+    let load = |key: &[u8], kind, is_large, value: &[u8]| {
+        let entry = values::load(&keyspace, key, kind, is_large, value);
+        assert!(entry.is_ok(), "{}: {:?}", key.escape_ascii(), entry.err());
+    };
+    for entry in entries(FORMAT_VERSION) {
+        let complete = match entry.form {
+            Form::Head => assembly.head(entry.key.to_vec(), entry.kind, entry.value),
+            Form::Leaf => assembly.leaf(entry.value),
+            form => {
+                load(entry.key, entry.kind, form == Form::Large, entry.value);
+                Ok(None)
+            }
+        };
+        in_parts.extend(complete.expect("parts that belong together"));
+    }
+    assert!(in_parts.len() == 1 && assembly.is_empty());
+    in_parts.iter().for_each(|(key, whole)| load(key, Kind::List, true, whole));
 }
 
 #[test]

@@ -38,7 +38,7 @@ const ROWS: &[Directive] = &[
         "list-max-listpack-size",
         Kind::Integer { min: i32::MIN as i64, max: i32::MAX as i64 },
         "-2",
-        NO_SUCH_TYPE,
+        "A list is always named quicklist, as in Redis 7.0.",
     )
     .alias("list-max-ziplist-size"),
     Directive::new(
