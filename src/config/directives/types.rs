@@ -5,8 +5,6 @@ use super::{COUNT, Directive, Effect, Group, Kind, LONG_COUNT, MEMORY, field};
 /// The group.
 pub const GROUP: Group = Group { title: "Encodings of data types", rows: ROWS };
 
-const NO_SUCH_TYPE: &str = "The type does not exist yet.";
-
 const NO_LISTPACK: &str = "OBJECT ENCODING says intset or hashtable of a set, as Redis 7.0 does.";
 
 const ROWS: &[Directive] = &[
