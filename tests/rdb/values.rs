@@ -447,7 +447,8 @@ fn cloakroom_restores_and_dumps_values_of_redis() {
         assert_eq!(restored, Frame::SimpleString(b"OK".to_vec()), "{key}");
         assert_eq!(dumped(&mut server, key), ask_value(&mut redis, key).as_written().sorted(), "{key}");
         let names = [&mut server, &mut redis].map(|server| server.run(&format!("OBJECT ENCODING {key}")));
-        let is_compared = !key.starts_with("timed:") && !key.starts_with("list:");
+        // Small sets and lists, and hashes with field TTLs, are named as Redis 7.0 names them.
+        let is_compared = !["timed:", "list:", "set:"].iter().any(|start| key.starts_with(start));
         assert!(!is_compared || names[0] == names[1], "{key}: {names:?}");
         let busy = "BUSYKEY Target key name already exists.";
         assert_eq!(server.ask(&[b"RESTORE", key.as_bytes(), b"0", &payload]), Frame::Error(busy.into()));
