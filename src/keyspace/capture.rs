@@ -5,17 +5,16 @@
 //! replaced or removed its block goes to the shard's captured queue instead of being freed. Nothing is copied for that. The invariant: between two
 //! snapshots every entry carries the present epoch's stamp, so then nothing is ever captured.
 //!
-//! That is also why the visitor may read a large entry without the shard's lock ([`Reading`]): its block stays as it is, wherever it goes, until the
-//! visitor has it. Only the deadline of a large entry may change before it was seen; the queue then keeps the one that it had.
+//! A large entry is an exception: its deadline, and parts of its value, may change before it was seen. The queue then keeps what they were ([`super::parts`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::collection::Leaf;
 use super::entry::{Entry, EntryRef};
-use super::large::{self, Head, Large};
+use super::large::{self, Head};
 use super::partition::Partition;
-use super::visit::AtCut;
+use super::parts::Parts;
 use super::{NO_DATABASE, Site};
 use crate::base::lock::Mutex;
 use crate::storage::Kind;
@@ -41,18 +40,14 @@ pub(super) struct CapturedQueue(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     captured: Vec<Captured>,
-    /// The block that the visitor reads just now.
-    read: Option<usize>,
-    /// The entry with that block, if it has left the keyspace meanwhile.
-    read_entry: Option<Entry>,
-    /// Partitions that were captured meanwhile, one of which may hold that block.
-    read_partitions: Vec<Captured>,
+    /// Large entries that were copied or have changed in part, by their blocks.
+    parts: HashMap<usize, Parts>,
     /// Deadlines that large entries had at the cut and have no more, by their blocks.
     deadlines: HashMap<usize, Option<i64>>,
 }
 
 impl CapturedQueue {
-    /// What was captured since the last call, but for what the visitor reads just now.
+    /// What was captured since the last call.
     pub fn take(&self) -> Vec<Captured> {
         std::mem::take(&mut self.0.lock().captured)
     }
@@ -62,6 +57,38 @@ impl CapturedQueue {
     pub fn deadline_at_cut(&self, entry: EntryRef<'_>) -> Option<i64> {
         let noted = entry.is_large().then(|| self.0.lock().deadlines.remove(&entry.address())).flatten();
         noted.unwrap_or_else(|| entry.expire_at_ms())
+    }
+
+    /// Lets `act` do something with what is kept of a large entry that was not seen. What that has set aside is counted.
+    pub fn with_parts<T>(
+        &self,
+        captured: &CapturedBytes,
+        entry: EntryRef<'_>,
+        act: impl FnOnce(&mut Parts) -> T,
+    ) -> T {
+        let mut waiting = self.0.lock();
+        let parts = waiting.parts.entry(entry.address()).or_insert_with(|| Parts::of(entry));
+        let before = parts.owned_bytes();
+        let done = act(parts);
+        captured.0.fetch_add(parts.owned_bytes(), Ordering::Relaxed);
+        captured.0.fetch_sub(before, Ordering::Relaxed);
+        done
+    }
+
+    /// What is kept of a large entry, which the snapshot now sees.
+    pub fn take_parts(&self, entry: EntryRef<'_>) -> Option<Parts> {
+        entry.is_large().then(|| self.0.lock().parts.remove(&entry.address())).flatten()
+    }
+
+    /// A large entry that was not seen has another block.
+    pub fn moved(&self, before: usize, after: usize) {
+        let mut waiting = self.0.lock();
+        if let Some(parts) = waiting.parts.remove(&before) {
+            waiting.parts.insert(after, parts);
+        }
+        if let Some(deadline) = waiting.deadlines.remove(&before) {
+            waiting.deadlines.insert(after, deadline);
+        }
     }
 }
 
@@ -85,68 +112,6 @@ impl CapturedBytes {
 
     pub fn subtract(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// A large entry that the visitor reads without the shard's lock. Whatever becomes of the entry meanwhile, its block stays as it is until this is
-/// dropped; then it counts as seen. A shard has one visitor, and so one of these at most.
-pub(super) struct Reading<'k> {
-    site: Site<'k>,
-    address: usize,
-    at_cut: AtCut<'k>,
-}
-
-impl<'k> Reading<'k> {
-    /// Begins to read an entry that the running snapshot has not seen. Called under the shard's lock.
-    pub fn begin(site: Site<'k>, entry: EntryRef<'_>) -> Reading<'k> {
-        debug_assert!(entry.stamp() != site.epoch(), "a block that may change is read under the lock");
-        let queue = site.keyspace.captured_queue(site.shard);
-        let database = site.keyspace.database_at_cut(site.database);
-        let at_cut =
-            AtCut { expire_at_ms: queue.deadline_at_cut(entry), ..AtCut::of(database, site.shard, entry) };
-        let before = queue.0.lock().read.replace(entry.address());
-        debug_assert!(before.is_none(), "a shard has one visitor");
-        // SAFETY: key and value of an entry that was not seen do not change in place: the gate makes its changes in new blocks. Whoever takes the entry
-        // out of its table captures it or its partition while the cut is not finished; `read` keeps the queue from giving that away until this value is
-        // dropped, and the keyspace, which is borrowed for 'k, owns both table and queue.
-        let (key, value) = unsafe { entry.outliving_lock() };
-        Reading { site, address: entry.address(), at_cut: AtCut { key, value, large: Large::No, ..at_cut } }
-    }
-
-    pub fn at_cut(&self) -> &AtCut<'_> {
-        &self.at_cut
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        let Reading { site, address, .. } = *self;
-        let keyspace = site.keyspace;
-        let hash = site.hash(self.at_cut.key);
-        let mut shard = keyspace.lock_shard(site.shard);
-        let mut waiting = keyspace.captured_queue(site.shard).0.lock();
-        waiting.read = None;
-        waiting.deadlines.remove(&address);
-        let mut partitions = std::mem::take(&mut waiting.read_partitions);
-        let in_partition = partitions.iter_mut().any(|captured| match captured {
-            Captured::Partition(_, partition) => partition.seen_block(site, hash, address),
-            _ => false,
-        });
-        waiting.captured.append(&mut partitions);
-        let entry = waiting.read_entry.take();
-        drop(waiting);
-        if let Some(entry) = entry {
-            keyspace.captured_bytes.released(entry.view());
-            keyspace.reclaimer.free_entry(entry);
-        } else if !in_partition {
-            // SWAPDB may have given it to another database. One that holds nothing is not asked: that would make a place for it.
-            let (mut next, mut found) = (shard.used_from(0), false);
-            while let Some(database) = next.filter(|_| !found) {
-                found = shard.partition_mut(database).seen_block(site, hash, address);
-                next = shard.used_from(database + 1);
-            }
-            debug_assert!(found, "the block is in a table or in the queue");
-        }
     }
 }
 
@@ -242,21 +207,14 @@ fn capture_entry(site: Site<'_>, entry: Entry) {
     let keyspace = site.keyspace;
     keyspace.captured_bytes.captured(entry.view());
     let database = keyspace.database_at_cut(site.database);
-    let mut waiting = keyspace.captured_queue(site.shard).0.lock();
-    if waiting.read == Some(entry.view().address()) {
-        waiting.read_entry = Some(entry);
-    } else {
-        waiting.captured.push(Captured::Entry(database, entry));
-    }
+    keyspace.captured_queue(site.shard).0.lock().captured.push(Captured::Entry(database, entry));
 }
 
 /// Hands a partition that was taken out of the keyspace to the running snapshot. Called while all shards are locked.
 pub(super) fn capture_partition(site: Site<'_>, partition: Box<Partition>) {
     let keyspace = site.keyspace;
     let captured = Captured::Partition(keyspace.database_at_cut(site.database), partition);
-    let mut waiting = keyspace.captured_queue(site.shard).0.lock();
-    let queue = if waiting.read.is_some() { &mut waiting.read_partitions } else { &mut waiting.captured };
-    queue.push(captured);
+    keyspace.captured_queue(site.shard).0.lock().captured.push(captured);
 }
 
 /// The deadline of a large entry that the running snapshot has yet to see is about to change. Called under the shard's lock.

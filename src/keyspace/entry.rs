@@ -28,8 +28,8 @@ pub const EPOCH_BITS: u32 = COARSE_SHIFT;
 /// (`storage/blocks.rs`).
 pub const LENGTH_MAX: usize = 1 << 30;
 
-/// An entry with a block of more than this is large: it is not copied only because its deadline moves, and a snapshot copies it without its
-/// shard's lock ([`super::capture`]).
+/// An entry with a block of more than this is large: it is not copied only because its deadline moves or a part of it changes, and a snapshot
+/// copies it in pieces ([`super::parts`]).
 const LARGE_BYTES: usize = 32 << 10;
 
 const DEADLINE_SHIFT: u32 = 16;
@@ -326,6 +326,16 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// The key and the value behind it.
+    pub(super) fn key_and_value(self) -> &'a [u8] {
+        let layout = Layout::of(self.header());
+        // SAFETY: key_len and value_len bytes behind the header are initialised.
+        unsafe {
+            let start = self.block.as_ptr().cast::<u8>().add(Layout::KEY_AT);
+            std::slice::from_raw_parts(start, layout.key_len + layout.value_len)
+        }
+    }
+
     /// The absolute deadline in Unix milliseconds, or `None` for an entry that never expires.
     #[inline]
     pub fn expire_at_ms(self) -> Option<i64> {
@@ -448,21 +458,6 @@ impl<'a> EntryRef<'a> {
     /// Bytes that the allocator set aside for the entry and all that it owns.
     pub fn owned_bytes(self) -> usize {
         Layout::of(self.header()).block_bytes() + self.root().map_or(0, |root| root.owned_bytes())
-    }
-
-    /// Key and value, for who goes on reading after the lock that guards the entry is released.
-    ///
-    /// # Safety
-    /// The block stays alive, and key and value unchanged, for `'b`. The header may change meanwhile.
-    pub(super) unsafe fn outliving_lock<'b>(self) -> (&'b [u8], &'b [u8]) {
-        let (key, value) = (self.key(), self.value());
-        // SAFETY: these bytes are initialised, and the caller vouches for the rest.
-        unsafe {
-            (
-                std::slice::from_raw_parts(key.as_ptr(), key.len()),
-                std::slice::from_raw_parts(value.as_ptr(), value.len()),
-            )
-        }
     }
 
     /// See [`LARGE_BYTES`].

@@ -22,6 +22,7 @@ mod large_tests;
 mod line;
 mod locked;
 mod partition;
+mod parts;
 mod prefetch;
 mod reclaim;
 mod root;

@@ -4,16 +4,19 @@
 //! Moving a deadline further away only stores it; when the record comes due, the entry is filed again. Only a nearer
 //! deadline files a second record, and the first, when it comes due, no longer matches `filed_tick` and is dropped.
 
+use std::ops::Range;
+
 use super::Garbage;
-use super::Site;
 use super::capture::{self, Removed};
 use super::collection::Splice;
 use super::entry::{Change, Entry, EntryMut, EntryNotes, EntryRef};
 use super::large::LeafGate;
+use super::parts;
 use super::root::Root;
 use super::table::{Position, Replaced, Table};
 use super::values;
 use super::wheel::{TICK_MS, Wheel};
+use super::{NO_DATABASE, Site};
 use crate::storage::Kind;
 
 /// A wheel is swept for stale records when it holds this many times its volatile keys, and this many more.
@@ -204,16 +207,48 @@ impl Partition {
         self.change(site, position, Change::Value(value, kind)).into_notes()
     }
 
-    /// Changes the length of the value at `position`, keeping its leading bytes (new ones are zero), and lets `edit` write into it.
+    /// Changes the length of the value at `position`, keeping its leading bytes (new ones are zero), and lets `edit` write into it: into the ranges `written`
+    /// of its bytes and nothing else. Of a large string that the running snapshot has yet to see, that keeps those pages alone.
     pub fn edit_value<T>(
         &mut self,
         site: Site<'_>,
         position: Position,
-        value_len: usize,
-        kind: Kind,
+        (value_len, kind): (usize, Kind),
+        written: &[Range<usize>],
         edit: impl FnOnce(&mut [u8]) -> T,
     ) -> T {
+        let entry = self.entry(position);
+        let is_large = entry.stamp() != site.epoch() && entry.is_large();
+        if is_large && entry.is_string() && value_len >= entry.value().len() {
+            self.keep_parts(site, position, (value_len, kind), written);
+            let mut entry = self.table.entry_mut(position);
+            return edited_within(entry.value_mut(), written, edit);
+        }
         edit(self.change(site, position, Change::Length(value_len, kind)).value_mut())
+    }
+
+    /// Makes a large string ready to be written into, though the running snapshot has not seen it.
+    #[cold]
+    fn keep_parts(
+        &mut self,
+        site: Site<'_>,
+        position: Position,
+        (value_len, kind): (usize, Kind),
+        written: &[Range<usize>],
+    ) {
+        if site.database != NO_DATABASE {
+            parts::before_edit(site, self.entry(position), written);
+        }
+        let change = Change::Length(value_len, kind);
+        if !self.table.entry_mut(position).change(change) {
+            let before = self.entry(position).address();
+            self.table.replace(position, |old| {
+                let mut resized = old.resize_value(value_len);
+                resized.view_mut().change(change);
+                resized
+            });
+            site.keyspace.captured_queue(site.shard).moved(before, self.entry(position).address());
+        }
     }
 
     /// Replaces some bytes of the small collection at `position`.
@@ -286,12 +321,6 @@ impl Partition {
     #[inline]
     pub fn is_seen(&self, site: Site<'_>, position: Position) -> bool {
         self.entry(position).stamp() == site.epoch()
-    }
-
-    /// Finds a block and takes note that the running snapshot has seen it; false if it is not here. `hash` is its key's.
-    pub(super) fn seen_block(&mut self, site: Site<'_>, hash: u64, address: usize) -> bool {
-        let found = self.table.find_by_prefix((hash >> 32) as u32, |entry| entry.address() == address);
-        found.map(|position| self.seen(site, position)).is_some()
     }
 
     /// Whether what the log is told of the deadline of the entry at `position` can be remembered: not before the running snapshot has seen
@@ -438,4 +467,15 @@ impl Partition {
             site.keyspace.prefetcher().retire_all(replaced);
         }
     }
+}
+
+/// Lets `edit` write into a value, and in debug builds looks whether that has kept to the ranges.
+fn edited_within<T>(value: &mut [u8], written: &[Range<usize>], edit: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut before = if cfg!(debug_assertions) { value.to_vec() } else { Vec::new() };
+    let done = edit(value);
+    if cfg!(debug_assertions) {
+        written.iter().for_each(|range| before[range.clone()].copy_from_slice(&value[range.clone()]));
+        debug_assert!(before == value, "an edit writes where it said it would");
+    }
+    done
 }

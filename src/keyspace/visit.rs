@@ -3,18 +3,19 @@
 //! [`Keyspace::cut`] begins a new epoch while all shards are locked, which takes microseconds. After that visitors walk the shards in
 //! small bites; each entry with an old stamp is shown once and stamped. What was replaced or removed before a visitor came is in the
 //! shard's captured queue ([`super::capture`]) and is shown from there. A bite ends when so much was shown, or when so many entries and databases
-//! were passed, shown or not; a large entry is shown behind a bite, without the shard's lock.
+//! were passed, shown or not; a large entry is copied in several bites and shown behind the last, without the shard's lock.
 //!
 //! Growing tables do not disturb a walk, because it goes in hash order. SWAPDB starts the walk of the shard anew; entries that
 //! were shown carry the stamp and are passed over.
 
 use std::sync::atomic::Ordering;
 
-use super::capture::{Captured, CapturedQueue, Reading};
+use super::capture::Captured;
 use super::entry::{EPOCH_BITS, EntryRef};
 use super::large::{self, Head, Large, LeafAtCut};
 use super::line::{self, LINE};
 use super::partition::Partition;
+use super::parts::{self, Whole};
 use super::table::Position;
 use super::{Garbage, Keyspace, Kind, Locked, SHARDS, ShardSet, Site};
 
@@ -23,8 +24,8 @@ const GROUP: usize = 32;
 const GROUP_LINES: usize = 10;
 /// Homes of a sparse table that one look goes over.
 const GROUP_HOMES: usize = 512;
-/// Bytes of leaves that are copied under one lock.
-const MOVED_BITE_BYTES: usize = 64 << 10;
+/// Bytes of leaves, or of a large entry, that are copied under one lock.
+const COPIED_BITE_BYTES: usize = 64 << 10;
 /// Entries that a walk passes under one lock, and groups and databases besides: some ten microseconds' work, if nothing is shown.
 pub(super) const BITE_PASSED: usize = 512;
 
@@ -155,11 +156,11 @@ impl Keyspace {
     }
 
     /// Shows entries of one shard to `see`, until that says that the bite is large enough, or enough was passed; this happens under the shard's
-    /// lock. A large entry ends the bite too, and is shown after it without the lock. Says whether the shard has more to show.
+    /// lock. A piece of a large entry ends the bite too; when it was the last one, the entry is shown without the lock. Says whether the shard has more to show.
     pub fn visit(&self, visit: &mut ShardVisit, see: &mut impl FnMut(&AtCut<'_>) -> bool) -> bool {
-        let (more, reading) = self.bite(visit, see);
-        if let Some(reading) = reading {
-            see(reading.at_cut());
+        let (more, whole) = self.bite(visit, see);
+        if let Some(whole) = whole {
+            see(&whole.at_cut());
         }
         more
     }
@@ -168,7 +169,7 @@ impl Keyspace {
         &self,
         visit: &mut ShardVisit,
         see: &mut impl FnMut(&AtCut<'_>) -> bool,
-    ) -> (bool, Option<Reading<'_>>) {
+    ) -> (bool, Option<Whole>) {
         let mut shard = self.lock_shard(visit.shard);
         let swaps = self.swaps.load(Ordering::Relaxed);
         if visit.swaps != swaps {
@@ -215,7 +216,11 @@ impl Keyspace {
                 }
                 // The walk comes back to this group, and passes over those of it that were shown.
                 if entry.is_large() {
-                    return (true, Some(Reading::begin(site, entry)));
+                    let whole = parts::advance(site, entry, COPIED_BITE_BYTES);
+                    if whole.is_some() {
+                        partition.seen(site, *position);
+                    }
+                    return (true, whole);
                 }
                 let enough = see(&AtCut::of(database, visit.shard, entry));
                 partition.seen(site, *position);
@@ -301,7 +306,7 @@ impl Keyspace {
                         copies.push((leaf.kind, leaf.number, leaf.count, leaf.records.to_vec()));
                         bytes += leaf.records.len();
                     }
-                    bytes >= MOVED_BITE_BYTES
+                    bytes >= COPIED_BITE_BYTES
                 });
             }
             drop(held);
@@ -318,12 +323,11 @@ impl Keyspace {
         (epoch, era): (u16, u32),
         see: &mut impl FnMut(&AtCut<'_>) -> bool,
     ) {
-        let queue = self.captured_queue(shard);
         let now = (shard, epoch, era);
         for captured in captured {
             match captured {
                 Captured::Entry(database, entry) => {
-                    show_entry(database, now, queue, entry.view(), see);
+                    self.show_entry(database, now, entry.view(), see);
                     self.captured_bytes.released(entry.view());
                     self.reclaimer.free_entry(entry);
                 }
@@ -340,12 +344,31 @@ impl Keyspace {
                     partition.table().each(|entry| {
                         let is_unseen = |root: &super::Root| root.is_unseen(era);
                         if entry.stamp() != epoch || entry.root().is_some_and(is_unseen) {
-                            show_entry(database, now, queue, entry, see);
+                            self.show_entry(database, now, entry, see);
                         }
                     });
                     self.reclaimer.free(Garbage::Partitions(vec![partition]));
                 }
             }
+        }
+    }
+
+    /// Shows an entry that has left its table.
+    fn show_entry(
+        &self,
+        database: usize,
+        now: (usize, u16, u32),
+        entry: EntryRef<'_>,
+        see: &mut impl FnMut(&AtCut<'_>) -> bool,
+    ) {
+        let queue = self.captured_queue(now.0);
+        if let Some(root) = entry.root() {
+            large::show_rest(database, now, entry, root, see);
+        } else if let Some(whole) = parts::completed(database, now.0, queue, &self.captured_bytes, entry) {
+            see(&whole.at_cut());
+        } else {
+            let expire_at_ms = queue.deadline_at_cut(entry);
+            see(&AtCut { expire_at_ms, ..AtCut::of(database, now.0, entry) });
         }
     }
 
@@ -401,23 +424,6 @@ impl Keyspace {
         b.store(before, Ordering::Relaxed);
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.swapped.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Shows an entry that has left its table.
-fn show_entry(
-    database: usize,
-    now: (usize, u16, u32),
-    queue: &CapturedQueue,
-    entry: EntryRef<'_>,
-    see: &mut impl FnMut(&AtCut<'_>) -> bool,
-) {
-    match entry.root() {
-        Some(root) => large::show_rest(database, now, entry, root, see),
-        None => {
-            let expire_at_ms = queue.deadline_at_cut(entry);
-            see(&AtCut { expire_at_ms, ..AtCut::of(database, now.0, entry) });
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Snapshots against a model: whatever changes while one is taken, it shows what there was at its cut, a bounded piece at a time.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 
 use super::visit::BITE_PASSED;
@@ -9,8 +10,8 @@ use crate::base::random::Random;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 const DATABASES: usize = 3;
-/// The length of a value that a snapshot reads without a lock.
-const LARGE: usize = 40_000;
+/// The length of a value that a snapshot copies in pieces: so many pages that a bite does not take them all.
+const LARGE: usize = 150_000;
 
 /// What each database holds.
 type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
@@ -51,6 +52,7 @@ impl World {
     fn change(&mut self) {
         let (database, number) = (self.random.below(DATABASES as u64) as usize, self.random.below(self.keys));
         let length = if self.random.below(40) == 0 { LARGE } else { 0 } + self.random.below(300) as usize;
+        let part = (self.random.below(LARGE as u64 + 300) as usize, self.random.below(20_000) as usize);
         let value = vec![self.random.below(256) as u8; length];
         match self.random.below(1000) {
             0..500 => self.with_key(database, number, |partition, site, hash, found, name, contents| {
@@ -64,10 +66,20 @@ impl World {
             }),
             500..700 => self.with_key(database, number, |partition, site, _, found, name, contents| {
                 let Some(position) = found else { return };
-                let length = partition.entry(position).value().len() + 3;
-                partition.edit_value(site, position, length, Kind::Raw, |value| {
-                    value[length - 3..].copy_from_slice(b"abc");
-                });
+                let before = partition.entry(position).value().len();
+                // Somewhere inside, or at the end, or across it.
+                let start = if part.1.is_multiple_of(3) { before } else { part.0.min(before) };
+                let written = start..start + part.1 % 7 * 500 + 3;
+                let length = before.max(written.end);
+                partition.edit_value(
+                    site,
+                    position,
+                    (length, Kind::Raw),
+                    slice::from_ref(&written),
+                    |value| {
+                        value[written.clone()].fill(part.1 as u8);
+                    },
+                );
                 let entry = partition.entry(position);
                 let after = (entry.value().to_vec(), entry.expire_at_ms());
                 contents.insert((database, name.to_vec()), after);
@@ -323,7 +335,7 @@ fn the_deadline_of_a_large_value_moves_without_a_copy_and_the_snapshot_has_the_o
 }
 
 #[test]
-fn a_large_value_that_moves_to_another_database_while_it_is_read_makes_no_place_for_others() {
+fn a_large_value_that_moves_to_another_database_while_it_is_copied_makes_no_place_for_others() {
     let keyspace = Keyspace::new(1000, 1, KeyHasher::fixed(1), Reclaimer::inline(), NOW_MS);
     let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: NOW_MS };
     let hash = keyspace.key(b"k").hash;
@@ -332,16 +344,63 @@ fn a_large_value_that_moves_to_another_database_while_it_is_read_makes_no_place_
     assert!(keyspace.cut(|| {}));
     let mut see = |entry: &AtCut<'_>| {
         seen.push((entry.database, entry.value.len()));
-        let mut all = ShardSet::default();
-        all.add_all();
-        let mut locked = Locked::many(&keyspace, all);
-        locked.shard(0).swap(0, 999);
-        keyspace.note_swap(0, 999);
         false
     };
-    while keyspace.visit(&mut visit, &mut see) {}
+    let mut bites = 0;
+    while keyspace.visit(&mut visit, &mut see) {
+        bites += 1;
+        // There and not back: it is copied in three bites.
+        if bites % 2 == 1 {
+            let mut all = ShardSet::default();
+            all.add_all();
+            let mut locked = Locked::many(&keyspace, all);
+            locked.shard(0).swap(0, 999);
+            keyspace.note_swap(0, 999);
+        }
+    }
     keyspace.finish_visit(&mut see);
-    assert_eq!(seen, [(0, LARGE)]);
+    assert_eq!((seen.as_slice(), bites % 4), (&[(0, LARGE)][..], 3));
     let shard = keyspace.lock_shard(0);
-    assert_eq!(shard.used().map(|(database, _)| database).collect::<Vec<_>>(), [999]);
+    assert!(shard.used().all(|(database, _)| [0, 999].contains(&database)));
+}
+
+#[test]
+fn a_write_into_a_large_string_that_was_not_seen_copies_the_pages_it_writes_into() {
+    const LEN: usize = 4 << 20;
+    let keyspace = filled(&[vec![b'v'; LEN]]);
+    let site = Site { keyspace: &keyspace, database: 0, shard: 0, now_ms: NOW_MS };
+    let hash = keyspace.key(b"0").hash;
+    let write = |len: usize, written: std::ops::Range<usize>| {
+        let mut shard = keyspace.lock_shard(0);
+        let partition = shard.partition_mut(0);
+        let position = partition.find(hash, b"0").expect("it was added");
+        partition.edit_value(site, position, (len, Kind::Raw), slice::from_ref(&written), |value| {
+            value[written.clone()].fill(b'w');
+        });
+        keyspace.captured_bytes()
+    };
+    assert!(keyspace.cut(|| {}));
+    assert_eq!(write(LEN, 70_000..70_001), 16 << 10);
+    assert_eq!(write(LEN, 70_001..70_002), 16 << 10, "a page is kept once");
+    // What comes behind the end was not there at the cut, whether the block moves for it or not.
+    assert_eq!(write(LEN + 1, LEN..LEN + 1), 16 << 10);
+    assert_eq!(write(2 * LEN, 2 * LEN - 1..2 * LEN), 16 << 10);
+    let (mut seen, mut visit, mut bites) = (Vec::new(), ShardVisit::of(0), 0);
+    let mut see = |entry: &AtCut<'_>| {
+        seen.push((entry.kind, entry.value.iter().all(|byte| *byte == b'v'), entry.value.len()));
+        false
+    };
+    while keyspace.visit(&mut visit, &mut see) {
+        bites += 1;
+        if bites == 3 {
+            let before = keyspace.captured_bytes();
+            assert_eq!(write(2 * LEN, 0..100_000), before, "the visitor has passed there");
+            assert_eq!(write(2 * LEN, LEN - 50_000..LEN - 49_999), before + (16 << 10));
+            // The key lies in front, so the last page has one byte that was there at the cut.
+            assert_eq!(write(2 * LEN, LEN - 1..LEN + 1), before + (16 << 10) + 1);
+        }
+    }
+    keyspace.finish_visit(&mut see);
+    assert_eq!(seen, [(Kind::String, true, LEN)]);
+    assert_eq!(keyspace.captured_bytes(), 0);
 }

@@ -1,10 +1,12 @@
 //! Single bits: GETBIT, SETBIT.
 
+use std::slice;
+
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{CommandSpec, Flags, Group};
 use super::words::{field, set_field};
-use super::{READ_KEY, UPDATE_KEY, bit_offset, edit_bits};
+use super::{READ_KEY, UPDATE_KEY, bit_offset, bytes_of, edit_bits};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 
@@ -55,7 +57,7 @@ fn setbit(cx: &mut Cx<'_, '_>) -> Outcome {
     let key = cx.key(1)?;
     let found = cx.find_as(key, Kind::String)?;
     if let Some(position) = found {
-        // What is so already is not written, so that a running snapshot needs no copy of the value.
+        // What is so already is not written, so that a running snapshot needs no copy of it.
         let entry = cx.entry(key, position);
         let reaches = offset / 8 < entry.value().len() as u64;
         if reaches && entry.kind() == Kind::Raw && field(entry.value(), offset, 1) == bit {
@@ -64,7 +66,7 @@ fn setbit(cx: &mut Cx<'_, '_>) -> Outcome {
             return Ok(());
         }
     }
-    let edited = edit_bits(cx, key, found, offset, |bytes| {
+    let edited = edit_bits(cx, key, found, slice::from_ref(&bytes_of(offset, offset)), |bytes| {
         let before = field(bytes, offset, 1);
         set_field(bytes, offset, 1, bit);
         before

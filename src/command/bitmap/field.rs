@@ -2,11 +2,13 @@
 //!
 //! A request is read as a whole before the first of its operations is done; then they are done in order, on the same bytes.
 
+use std::ops::Range;
+
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::words::{field, set_field};
-use super::{READ_KEY, bit_offset, edit_bits};
+use super::{READ_KEY, bit_offset, bytes_of, edit_bits};
 use crate::base::number::parse_i64;
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Kind};
@@ -214,24 +216,24 @@ fn overflow_named(word: &[u8]) -> Result<Overflow, Failure> {
 
 fn bitfield(cx: &mut Cx<'_, '_>) -> Outcome {
     let operations = operations(cx)?;
-    match last_written(&operations) {
-        Some(last_bit) => change(cx, &operations, last_bit),
-        None => read(cx, &operations),
+    match written(&operations).as_slice() {
+        [] => read(cx, &operations),
+        written => change(cx, &operations, written),
     }
 }
 
 fn bitfield_ro(cx: &mut Cx<'_, '_>) -> Outcome {
     let operations = operations(cx)?;
-    if last_written(&operations).is_some() {
+    if !written(&operations).is_empty() {
         return Err(READ_ONLY);
     }
     read(cx, &operations)
 }
 
-/// The last bit that is written, if any is.
-fn last_written(operations: &[Operation]) -> Option<u64> {
+/// The bytes that are written.
+fn written(operations: &[Operation]) -> Vec<Range<usize>> {
     let writing = operations.iter().filter(|operation| !matches!(operation.action, Action::Get));
-    writing.map(|operation| operation.last_bit()).max()
+    writing.map(|operation| bytes_of(operation.offset, operation.last_bit())).collect()
 }
 
 fn read(cx: &mut Cx<'_, '_>, operations: &[Operation]) -> Outcome {
@@ -245,10 +247,10 @@ fn read(cx: &mut Cx<'_, '_>, operations: &[Operation]) -> Outcome {
     Ok(())
 }
 
-fn change(cx: &mut Cx<'_, '_>, operations: &[Operation], last_bit: u64) -> Outcome {
+fn change(cx: &mut Cx<'_, '_>, operations: &[Operation], written: &[Range<usize>]) -> Outcome {
     let key = cx.key(1)?;
     let found = cx.find_as(key, Kind::String)?;
-    let edited = edit_bits(cx, key, found, last_bit, |bytes| {
+    let edited = edit_bits(cx, key, found, written, |bytes| {
         operations.iter().map(|operation| operation.run(bytes)).collect::<Vec<_>>()
     })?;
     cx.reply.array(operations.len());

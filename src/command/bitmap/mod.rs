@@ -14,6 +14,8 @@ pub use combine::ROWS as COMBINE_ROWS;
 pub use count::ROWS as COUNT_ROWS;
 pub use field::ROWS as FIELD_ROWS;
 
+use std::ops::Range;
+
 use super::cx::{Cx, Failure};
 use super::spec::{Access, Effect, Keys};
 use crate::base::number::parse_i64;
@@ -41,6 +43,12 @@ fn bit_offset(cx: &Cx<'_, '_>, word: &[u8], unit: Option<u32>) -> Result<u64, Fa
     if offset / 8 < allowed { Ok(offset) } else { Err(NOT_AN_OFFSET) }
 }
 
+/// The bytes that bits `first..=last` lie in; as far away as can be if that is out of range.
+fn bytes_of(first: u64, last: u64) -> Range<usize> {
+    let byte = |bit: u64| usize::try_from(bit / 8).unwrap_or(usize::MAX - 1);
+    byte(first)..byte(last) + 1
+}
+
 /// What a change found before it.
 struct Edited<T> {
     /// What the change gave.
@@ -49,7 +57,8 @@ struct Edited<T> {
     grown: bool,
 }
 
-/// Lets `change` write into the string of a key that reaches at least to `last_bit`. A missing one is made of zeros. The caller reports the change.
+/// Lets `change` write into the string of a key: into the bytes `written` and nothing else, which the string reaches at least to the end of. A missing one is made of
+/// zeros. The caller reports the change.
 ///
 /// # Errors
 /// If the value is no string, or would be too long.
@@ -57,10 +66,10 @@ fn edit_bits<T>(
     cx: &mut Cx<'_, '_>,
     key: Key<'_>,
     found: Option<Position>,
-    last_bit: u64,
+    written: &[Range<usize>],
     change: impl FnOnce(&mut [u8]) -> T,
 ) -> Result<Edited<T>, Failure> {
-    let needed = usize::try_from(last_bit / 8 + 1).ok().filter(|needed| *needed <= LENGTH_MAX);
+    let needed = written.iter().map(|range| range.end).max().filter(|needed| *needed <= LENGTH_MAX);
     let needed = needed.ok_or(NOT_AN_OFFSET)?;
     let Some(position) = found else {
         let (access, mut outcome) = (cx.state.access.fresh(cx.steady_ms()), None);
@@ -73,6 +82,6 @@ fn edit_bits<T>(
     let (partition, site) = cx.partition(key);
     let before = partition.entry(position).value().len();
     let length = before.max(needed);
-    let outcome = partition.edit_value(site, position, length, Kind::Raw, change);
+    let outcome = partition.edit_value(site, position, (length, Kind::Raw), written, change);
     Ok(Edited { outcome, grown: length > before })
 }

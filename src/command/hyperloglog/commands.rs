@@ -2,6 +2,8 @@
 //!
 //! PFCOUNT of one key keeps its estimate in the sketch. That is a change of the value: the log and watchers know of it, as in Redis, and no event tells of it.
 
+use std::slice;
+
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::{Deadline, Event};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
@@ -88,7 +90,7 @@ fn add_dense(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position) -> u64 {
         return 0;
     }
     let (partition, site) = cx.partition(key);
-    partition.edit_value(site, position, length, Kind::Raw, |bytes| {
+    partition.edit_value(site, position, (length, Kind::Raw), slice::from_ref(&(0..length)), |bytes| {
         sketch::forget_cached(bytes);
         let raised = args
             .iter_from(2)
@@ -141,7 +143,9 @@ fn count_one(cx: &mut Cx<'_, '_>) -> Result<u64, Failure> {
     }
     let (count, length) = (estimate(&sketch::histogram(value)?), value.len());
     let (partition, site) = cx.partition(key);
-    partition.edit_value(site, position, length, Kind::Raw, |bytes| sketch::set_cached(bytes, count));
+    partition.edit_value(site, position, (length, Kind::Raw), slice::from_ref(&(0..length)), |bytes| {
+        sketch::set_cached(bytes, count);
+    });
     cx.changed_silently(key);
     Ok(count)
 }

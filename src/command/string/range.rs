@@ -3,6 +3,8 @@
 //! Values are edited where they lie; their block moves only when it has to grow. No value becomes longer than
 //! `proto-max-bulk-len`, so that a client can always be sent what it has built.
 
+use std::slice;
+
 use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
@@ -171,7 +173,8 @@ fn edit(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position, offset: usize, pa
     cx.touch(key, position);
     let (partition, site) = cx.partition(key);
     let length = partition.entry(position).value().len().max(end);
-    partition.edit_value(site, position, length, Kind::Raw, |value| {
+    let written = offset..end;
+    partition.edit_value(site, position, (length, Kind::Raw), slice::from_ref(&written), |value| {
         value[offset..end].copy_from_slice(part);
     });
     length
