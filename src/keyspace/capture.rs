@@ -139,7 +139,7 @@ impl<'k> Removed<'k> {
     /// The entry, to be put somewhere else: its own block if no snapshot waits for that, else a copy.
     pub fn into_entry(mut self) -> Entry {
         let (view, epoch) = (self.view(), self.site.epoch());
-        if view.root().is_some_and(|root| root.leaves().is_some()) {
+        if view.root().is_some() {
             let key = view.key().to_vec();
             note_move(self.site, view, &key, self.site.shard);
             return self.entry.take().expect("as in `view`");
@@ -151,7 +151,7 @@ impl<'k> Removed<'k> {
     /// The entry under another key, of which this is the shard: a large collection itself, else a copy.
     pub fn into_entry_as(mut self, key: &[u8], shard: usize) -> Entry {
         let view = self.view();
-        if view.root().is_none_or(|root| root.leaves().is_none()) {
+        if view.root().is_none() {
             return view.copy_as(key);
         }
         note_move(self.site, view, key, shard);
@@ -191,7 +191,7 @@ pub(super) fn capture_head(site: Site<'_>, entry: EntryRef<'_>) {
 pub(super) fn capture(site: Site<'_>, captured: Captured) {
     let keyspace = site.keyspace;
     let bytes = match &captured {
-        Captured::Head(head) => head.key.len(),
+        Captured::Head(head) => head.owned_bytes(),
         Captured::Leaf { leaf, .. } => leaf.owned_bytes(),
         _ => 0,
     };

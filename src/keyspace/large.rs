@@ -7,8 +7,10 @@
 //! (RENAME, MOVE) is noted there with its new name, because the visitor may have passed that.
 //!
 //! Which leaf belongs where is needed of lists alone: their heads have the numbers of all leaves in order. A leaf's number is its own until it was shown.
+//! The leaves of a stream are those of its entries; all else is in its head.
 
 use super::capture::Captured;
+use super::collection::stream::{ByEntryId, Stream};
 use super::collection::{ByHash, ByPosition, ByScore, Capture, Leaf};
 use super::entry::EntryRef;
 use super::root::Root;
@@ -18,11 +20,12 @@ use crate::storage::Kind;
 
 /// A collection with no more leaves than this is shown as a whole, if nothing of it was captured.
 const WHOLE_LEAVES_MAX: usize = 16;
+/// ... and, of a stream, with no more bytes than this of anything else.
+const WHOLE_REST_MAX: usize = 64 << 10;
 /// Leaves that a visitor passes under one lock.
 const BITE_LEAVES: u32 = 256;
 
 /// A large collection as it was at the cut, but for its elements.
-#[derive(Clone, Debug)]
 pub struct Head {
     /// Says which heads and leaves belong together.
     pub id: u64,
@@ -38,12 +41,19 @@ pub struct Head {
     pub count: u64,
     /// The numbers of a list's leaves, in order.
     pub leaves: Vec<u32>,
+    /// A stream without the records of its entries.
+    pub stream: Option<Box<Stream>>,
 }
 
 impl Head {
+    /// What the allocator has set aside for it, as far as it may be much.
+    pub(super) fn owned_bytes(&self) -> usize {
+        let stream = self.stream.as_ref().map_or(0, |stream| stream.owned_bytes());
+        self.key.len() + self.leaves.len() * size_of::<u32>() + stream
+    }
+
     /// That of an entry which has changed in nothing since the cut; the number of its database is that at the cut.
     pub(super) fn of(database: usize, shard: usize, entry: EntryRef<'_>, root: &Root) -> Head {
-        let order = root.leaves().filter(|_| entry.kind() == Kind::List);
         Head {
             id: root.id,
             database,
@@ -54,7 +64,8 @@ impl Head {
             access: entry.access(),
             level: root.level,
             count: root.len() as u64,
-            leaves: order.map(|tree| tree.leaf_order()).unwrap_or_default(),
+            leaves: if entry.kind() == Kind::List { root.leaves().leaf_order() } else { Vec::new() },
+            stream: root.stream().map(|stream| Box::new(stream.without_records())),
         }
     }
 }
@@ -76,6 +87,7 @@ impl<'a> LeafAtCut<'a> {
         let records = match kind {
             Kind::List => leaf.records::<ByPosition>(),
             Kind::SortedSet => leaf.records::<ByScore>(),
+            Kind::Stream => leaf.records::<ByEntryId>(),
             _ => leaf.records::<ByHash<'_>>(),
         };
         LeafAtCut { id, kind, number, count: leaf.count() as u64, records }
@@ -101,7 +113,8 @@ pub(super) fn is_unseen(site: Site<'_>, entry: EntryRef<'_>) -> bool {
 
 /// Whether a collection that the running snapshot has not seen can be shown at once.
 pub(super) fn is_shown_whole(root: &Root) -> bool {
-    root.leaves().is_none_or(|tree| tree.leaves() <= WHOLE_LEAVES_MAX)
+    let rest = root.stream().map_or(0, |stream| stream.owned_bytes() - stream.entries().tree().owned_bytes());
+    root.leaves().leaves() <= WHOLE_LEAVES_MAX && rest <= WHOLE_REST_MAX
 }
 
 /// Shows an entry with a root that nobody changes any more: its head, if that was not seen, and the leaves that were not.
@@ -121,9 +134,12 @@ pub(super) fn show_rest(
         let head = Head::of(database, shard, entry, root);
         see(&AtCut::of_head(&head));
     }
-    let Some(tree) = root.leaves().filter(|_| root.is_unseen(era)) else { return };
+    if !root.is_unseen(era) {
+        return;
+    }
+    let tree = root.leaves();
     for number in 0..tree.numbers() {
-        if let Some(leaf) = tree.unseen_leaf(number, era) {
+        if let Some(leaf) = tree.unseen_leaf(number, era).filter(|leaf| leaf.count() > 0) {
             see(&AtCut::of_leaf(shard, LeafAtCut::of(root.id, entry.kind(), number, leaf)));
         }
     }
@@ -137,10 +153,11 @@ pub(super) fn show_leaves(
     see: &mut impl FnMut(&AtCut<'_>) -> bool,
 ) -> bool {
     let (id, mut number) = (root.id, root.next_leaf);
-    let numbers = root.leaves().map_or(0, |tree| tree.numbers());
+    let numbers = root.leaves().numbers();
     let end = numbers.min(number.saturating_add(BITE_LEAVES));
     while number < end {
-        let leaf = root.leaves().and_then(|tree| tree.unseen_leaf(number, era));
+        // The one leaf of a stream without entries has nothing to show.
+        let leaf = root.leaves().unseen_leaf(number, era).filter(|leaf| leaf.count() > 0);
         let shown = leaf.map(|leaf| see(&AtCut::of_leaf(shard, LeafAtCut::of(id, kind, number, leaf))));
         if shown.is_some() {
             root.seen_leaf(number, era);
@@ -190,6 +207,9 @@ impl Capture for LeafGate<'_> {
 
     #[cold]
     fn capture(&mut self, number: u32, leaf: Leaf) {
+        if leaf.count() == 0 {
+            return;
+        }
         super::capture::capture(self.site, Captured::Leaf { id: self.id, kind: self.kind, number, leaf });
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::collection::stream::{Id, Keep, NodeLimits, Pending, References, Stream, Trim};
 use super::values::assembly::Assembly;
 use super::values::{self, Edit, FieldsMut};
 use super::*;
@@ -70,7 +71,9 @@ impl World {
     }
 
     fn name(&mut self) -> Vec<u8> {
-        format!("hash:{}", self.random.below(NAMES)).into_bytes()
+        let number = self.random.below(NAMES);
+        let kind = if number.is_multiple_of(3) { "stream" } else { "hash" };
+        format!("{kind}:{number}").into_bytes()
     }
 
     /// One random change.
@@ -84,7 +87,19 @@ impl World {
         let mut locked = Locked::many(&keyspace, all);
         let (partition, site) = locked.partition(database, key, NOW_MS);
         let found = partition.find(key.hash, key.bytes);
+        let kind = found.map(|position| partition.entry(position).kind());
         match (op, found) {
+            (0..70, _) if kind == Some(Kind::Stream) || found.is_none() && name.starts_with(b"stream") => {
+                let position = found.unwrap_or_else(|| {
+                    let root = Box::new(Root::new(Kind::Stream, 0, keyspace.limits()));
+                    partition.insert(site, key.hash, Entry::with_root(key.bytes, Kind::Stream, root))
+                });
+                let mut edit = Edit::new(partition, site, position, key.hash);
+                let (stream, mut gate) = edit.stream_mut().expect("a stream");
+                (0..1 + self.random.below(6))
+                    .for_each(|_| change_stream(&mut self.random, stream, &mut gate));
+                stream.check().expect("a sound stream");
+            }
             (0..70, _) if found.is_none_or(|position| !partition.entry(position).is_string()) => {
                 let position = found.unwrap_or_else(|| {
                     let entry = Entry::new(key.bytes, &collection::Packed::EMPTY).with_kind(Kind::Hash);
@@ -177,6 +192,38 @@ impl World {
         assert!(seen.assembly.is_empty(), "every leaf has a head");
         assert_eq!(self.keyspace.captured_bytes(), 0);
         seen
+    }
+}
+
+/// One random change of a stream: mostly another entry at its end.
+fn change_stream(random: &mut Random, stream: &mut Stream, gate: &mut large::LeafGate<'_>) {
+    let entries = stream.entries();
+    let (last, any) = (entries.last_id(), Id::new(random.below(entries.last_id().ms + 1), 0));
+    let group = [b'g', random.below(3) as u8];
+    match random.below(16) {
+        0 => {
+            let keep = Keep::Newest(random.below(100));
+            stream.trim(gate, Trim { keep, whole_nodes: false, limit: 0 }, References::Keep);
+        }
+        1..4 => drop(stream.entries_mut().remove(gate, any)),
+        4 => drop(stream.add_group(&group, Id::ZERO, Some(0))),
+        5 if random.below(4) == 0 => drop(stream.remove_group(&group)),
+        6..9 => {
+            let Some((entries, group)) = stream.group_mut(&group) else { return };
+            let consumer = group.find_consumer(b"c").unwrap_or_else(|| group.add_consumer(b"c", NOW_MS));
+            group.set_pending(Pending { id: any, consumer, delivered_ms: NOW_MS, deliveries: 1 });
+            group.advance(entries, last);
+        }
+        9 => {
+            if let Some((_, group)) = stream.group_mut(&group) {
+                group.remove_pending(any);
+            }
+        }
+        _ => {
+            let fields = [(&b"name"[..], &b"some value"[..])];
+            let id = Id::new(last.ms + 1, 0);
+            stream.add(gate, id, fields.into_iter(), NodeLimits::USUAL).expect("a higher id");
+        }
     }
 }
 

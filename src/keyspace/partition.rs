@@ -123,7 +123,7 @@ impl Partition {
     fn remake(&mut self, site: Site<'_>, position: Position, change: Change<'_>) {
         let entry = self.entry(position);
         let is_seen = entry.stamp() == site.epoch();
-        if matches!(change, Change::Deadline) && entry.root().is_some_and(|root| root.leaves().is_some()) {
+        if matches!(change, Change::Deadline) && entry.root().is_some() {
             capture::capture_head(site, entry);
             return self.seen(site, position);
         }
@@ -268,20 +268,13 @@ impl Partition {
     }
 
     /// The large collection at `position`, to be changed, with what captures its leaves before. If the running snapshot has yet to see the collection, its head is
-    /// captured, or, if that sees it as a whole, the change is made in a copy.
+    /// captured.
     pub fn root_mut<'k>(&mut self, site: Site<'k>, position: Position) -> Option<(&mut Root, LeafGate<'k>)> {
         let entry = self.entry(position);
-        let by_leaves = entry.root()?.leaves().is_some();
-        if entry.stamp() != site.epoch() && by_leaves {
+        entry.root()?;
+        if entry.stamp() != site.epoch() {
             capture::capture_head(site, entry);
             self.seen(site, position);
-        } else if entry.stamp() != site.epoch() {
-            self.table.replace(position, |old| {
-                let mut fresh = old.view().changed(Change::Deadline);
-                fresh.view_mut().enter(site.epoch());
-                drop(Removed::new(site, old));
-                fresh
-            });
         }
         let kind = self.entry(position).kind();
         let root = self.table.entry_mut(position).into_root()?;

@@ -114,12 +114,12 @@ impl Root {
         (self.done, self.next_leaf) = (era, 0);
     }
 
-    /// The tree whose leaves a snapshot sees; `None` if it sees the whole at once.
-    pub(super) fn leaves(&self) -> Option<&Tree> {
+    /// The tree whose leaves a snapshot sees.
+    pub(super) fn leaves(&self) -> &Tree {
         match &self.body {
-            Body::Tree(tree) => Some(tree),
-            Body::SortedSet(set) => Some(set.scores()),
-            Body::Stream(_) => None,
+            Body::Tree(tree) => tree,
+            Body::SortedSet(set) => set.scores(),
+            Body::Stream(stream) => stream.entries().tree(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Root {
         match &mut self.body {
             Body::Tree(tree) => tree.seen_leaf(number, era),
             Body::SortedSet(set) => set.seen_leaf(number, era),
-            Body::Stream(_) => {}
+            Body::Stream(stream) => stream.entries_mut().seen_leaf(number, era),
         }
     }
 

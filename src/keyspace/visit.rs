@@ -10,7 +10,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::capture::Captured;
+use super::capture::{self, Captured};
 use super::entry::{EPOCH_BITS, EntryRef};
 use super::large::{self, Head, Large, LeafAtCut};
 use super::line::{self, LINE};
@@ -195,10 +195,13 @@ impl Keyspace {
                         continue;
                     }
                     let whole = is_untouched && large::is_shown_whole(root);
-                    let head = || Head::of(database, visit.shard, entry, root);
                     let enough = match (whole, is_untouched) {
                         (true, _) => see(&AtCut::of(database, visit.shard, entry)),
-                        (false, true) => see(&AtCut::of_head(&head())),
+                        (false, true) => {
+                            // It may be long, so it is written without the lock.
+                            capture::capture_head(site, entry);
+                            false
+                        }
                         (false, false) => false,
                     };
                     let kind = entry.kind();
@@ -333,7 +336,7 @@ impl Keyspace {
                 }
                 Captured::Head(head) => {
                     see(&AtCut::of_head(&head));
-                    self.captured_bytes.subtract(head.key.len());
+                    self.captured_bytes.subtract(head.owned_bytes());
                 }
                 Captured::Leaf { id, kind, number, leaf } => {
                     see(&AtCut::of_leaf(shard, LeafAtCut::of(id, kind, number, &leaf)));

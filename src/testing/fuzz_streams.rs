@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::keyspace::collection::Limits;
 use crate::keyspace::collection::stream::{Entry, Id, Keep, NodeLimits, Pending, Refused, Stream, Trim};
+use crate::keyspace::collection::{Limits, NoCapture};
 
 /// Small, so that a few records split a leaf, and a few leaves an inner node.
 const SMALL: Limits = Limits { leaf_bytes: 64, branches: 4 };
@@ -150,7 +150,7 @@ pub fn streams(data: &[u8]) {
             0..6 if model.entries.len() < ENTRIES_MAX => add(&mut input, &mut stream, &mut model, limits),
             6 | 7 => {
                 let id = input.id_of(&model);
-                assert_eq!(stream.entries_mut().remove(id), model.remove(id));
+                assert_eq!(stream.entries_mut().remove(&mut NoCapture, id), model.remove(id));
             }
             8 => trim(&mut input, &mut stream, &mut model),
             9 => ranges(&mut input, &stream, &model),
@@ -179,10 +179,10 @@ fn add(input: &mut Input<'_>, stream: &mut Stream, model: &mut Model, limits: No
     let fields: Fields = (0..count).map(|_| (input.word(), input.word())).collect();
     let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
     if id <= model.last {
-        assert_eq!(stream.add(id, pairs, limits), Err(Refused::NotAbove));
+        assert_eq!(stream.add(&mut NoCapture, id, pairs, limits), Err(Refused::NotAbove));
         return;
     }
-    assert_eq!(stream.add(id, pairs, limits), Ok(()));
+    assert_eq!(stream.add(&mut NoCapture, id, pairs, limits), Ok(()));
     assert_eq!(stream.entries().get(id).map(fields_of), Some((id, fields.clone())));
     model.add(id, fields, limits.entries as usize);
 }
@@ -196,7 +196,7 @@ fn trim(input: &mut Input<'_>, stream: &mut Stream, model: &mut Model) {
     let whole_nodes = kind & 2 != 0;
     let limit = if whole_nodes && kind & 4 != 0 { u64::from(number % 40) } else { 0 };
     let trim = Trim { keep, whole_nodes, limit };
-    assert_eq!(stream.entries_mut().trim(trim), model.trim(trim), "{trim:?}");
+    assert_eq!(stream.entries_mut().trim(&mut NoCapture, trim), model.trim(trim), "{trim:?}");
 }
 
 fn ranges(input: &mut Input<'_>, stream: &Stream, model: &Model) {

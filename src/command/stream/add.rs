@@ -104,15 +104,14 @@ fn add(
     let last = stream_of(cx.entry(key, position))?.entries().last_id();
     let id = new_id(last, wanted, cx.now_ms())?;
     let (limits, args) = (node_limits(cx.config()), cx.args);
-    change(cx, key, position, |stream: &mut Stream| {
+    change(cx, key, position, |stream: &mut Stream, gate| {
         let words = (options.id_at + 1..args.len()).step_by(2);
-        stream.add(id, words.map(|at| (args.at(at), args.at(at + 1))), limits).map_err(|refused| {
-            match refused {
-                Refused::NotAbove => NOT_ABOVE,
-                Refused::TooLarge => TOO_LARGE,
-            }
+        let fields = words.map(|at| (args.at(at), args.at(at + 1)));
+        stream.add(gate, id, fields, limits).map_err(|refused| match refused {
+            Refused::NotAbove => NOT_ABOVE,
+            Refused::TooLarge => TOO_LARGE,
         })?;
-        let (removed, threshold) = options.apply(stream);
+        let (removed, threshold) = options.apply(stream, gate);
         Ok((id, removed, threshold))
     })?
 }
@@ -174,7 +173,7 @@ fn xsetid(cx: &mut Cx<'_, '_>) -> Outcome {
             "ERR The entries_added specified in XSETID is smaller than the target stream length",
         ));
     }
-    change(cx, key, position, |stream| stream.entries_mut().set_last_id(last, added, max_deleted))?;
+    change(cx, key, position, |stream, _| stream.entries_mut().set_last_id(last, added, max_deleted))?;
     cx.changed_keyspace(1);
     cx.also(Event::XSETID, key);
     cx.reply.ok();

@@ -63,8 +63,8 @@ fn xdel(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.reply.integer(0);
         return Ok(());
     }
-    let deleted = change(cx, key, position, |stream| {
-        ids.iter().filter(|id| stream.entries_mut().remove(**id)).count() as u64
+    let deleted = change(cx, key, position, |stream, gate| {
+        ids.iter().filter(|id| stream.entries_mut().remove(gate, **id)).count() as u64
     })?;
     report_deleted(cx, key, deleted);
     cx.reply.integer(deleted as i64);
@@ -165,11 +165,11 @@ fn delete_some(
         return Ok(());
     };
     let ids = places.map(|at| ids::parse(cx.args.at(at), 0)).collect::<Result<Vec<Id>, Failure>>()?;
-    let (fates, deleted) = change(cx, key, position, |stream| {
+    let (fates, deleted) = change(cx, key, position, |stream, gate| {
         let mut deleted = 0;
         let fates = ids.iter().map(|id| {
             let fate = fate(stream, *id, references);
-            if fate == Fate::Deleted && stream.entries_mut().remove(*id) {
+            if fate == Fate::Deleted && stream.entries_mut().remove(gate, *id) {
                 deleted += 1;
             }
             fate

@@ -159,7 +159,7 @@ fn create(cx: &mut Cx<'_, '_>) -> Outcome {
         Some(position) => position,
         None => cx.add_collection(key, Kind::Stream),
     };
-    change(cx, key, position, |stream| stream.add_group(name, id, options.entries_read))?;
+    change(cx, key, position, |stream, _| stream.add_group(name, id, options.entries_read))?;
     if found.is_none() {
         cx.changed(Event::XGROUP_CREATE, key);
     } else {
@@ -199,7 +199,7 @@ fn destroy(cx: &mut Cx<'_, '_>) -> Outcome {
     let position = find(cx, key)?;
     let is_there = stream_of(cx.entry(key, position))?.group(name).is_some();
     if is_there {
-        change(cx, key, position, |stream| stream.remove_group(name))?;
+        change(cx, key, position, |stream, _| stream.remove_group(name))?;
         report(cx, Event::XGROUP_DESTROY, key);
     }
     cx.reply.integer(i64::from(is_there));

@@ -28,6 +28,7 @@ use super::spec::{Access, Effect, Keys};
 use crate::base::quote::up_to_zero;
 use crate::config::Config;
 use crate::keyspace::collection::stream::{Entries, Entry, Group, Id, NodeLimits, Stream};
+use crate::keyspace::large::LeafGate;
 use crate::keyspace::{EntryRef, Key, Kind, Position};
 use crate::resp::Reply;
 
@@ -72,9 +73,10 @@ fn change<T>(
     cx: &mut Cx<'_, '_>,
     key: Key<'_>,
     position: Position,
-    change: impl FnOnce(&mut Stream) -> T,
+    change: impl FnOnce(&mut Stream, &mut LeafGate<'_>) -> T,
 ) -> Result<T, Failure> {
-    cx.edit(key, position).stream_mut().map(change).ok_or(Failure::WRONG_TYPE)
+    let mut edit = cx.edit(key, position);
+    edit.stream_mut().map(|(stream, mut gate)| change(stream, &mut gate)).ok_or(Failure::WRONG_TYPE)
 }
 
 /// Changes a group of the stream at a position; `None` if there is no such group.
@@ -89,7 +91,7 @@ fn change_group<T>(
     if stream_of(cx.entry(key, position))?.group(name).is_none() {
         return Ok(None);
     }
-    self::change(cx, key, position, |stream| {
+    self::change(cx, key, position, |stream, _| {
         stream.group_mut(name).map(|(entries, group)| change(entries, group))
     })
 }

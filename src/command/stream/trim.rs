@@ -7,6 +7,7 @@ use super::{DELETE_KEY, change, ids, node_limits};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 use crate::keyspace::collection::stream::{Id, Keep, References, Stream, Trim};
+use crate::keyspace::large::LeafGate;
 
 /// What Redis takes where `stream-node-max-entries` is 0, and the most that it takes.
 const LIMIT_WITHOUT_NODES: u64 = 10_000;
@@ -124,9 +125,9 @@ impl Options {
     }
 
     /// Trims a stream; says how many entries are gone, and what the exact threshold would have been.
-    pub fn apply(&self, stream: &mut Stream) -> (u64, String) {
+    pub fn apply(&self, stream: &mut Stream, gate: &mut LeafGate<'_>) -> (u64, String) {
         let Some((trim, _)) = self.trim else { return (0, String::new()) };
-        let removed = stream.trim(trim, self.references.unwrap_or_default());
+        let removed = stream.trim(gate, trim, self.references.unwrap_or_default());
         let entries = stream.entries();
         let threshold = match trim.keep {
             Keep::Newest(_) => entries.len().to_string(),
@@ -168,7 +169,7 @@ fn xtrim(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.reply.integer(0);
         return Ok(());
     };
-    let (removed, threshold) = change(cx, key, position, |stream| options.apply(stream))?;
+    let (removed, threshold) = change(cx, key, position, |stream, gate| options.apply(stream, gate))?;
     if removed > 0 {
         if options.trims_whole_nodes() {
             let trim = options.words(cx, &threshold);

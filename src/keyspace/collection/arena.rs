@@ -69,6 +69,12 @@ impl<T> Arena<T> {
         thing
     }
 
+    /// Other things under the same numbers.
+    pub fn map(&self, make: impl Fn(&T) -> T) -> Arena<T> {
+        let made = |chunk: &Vec<Option<T>>| chunk.iter().map(|slot| slot.as_ref().map(&make)).collect();
+        Arena { chunks: self.chunks.iter().map(made).collect(), free: self.free.clone(), len: self.len }
+    }
+
     /// All things, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten().flatten()

@@ -1,13 +1,16 @@
 //! Large collections from what a snapshot has of them: a head, and leaves in any order.
 //!
 //! ```text
-//! head   varint id | level | varint count | varint number of leaves, and their numbers in order (varints): of lists alone
+//! head   varint id | level | varint count | varint number of leaves, and their numbers in order (varints): of lists alone | of a stream: all but the entries' records
 //! leaf   varint id | varint number | varint count | records
 //! ```
 
 use std::collections::HashMap;
 
 use crate::keyspace::AtCut;
+use crate::keyspace::collection::stream;
+#[cfg(doc)]
+use crate::keyspace::collection::stream::Stream;
 use crate::keyspace::large::{Head, Large, LeafAtCut};
 use crate::storage::Kind;
 use crate::storage::encoding::{push_varint, take_varint};
@@ -21,6 +24,9 @@ pub fn encode_head(head: &Head, out: &mut Vec<u8>) {
     push_varint(out, head.count);
     push_varint(out, head.leaves.len() as u64);
     head.leaves.iter().for_each(|number| push_varint(out, u64::from(*number)));
+    if let Some(stream) = &head.stream {
+        stream.encode_around(head.count, out);
+    }
 }
 
 /// Appends a leaf as a snapshot holds it.
@@ -53,6 +59,8 @@ struct Outline {
     level: u8,
     count: u64,
     leaves: Vec<u64>,
+    /// What [`Stream::encode_around`] wrote, of a stream.
+    around: Vec<u8>,
 }
 
 /// A collection that is complete: what was given with its head, and what [`crate::keyspace::Root::encode`] would write of it.
@@ -74,7 +82,8 @@ impl<T> Assembly<T> {
             return Err(WRONG);
         }
         let leaves: Option<Vec<u64>> = (0..numbers).map(|_| take_varint(&mut bytes)).collect();
-        let outline = Outline { level: *level, count, leaves: leaves.ok_or(WRONG)? };
+        let around = if kind == Kind::Stream { std::mem::take(&mut bytes).to_vec() } else { Vec::new() };
+        let outline = Outline { level: *level, count, leaves: leaves.ok_or(WRONG)?, around };
         let parts = self.parts(id);
         if !bytes.is_empty() || parts.head.replace((entry, kind, outline)).is_some() {
             return Err(WRONG);
@@ -153,7 +162,12 @@ impl<T> Assembly<T> {
         }
         let mut whole = vec![outline.level];
         push_varint(&mut whole, outline.count);
-        leaves.iter().for_each(|(_, records)| whole.extend_from_slice(records));
+        if kind == Kind::Stream {
+            let mut records: Vec<Vec<u8>> = leaves.into_iter().map(|(_, records)| records).collect();
+            whole.extend(stream::join(&outline.around, &mut records).ok_or(WRONG)?);
+        } else {
+            leaves.iter().for_each(|(_, records)| whole.extend_from_slice(records));
+        }
         Ok(Some((entry, whole)))
     }
 }

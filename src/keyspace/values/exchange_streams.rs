@@ -1,5 +1,6 @@
 //! Streams on their way in and out (`exchange.rs`): entries first, then what is remembered of those that are gone, then groups.
 
+use crate::keyspace::collection::NoCapture;
 use crate::keyspace::collection::stream::{Entry, Group, Id, NodeLimits, Pending, Stream};
 use crate::rdb::value::{self as rdb, EntryFields, Sink, StreamId, StreamState, Strings};
 
@@ -67,7 +68,7 @@ fn rdb_group_of(name: &[u8], group: &Group) -> rdb::Group {
 
 /// Adds an entry. Where Redis would divide the stream follows from the directives' defaults.
 pub(super) fn add(stream: &mut Stream, id: StreamId, fields: EntryFields<'_>) {
-    let added = stream.add(id_of(id), fields.iter(), NodeLimits::USUAL);
+    let added = stream.add(&mut NoCapture, id_of(id), fields.iter(), NodeLimits::USUAL);
     debug_assert!(added.is_ok(), "ids ascend, and a payload has room for each entry");
 }
 
@@ -107,9 +108,11 @@ mod tests {
             let value = ms.to_string();
             let fields = [(&b"field"[..], value.as_bytes()), (b"12", b"")];
             let fields = &fields[..1 + ms as usize % 2];
-            stream.add(Id::new(ms / 3, ms), fields.iter().copied(), NodeLimits::USUAL).expect("a higher id");
+            stream
+                .add(&mut NoCapture, Id::new(ms / 3, ms), fields.iter().copied(), NodeLimits::USUAL)
+                .expect("a higher id");
         }
-        stream.entries_mut().remove(Id::new(5, 16));
+        stream.entries_mut().remove(&mut NoCapture, Id::new(5, 16));
         stream.add_group(b"group", Id::new(50, 0), Some(20));
         stream.add_group(b"other", Id::ZERO, None);
         let (_, group) = stream.group_mut(b"group").expect("it was added");

@@ -385,10 +385,11 @@ impl<'p, 'k> Edit<'p, 'k> {
         }
     }
 
-    /// The stream, to be changed; `None` of another form.
-    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
-        match &mut self.root_mut()?.0.body {
-            Body::Stream(stream) => Some(stream),
+    /// The stream, to be changed, with what captures the leaves of its entries before; `None` of another form.
+    pub fn stream_mut(&mut self) -> Option<(&mut Stream, LeafGate<'k>)> {
+        let (root, gate) = self.root_mut()?;
+        match &mut root.body {
+            Body::Stream(stream) => Some((stream, gate)),
             Body::Tree(_) | Body::SortedSet(_) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The entries of a stream, in the order of their ids, and what is known of those that are gone.
 
 use super::super::text;
-use super::super::tree::{Limits, NoCapture, Tree};
+use super::super::tree::{Capture, Limits, NoCapture, Tree};
 use super::entry::{self, ByEntryId, Entry};
 use super::id::{Base, Id};
 use super::nodes::{Cost, LISTPACK_BYTES_MAX, Node, NodeLimits, Nodes};
@@ -109,12 +109,32 @@ impl Entries {
         ByEntryId(self.base)
     }
 
+    /// Where the records of the entries lie.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub fn seen_leaf(&mut self, number: u32, era: u32) {
+        self.tree.seen_leaf(number, era);
+    }
+
+    /// The same without the records, for a snapshot, which sees those by leaves. Not to be changed.
+    pub(super) fn without_records(&self) -> Entries {
+        Entries {
+            tree: Tree::new(self.limits, 0),
+            shapes: self.shapes.clone(),
+            nodes: self.nodes.clone(),
+            ..*self
+        }
+    }
+
     /// Adds an entry.
     ///
     /// # Errors
     /// If it cannot be; nothing has changed then.
     pub fn add<'f>(
         &mut self,
+        gate: &mut impl Capture,
         id: Id,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
         limits: NodeLimits,
@@ -139,19 +159,19 @@ impl Entries {
         }
         let mut record = Vec::with_capacity(values.len() + 24);
         entry::push(&mut record, self.base, id, shape, cost.fields, &values);
-        self.append(id, &record);
+        self.append(gate, id, &record);
         self.nodes.add(id, &cost, limits);
         self.last = id;
         self.added = self.added.wrapping_add(1);
         Ok(())
     }
 
-    fn append(&mut self, id: Id, record: &[u8]) {
+    fn append(&mut self, gate: &mut impl Capture, id: Id, record: &[u8]) {
         if self.tree.is_empty() {
             self.first = id;
         }
         let end = self.tree.place_at(self.tree.len());
-        self.tree.insert(&self.order(), &mut NoCapture, &end, record);
+        self.tree.insert(&self.order(), gate, &end, record);
     }
 
     /// Times count from here on. Only of an empty stream.
@@ -218,8 +238,8 @@ impl Entries {
     }
 
     /// Deletes an entry; false if it is not there.
-    pub fn remove(&mut self, id: Id) -> bool {
-        let was_there = self.take_out(id);
+    pub fn remove(&mut self, gate: &mut impl Capture, id: Id) -> bool {
+        let was_there = self.take_out(gate, id);
         if was_there {
             self.max_deleted = self.max_deleted.max(id);
         }
@@ -227,20 +247,20 @@ impl Entries {
     }
 
     /// The same, as trimming does it: that it was deleted is not remembered.
-    pub(super) fn take_out(&mut self, id: Id) -> bool {
+    pub(super) fn take_out(&mut self, gate: &mut impl Capture, id: Id) -> bool {
         let order = self.order();
         let Ok(place) = self.tree.find(&order, id) else { return false };
         self.shapes.give_back(self.tree.record(&order, &place).map_or(0, entry::shape_of));
-        self.tree.remove(&order, &mut NoCapture, &place, 1);
+        self.tree.remove(&order, gate, &place, 1);
         self.nodes.remove(id);
         if id == self.first {
-            self.look_at_first();
+            self.look_at_first(gate.era());
         }
         true
     }
 
     /// Takes entries at the front out; says how many.
-    pub fn trim(&mut self, trim: Trim) -> u64 {
+    pub fn trim(&mut self, gate: &mut impl Capture, trim: Trim) -> u64 {
         let mut removed = 0;
         while let Some(node) = self.nodes.first() {
             let (len, live) = (self.len() as u64, u64::from(node.live));
@@ -254,7 +274,7 @@ impl Entries {
                 Keep::From(id) => node.last < id,
             };
             if goes {
-                self.remove_front(live);
+                self.remove_front(gate, live);
                 self.nodes.drop_first();
                 removed += live;
                 continue;
@@ -264,14 +284,14 @@ impl Entries {
                     Keep::Newest(most) => len - most,
                     Keep::From(id) => self.below(id),
                 };
-                self.remove_front(part);
+                self.remove_front(gate, part);
                 self.nodes.take_from_first(part as u32);
                 removed += part;
             }
             break;
         }
         if removed > 0 {
-            self.look_at_first();
+            self.look_at_first(gate.era());
         }
         removed
     }
@@ -282,20 +302,20 @@ impl Entries {
         self.tree.rank(&place) as u64
     }
 
-    fn remove_front(&mut self, count: u64) {
+    fn remove_front(&mut self, gate: &mut impl Capture, count: u64) {
         let order = self.order();
         for record in self.tree.iter_from(&order, 0).take(count as usize) {
             self.shapes.give_back(entry::shape_of(record));
         }
-        self.tree.remove_ranks(&order, &mut NoCapture, 0, count as usize);
+        self.tree.remove_ranks(&order, gate, 0, count as usize);
     }
 
-    fn look_at_first(&mut self) {
+    fn look_at_first(&mut self, era: u32) {
         let first = self.tree.record(&self.order(), &self.tree.place_at(0));
         self.first = first.map_or(Id::ZERO, |record| self.base.read(record).0);
         if self.tree.is_empty() {
             // What its nodes were in goes, too.
-            self.tree = Tree::new(self.limits, 0);
+            self.tree = Tree::new(self.limits, era);
         }
     }
 
@@ -363,7 +383,7 @@ impl Entries {
     /// Puts a record at the end, for loading; its id is above all others.
     pub(super) fn load(&mut self, record: &[u8]) {
         self.shapes.take_at(entry::shape_of(record));
-        self.append(self.base.read(record).0, record);
+        self.append(&mut NoCapture, self.base.read(record).0, record);
     }
 
     /// What is wrong with it, if anything is; for tests and fuzz targets.

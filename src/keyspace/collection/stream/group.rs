@@ -55,6 +55,16 @@ impl Group {
         }
     }
 
+    /// A copy without what only finds others.
+    pub(super) fn to_be_saved(&self) -> Group {
+        Group {
+            pending: self.pending.to_be_saved(),
+            names: self.names.clone(),
+            consumers: self.consumers.clone(),
+            ..*self
+        }
+    }
+
     /// Bytes that the allocator has set aside for what it owns.
     pub fn owned_bytes(&self) -> usize {
         self.pending.owned_bytes() + self.names.owned_bytes() + self.consumers.owned_bytes() + self.name_bytes

@@ -4,6 +4,8 @@
 //! Redis, which marks it; what Redis's nodes would look like is booked beside that (`nodes.rs`). A group has trees of what is pending, by id and by
 //! consumer (`pending.rs`), some 25 bytes for each.
 //!
+//! A snapshot sees the records of the entries leaf by leaf, so who changes those brings a gate; all the rest it sees at once.
+//!
 //! Nothing here knows commands or replies. Who changes a group goes through [`Stream::group_mut`], so that the account of bytes is right at any time.
 
 mod entries;
@@ -19,16 +21,18 @@ mod shapes;
 mod tests;
 
 pub use entries::{Entries, Keep, Refused, Trim};
+pub use entry::ByEntryId;
 pub use entry::Entry;
 pub use group::{Consumer, Group};
 pub use id::Id;
 pub use nodes::{Node, NodeLimits};
 pub use pending::Pending;
+pub use saved::join;
 
 use self::id::Base;
 use self::names::Names;
 use super::arena::Arena;
-use super::tree::Limits;
+use super::tree::{Capture, Limits};
 
 /// What becomes of an entry that groups still refer to: one that is pending in a group, or that a group has not read yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,6 +96,20 @@ impl Stream {
         &self.entries
     }
 
+    /// The same without its entries' records and without what only finds others, for a snapshot ([`Stream::encode_around`]). Not to be changed.
+    pub fn without_records(&self) -> Stream {
+        let groups = self.groups.map(Group::to_be_saved);
+        let other_bytes = groups.iter().map(Group::owned_bytes).sum();
+        Stream {
+            entries: self.entries.without_records(),
+            names: self.names.clone(),
+            groups,
+            other_bytes,
+            changed: None,
+            limits: self.limits,
+        }
+    }
+
     /// For all changes but adding.
     pub fn entries_mut(&mut self) -> &mut Entries {
         &mut self.entries
@@ -113,6 +131,7 @@ impl Stream {
     /// If it cannot be; nothing has changed then.
     pub fn add<'f>(
         &mut self,
+        gate: &mut impl Capture,
         id: Id,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
         limits: NodeLimits,
@@ -120,7 +139,7 @@ impl Stream {
         if self.entries.is_empty() {
             self.choose_base(id);
         }
-        self.entries.add(id, fields, limits)
+        self.entries.add(gate, id, fields, limits)
     }
 
     /// The first entry decides what times count from, unless records are there that count from elsewhere.
@@ -139,9 +158,9 @@ impl Stream {
     }
 
     /// Takes entries at the front out; says how many. Whole nodes alone go only where references are kept, as in Redis.
-    pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
+    pub fn trim(&mut self, gate: &mut impl Capture, trim: Trim, references: References) -> u64 {
         if references == References::Keep {
-            return self.entries.trim(trim);
+            return self.entries.trim(gate, trim);
         }
         if trim.whole_nodes {
             return 0;
@@ -158,7 +177,7 @@ impl Stream {
         let goes = |id: &Id| references == References::Drop || !self.is_referenced(*id);
         let gone: Vec<Id> = ids.filter(goes).take(most).collect();
         for id in &gone {
-            self.entries.take_out(*id);
+            self.entries.take_out(gate, *id);
             if references == References::Drop {
                 self.forget(*id);
             }

@@ -148,6 +148,11 @@ impl PendingEntries {
         PendingEntries { base, limits, by_id: Tree::new(limits, 0), by_owner: Tree::new(limits, 0) }
     }
 
+    /// A copy without what is by consumer.
+    pub fn to_be_saved(&self) -> PendingEntries {
+        PendingEntries { by_id: self.by_id.clone(), by_owner: Tree::new(self.limits, 0), ..*self }
+    }
+
     pub fn len(&self) -> usize {
         self.by_id.len()
     }

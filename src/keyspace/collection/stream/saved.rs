@@ -61,10 +61,31 @@ impl Stream {
         self.encode_parts(out, false);
     }
 
+    /// Appends its bytes but for the records of its entries, of which there are so many: how many bytes come before those, those bytes, and the ones behind.
+    pub fn encode_around(&self, count: u64, out: &mut Vec<u8>) {
+        let mut front = Vec::new();
+        self.encode_front(&mut front, self.entries.base, true);
+        push_varint(&mut front, count);
+        push_bytes(out, &front);
+        self.encode_groups(out, self.entries.base, true);
+    }
+
     fn encode_parts(&self, out: &mut Vec<u8>, with_history: bool) {
-        out.push(VERSION);
         let entries = &self.entries;
         let base = if with_history { entries.base } else { Base::default() };
+        self.encode_front(out, base, with_history);
+        push_varint(out, entries.len() as u64);
+        if with_history {
+            entries.each_leaf(|records| out.extend_from_slice(records));
+        } else {
+            entries.each_with_base(base, out);
+        }
+        self.encode_groups(out, base, with_history);
+    }
+
+    fn encode_front(&self, out: &mut Vec<u8>, base: Base, with_history: bool) {
+        let entries = &self.entries;
+        out.push(VERSION);
         push_varint(out, base.0);
         push_id(out, entries.last_id());
         push_id(out, entries.max_deleted_id());
@@ -81,12 +102,9 @@ impl Stream {
             push_varint(out, u64::from(!entries.is_empty()));
             entries.as_one_node().into_iter().for_each(|node| push_node(out, node));
         }
-        push_varint(out, entries.len() as u64);
-        if with_history {
-            entries.each_leaf(|records| out.extend_from_slice(records));
-        } else {
-            entries.each_with_base(base, out);
-        }
+    }
+
+    fn encode_groups(&self, out: &mut Vec<u8>, base: Base, with_history: bool) {
         push_varint(out, self.group_count() as u64);
         for (name, group) in self.groups() {
             push_bytes(out, name);
@@ -141,6 +159,24 @@ impl Stream {
         }
         if rest.0.is_empty() { Ok(stream) } else { Err(TOO_LONG) }
     }
+}
+
+/// What [`Stream::encode`] would have written, from what [`Stream::encode_around`] did and the records of the leaves, which come in any order. `None` if
+/// it is none of that.
+pub fn join(around: &[u8], leaves: &mut [Vec<u8>]) -> Option<Vec<u8>> {
+    let mut rest = Rest(around);
+    let front = rest.bytes().ok()?;
+    let mut behind_version = front.get(1..)?;
+    let base = Base(take_varint(&mut behind_version)?);
+    let is_entry = |records: &Vec<u8>| records.first().is_some_and(|head| id::checked_len(*head).is_some());
+    if !leaves.iter().all(is_entry) {
+        return None;
+    }
+    leaves.sort_by_key(|records| base.read(records).0);
+    let mut whole = front.to_vec();
+    leaves.iter().for_each(|records| whole.extend_from_slice(records));
+    whole.extend_from_slice(rest.0);
+    Some(whole)
 }
 
 fn push_node(out: &mut Vec<u8>, node: Node) {

@@ -1,5 +1,6 @@
 //! Tests of a stream as a whole: what it costs, and what its bytes are worth. `testing/fuzz_streams.rs` holds it against maps.
 
+use super::super::tree::NoCapture;
 use super::*;
 use crate::base::random::Random;
 
@@ -8,7 +9,7 @@ const START_MS: u64 = 1_790_000_000_000;
 
 fn add(stream: &mut Stream, id: Id, fields: &[(&str, &str)]) {
     let pairs = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    stream.add(id, pairs, NodeLimits::USUAL).expect("a higher id");
+    stream.add(&mut NoCapture, id, pairs, NodeLimits::USUAL).expect("a higher id");
 }
 
 /// Entries three milliseconds apart, with a value of 12 bytes each.
@@ -60,14 +61,14 @@ fn deleted_entries_give_their_memory_back() {
     let mut stream = large();
     let full = stream.owned_bytes();
     for number in (0..ENTRIES).filter(|number| number % 10 > 0) {
-        assert!(stream.entries_mut().remove(Id::new(START_MS + number * 3, 0)));
+        assert!(stream.entries_mut().remove(&mut NoCapture, Id::new(START_MS + number * 3, 0)));
     }
     stream.check().expect("a stream");
     let left = stream.owned_bytes();
     println!("{full} bytes, a tenth of the entries {left}");
     assert!(left * 4 < full, "{left} of {full}");
     for number in (0..ENTRIES).step_by(10) {
-        assert!(stream.entries_mut().remove(Id::new(START_MS + number * 3, 0)));
+        assert!(stream.entries_mut().remove(&mut NoCapture, Id::new(START_MS + number * 3, 0)));
     }
     assert!(stream.owned_bytes() < 4096, "{} without entries", stream.owned_bytes());
 }
@@ -104,7 +105,7 @@ fn what_is_saved_and_changed_by_chance_is_read_or_refused() {
         (1..20).for_each(|ms| {
             group.set_pending(Pending { id: Id::new(ms, 0), consumer, delivered_ms: 3, deliveries: ms });
         });
-        stream.entries_mut().remove(Id::new(3, 0));
+        stream.entries_mut().remove(&mut NoCapture, Id::new(3, 0));
         let mut bytes = Vec::new();
         stream.encode(&mut bytes);
         Stream::decode(&bytes).expect("what was saved").check().expect("a stream");
