@@ -106,7 +106,7 @@ pub const ROWS: &[CommandSpec] = &[
 
 fn ping(cx: &mut Cx<'_, '_>) -> Outcome {
     if cx.args.len() > 2 {
-        return Err(Failure::text("ERR wrong number of arguments for 'ping' command"));
+        return Err(cx.wrong_number_of_arguments());
     }
     let message = cx.args.get(1);
     if cx.client.gates.has(Gates::SUBSCRIBED) {

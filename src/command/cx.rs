@@ -388,6 +388,13 @@ impl<'a, 's> Cx<'a, 's> {
         crate::base::number::parse_i64(self.args.at(index)).ok_or(Failure::NOT_AN_INTEGER)
     }
 
+    /// The error for a request with a number of arguments that its command does not take.
+    #[cold]
+    pub fn wrong_number_of_arguments(&self) -> Failure {
+        let name = &self.command.full_name;
+        Failure::owned(format!("ERR wrong number of arguments for '{name}' command"))
+    }
+
     /// The partition and site of a key in the client's database.
     #[inline]
     pub fn partition(&mut self, key: Key<'_>) -> (&mut Partition, Site<'s>) {

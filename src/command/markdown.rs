@@ -28,7 +28,7 @@ pub fn render_markdown() -> String {
     let mut page = format!(
         "# Commands\n\n\
          Generated from the rows in src/command; do not edit.\n\n\
-         Commands, options, replies and errors are those of Redis {}. *Since* is the version of Redis that introduced a command.\n",
+         Commands, options, replies and errors are those of Redis {}. *Since* is the version of Redis that introduced a command, or that of Valkey where the meaning says so.\n",
         super::REDIS_VERSION
     );
     for (group, title) in GROUPS {

@@ -201,6 +201,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         sorted_set::READ_ROWS,
         sorted_set::REMOVE_ROWS,
         sorted_set::SCAN_ROWS,
+        string::CONDITION_ROWS,
         string::GET_ROWS,
         string::LCS_ROWS,
         string::NUMBER_ROWS,

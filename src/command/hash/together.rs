@@ -184,16 +184,12 @@ impl<'a> Setting<'a> {
             }
             at += 1;
         }
-        Err(wrong_number(cx))
+        Err(cx.wrong_number_of_arguments())
     }
 
     fn names(&self) -> impl Iterator<Item = &'a [u8]> {
         self.pairs.iter_from(0).step_by(2)
     }
-}
-
-fn wrong_number(cx: &Cx<'_, '_>) -> Failure {
-    Failure::owned(format!("ERR wrong number of arguments for '{}' command", cx.command.full_name))
 }
 
 /// The fields and values behind `FIELDS numfields`, which stands at `at` and goes to the end.
@@ -202,7 +198,7 @@ fn pairs_at<'a>(cx: &Cx<'a, '_>, at: usize) -> Result<Args<'a>, Failure> {
     let count = count.ok_or(Failure::text("ERR invalid number of fields"))?;
     let words = cx.args.len() as i64 - at as i64 - 2;
     if count.checked_mul(2) != Some(words) {
-        return Err(wrong_number(cx));
+        return Err(cx.wrong_number_of_arguments());
     }
     Ok(cx.args.from(at + 2))
 }

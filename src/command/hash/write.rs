@@ -66,8 +66,7 @@ fn hmset(cx: &mut Cx<'_, '_>) -> Outcome {
 /// Gives the fields of the request their values; says how many are new.
 fn set_pairs(cx: &mut Cx<'_, '_>) -> Result<i64, Failure> {
     if !cx.args.len().is_multiple_of(2) {
-        let name = &cx.command.full_name;
-        return Err(Failure::owned(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(cx.wrong_number_of_arguments());
     }
     let key = cx.key(1)?;
     // A field whose time has passed is a new one, whatever the log knows of it.

@@ -171,8 +171,7 @@ fn rpop(cx: &mut Cx<'_, '_>) -> Outcome {
 
 fn pop(cx: &mut Cx<'_, '_>, end: End) -> Outcome {
     if cx.args.len() > 3 {
-        let name = &cx.command.full_name;
-        return Err(Failure::owned(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(cx.wrong_number_of_arguments());
     }
     let count = match cx.args.get(2) {
         None => None,

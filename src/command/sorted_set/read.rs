@@ -118,8 +118,7 @@ fn zmscore(cx: &mut Cx<'_, '_>) -> Outcome {
 fn rank(cx: &mut Cx<'_, '_>, backwards: bool) -> Outcome {
     let with_score = cx.args.get(3).is_some();
     if cx.args.len() > 4 {
-        let name = &cx.command.full_name;
-        return Err(Failure::owned(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(cx.wrong_number_of_arguments());
     }
     if with_score && !cx.args.at(3).eq_ignore_ascii_case(b"WITHSCORE") {
         return Err(Failure::SYNTAX);

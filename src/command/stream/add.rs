@@ -57,8 +57,7 @@ fn xadd(cx: &mut Cx<'_, '_>) -> Outcome {
     let options = Options::parse(cx, true)?;
     let fields_at = options.id_at + 1;
     if cx.args.len() < fields_at + 2 || (cx.args.len() - fields_at) % 2 == 1 {
-        let name = &cx.command.full_name;
-        return Err(Failure::owned(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(cx.wrong_number_of_arguments());
     }
     let wanted = match cx.args.at(options.id_at) {
         b"*" => None,

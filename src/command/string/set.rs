@@ -4,6 +4,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::{Deadline, Event};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::UPDATE_KEY;
+use super::condition::{Comparison, Test};
 use super::expiry::{Expiry, Timing};
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Position};
@@ -11,7 +12,7 @@ use crate::resp::Args;
 use crate::storage::Kind;
 
 const SET_KEY: &[Keys] = &[Keys {
-    notes: "The old value is read only because of GET.",
+    notes: "The old value is read only because of GET or a condition on it.",
     exact: Some(key_of_set),
     ..Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE).and(Effect::VARIABLE))
 }];
@@ -20,10 +21,12 @@ const OVERWRITE_KEY: &[Keys] = &[Keys::one(1, Access::Overwrite, Effect::UPDATE)
 
 fn key_of_set(keys: &Keys, args: Args<'_>) -> Found {
     let gets = args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
-    let (access, effect) = if gets {
-        (Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))
-    } else {
-        (Access::Overwrite, Effect::UPDATE)
+    let compares = args.iter_from(3).any(|word| Test::named(word).is_some());
+    let (access, effect) = match (gets, compares) {
+        (true, _) => (Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE)),
+        // The client does not see the value, but the command reads it.
+        (false, true) => (Access::ReadWrite, Effect::UPDATE),
+        (false, false) => (Access::Overwrite, Effect::UPDATE),
     };
     Found { access, effect, ..keys.declared(args) }
 }
@@ -57,11 +60,11 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "set",
-        syntax: "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        syntax: "SET key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         group: Group::String,
         since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Sets the string value of a key, whatever it held before. Creates the key if it does not exist.",
+        complexity: "O(1); with IFEQ, IFNE, IFDEQ or IFDNE O(N) where N is the length of the old value.",
+        summary: "Sets the string value of a key, whatever it held before, or if that was as a condition says. Creates the key if it does not exist.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::LOGGED_AS_IT_CAME).and(Flags::LOGGED_AS_SET),
         keys: SET_KEY,
         tips: &[],
@@ -106,37 +109,72 @@ pub fn put(cx: &mut Cx<'_, '_>, key: Key<'_>, found: Option<Position>, value: &[
     }
 }
 
-struct SetOptions {
-    if_absent: bool,
-    if_present: bool,
-    get: bool,
-    deadline: Deadline,
+/// When a value is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Condition<'a> {
+    Always,
+    /// NX
+    Absent,
+    /// XX
+    Present,
+    Value(Comparison<'a>),
 }
 
-fn set_options(cx: &Cx<'_, '_>) -> Result<SetOptions, Failure> {
-    let mut options =
-        SetOptions { if_absent: false, if_present: false, get: false, deadline: Deadline::Clear };
-    let mut expiry = Expiry::default();
-    let mut at = 3;
-    while let Some(word) = cx.args.get(at) {
-        if word.eq_ignore_ascii_case(b"NX") && !options.if_present {
-            options.if_absent = true;
-        } else if word.eq_ignore_ascii_case(b"XX") && !options.if_absent {
-            options.if_present = true;
-        } else if word.eq_ignore_ascii_case(b"GET") {
-            options.get = true;
-        } else {
-            at = expiry.take(cx.args, at, Timing::Persist)?;
-            continue;
+impl Condition<'_> {
+    /// Whether this may stand behind `earlier`: an option may be repeated, and the last one counts; different ones exclude each other.
+    fn may_follow(self, earlier: Condition<'_>) -> bool {
+        match (earlier, self) {
+            (Condition::Always, _) => true,
+            (Condition::Value(earlier), Condition::Value(later)) => earlier.test == later.test,
+            _ => self == earlier,
         }
-        at += 1;
     }
-    if let Some(at_ms) = expiry.deadline(cx)? {
-        options.deadline = Deadline::At(at_ms);
-    } else if expiry.timing.is_some() {
-        options.deadline = Deadline::Keep;
+}
+
+/// The options of SET and MSETEX.
+pub struct SetOptions<'a> {
+    pub condition: Condition<'a>,
+    get: bool,
+    pub deadline: Deadline,
+}
+
+impl<'a> SetOptions<'a> {
+    /// Reads the options from argument `at` on. Those about the old value are for SET alone, whose key is one.
+    ///
+    /// # Errors
+    /// A syntax error, or those of [`Timing::deadline`].
+    pub fn read(cx: &Cx<'a, '_>, mut at: usize, one_key: bool) -> Result<SetOptions<'a>, Failure> {
+        let mut options = SetOptions { condition: Condition::Always, get: false, deadline: Deadline::Clear };
+        let mut expiry = Expiry::default();
+        while let Some(word) = cx.args.get(at) {
+            let condition = if word.eq_ignore_ascii_case(b"NX") {
+                Condition::Absent
+            } else if word.eq_ignore_ascii_case(b"XX") {
+                Condition::Present
+            } else if one_key && word.eq_ignore_ascii_case(b"GET") {
+                options.get = true;
+                at += 1;
+                continue;
+            } else if let (true, Some(test)) = (one_key, Test::named(word)) {
+                at += 1;
+                Condition::Value(Comparison { test, with: cx.args.get(at).ok_or(Failure::SYNTAX)? })
+            } else {
+                at = expiry.take(cx.args, at, Timing::Persist)?;
+                continue;
+            };
+            if !condition.may_follow(options.condition) {
+                return Err(Failure::SYNTAX);
+            }
+            options.condition = condition;
+            at += 1;
+        }
+        if let Some(at_ms) = expiry.deadline(cx)? {
+            options.deadline = Deadline::At(at_ms);
+        } else if expiry.timing.is_some() {
+            options.deadline = Deadline::Keep;
+        }
+        Ok(options)
     }
-    Ok(options)
 }
 
 fn set(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -147,18 +185,30 @@ fn set(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.reply.ok();
         return Ok(());
     }
-    let options = set_options(cx)?;
+    let options = SetOptions::read(cx, 3, true)?;
     // With GET the old value is the reply, whether the new one is stored or not.
-    let found = if options.get { old_value_into_reply(cx, key)? } else { cx.find(key) };
-    let refused = options.if_absent && found.is_some() || options.if_present && found.is_none();
-    if !refused {
+    let found = match options.condition {
+        _ if options.get => old_value_into_reply(cx, key)?,
+        Condition::Value(_) => cx.find_as(key, Kind::String)?,
+        _ => cx.find(key),
+    };
+    let stores = match (options.condition, found) {
+        (Condition::Always, _) => true,
+        (Condition::Absent, found) => found.is_none(),
+        (Condition::Present, found) => found.is_some(),
+        (Condition::Value(comparison), None) => comparison.holds_of_none(),
+        (Condition::Value(comparison), Some(position)) => {
+            comparison.holds_of(cx.entry(key, position).value())?
+        }
+    };
+    if stores {
         put(cx, key, found, cx.args.at(2), options.deadline);
         cx.log_set(2, options.deadline);
     }
-    match (options.get, refused) {
+    match (options.get, stores) {
         (true, _) => {}
-        (false, true) => cx.reply.null(),
-        (false, false) => cx.reply.ok(),
+        (false, false) => cx.reply.null(),
+        (false, true) => cx.reply.ok(),
     }
     Ok(())
 }
