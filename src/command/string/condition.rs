@@ -23,8 +23,7 @@ const DELEX_KEY: &[Keys] = &[Keys {
 const DIGITS: usize = 16;
 const NOT_A_DIGEST: Failure = Failure::text("ERR must be exactly 16 hexadecimal characters");
 const NOT_A_STRING: Failure = Failure::text("ERR Key should be of string type if conditions are specified");
-const NOT_A_CONDITION: Failure =
-    Failure::text("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE");
+const NOT_A_CONDITION: Failure = Failure::text("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE");
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -193,7 +192,8 @@ mod tests {
     /// Digests that others have published: redis.io of "Hello world", issue 14496 of redis/redis of one with zeros in front; XXH3's of nothing.
     #[test]
     fn digests_are_those_of_redis() {
-        let zeros = b"v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd";
+        let zeros =
+            b"v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd";
         assert_eq!(&digest_of(b"Hello world"), b"b6acb9d84a38ff74");
         assert_eq!(&digest_of(zeros), b"00006c38adf31777");
         assert_eq!(&digest_of(b""), b"2d06800538d394c2");

@@ -48,10 +48,7 @@ pub const ROWS: &[CommandSpec] = &[
         since: "8.4.0",
         complexity: "O(N) where N is the number of keys.",
         summary: "Sets the string values of several keys at once, with one expiration time, if none of the keys exists or all do.",
-        flags: Flags::WRITE
-            .and(Flags::DENYOOM)
-            .and(Flags::LOGGED_AS_IT_CAME)
-            .and(Flags::LOGGED_OTHERWISE),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::LOGGED_AS_IT_CAME).and(Flags::LOGGED_OTHERWISE),
         keys: &[Keys {
             find: Find::Counted { count: 0, first: 1, step: 2 },
             ..Keys::one(1, Access::Overwrite, Effect::UPDATE)

@@ -38,11 +38,6 @@ pub fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// Appends an integer.
-pub fn push_integer(out: &mut Vec<u8>, integer: i64) {
-    out.extend_from_slice(Needle::of_integer(integer).parts().0);
-}
-
 /// A string as a record holds it, in two parts: to be looked for, or put somewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Needle<'n> {

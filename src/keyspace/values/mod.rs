@@ -231,7 +231,12 @@ fn encode_small(kind: Kind, value: &[u8], out: &mut Vec<u8>) {
     push_varint(out, form.len() as u64);
     match form {
         Form::Packed(packed) => out.extend_from_slice(packed.records()),
-        Form::Integers(integers) => integers.iter().for_each(|integer| text::push_integer(out, integer)),
+        // As other sets have them, in which a number of one digit is a string.
+        Form::Integers(integers) => {
+            integers
+                .iter()
+                .for_each(|integer| text::push(out, itoa::Buffer::new().format(integer).as_bytes()));
+        }
         Form::Root(_) => {}
     }
     debug_assert!(kind != Kind::Stream, "a stream has no small form");
