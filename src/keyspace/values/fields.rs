@@ -120,7 +120,7 @@ pub(super) fn order(hasher: &KeyHasher, kind: Kind) -> ByHash<'_> {
 }
 
 /// Gives something room for the bytes of a record, which are kept from one to the next unless they are many.
-fn with_room<T>(make: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(super) fn with_room<T>(make: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     const KEPT_BYTES: usize = 4096;
     thread_local! {
         static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::draws::chosen_ranks;
+use super::fields::with_room;
 use super::{Edit, Either, Fields, FieldsMut, Form, Hint, Level};
 use crate::base::number::parse_i64;
 use crate::base::random::Random;
@@ -127,16 +128,22 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Gives the record of a member, which takes no memory of the request's own.
+fn with_record<T>(member: &[u8], use_it: impl FnOnce(&[u8]) -> T) -> T {
+    with_room(|record| {
+        Field::push(record, member, None, None);
+        use_it(record)
+    })
+}
+
 /// A set in a table, to be changed. One without members is left for the caller to remove.
 pub struct MembersMut<'p, 'k> {
     fields: FieldsMut<'p, 'k>,
-    /// Room for the record of a member.
-    record: Vec<u8>,
 }
 
 impl<'p, 'k> MembersMut<'p, 'k> {
     pub fn new(edit: Edit<'p, 'k>) -> Self {
-        MembersMut { fields: FieldsMut(edit), record: Vec::new() }
+        MembersMut { fields: FieldsMut(edit) }
     }
 
     /// The set as it is now.
@@ -185,32 +192,35 @@ impl<'p, 'k> MembersMut<'p, 'k> {
 
     fn add_to_tree(&mut self, member: &[u8]) -> bool {
         let order = self.order();
-        let MembersMut { fields: FieldsMut(edit), record } = self;
+        let edit = self.edit_mut();
         let Form::Root(root) = edit.form() else { return false };
         let Some(Err(place)) = root.tree().map(|tree| tree.find(&order, order.name(member))) else {
             return false;
         };
-        record.clear();
-        Field::push(record, member, None, None);
         if let Some(mut tree) = edit.tree_mut() {
-            tree.insert(&order, &place, record);
+            with_record(member, |record| tree.insert(&order, &place, record));
         }
         true
     }
 
     fn add_to_packed(&mut self, member: &[u8]) -> bool {
         let order = self.order();
-        let MembersMut { fields: FieldsMut(edit), record } = self;
+        let edit = self.edit_mut();
         let Form::Packed(packed) = edit.form() else { return false };
         if packed.find_name(&order, member).is_some() {
             return false;
         }
-        record.clear();
-        Field::push(record, member, None, None);
-        let len = edit.entry().value().len();
-        let splice = packed.insert(len, record);
-        if edit.limits().is_small(usize::from(splice.count), splice.len_after(len)) {
-            edit.splice(&splice);
+        let is_added = with_record(member, |record| {
+            let Form::Packed(packed) = edit.form() else { return false };
+            let len = edit.entry().value().len();
+            let splice = packed.insert(len, record);
+            let is_small = edit.limits().is_small(usize::from(splice.count), splice.len_after(len));
+            if is_small {
+                edit.splice(&splice);
+            }
+            is_small
+        });
+        if is_added {
             return true;
         }
         self.grow();
@@ -219,14 +229,12 @@ impl<'p, 'k> MembersMut<'p, 'k> {
 
     /// Adds an integer to a set of integers, or to one that is empty.
     fn add_integer(&mut self, integer: i64, member: &[u8]) -> bool {
-        let (set, mut value) = match self.edit().form() {
-            Form::Integers(set) => (set, Vec::new()),
-            _ => {
-                let mut value = Vec::new();
-                Integers::push(&mut value, 0, std::iter::once(integer));
-                self.edit_mut().set_bytes(&value);
-                return true;
-            }
+        let Form::Integers(set) = self.edit().form() else {
+            with_room(|value| {
+                Integers::push(value, 0, std::iter::once(integer));
+                self.edit_mut().set_bytes(value);
+            });
+            return true;
         };
         let Err(rank) = set.search(integer) else { return false };
         let (count, len) = (set.count() + 1, self.edit().entry().value().len());
@@ -235,6 +243,7 @@ impl<'p, 'k> MembersMut<'p, 'k> {
         match set.insert(rank, integer, room) {
             Some(splice) if is_small(splice.len_after(len)) => self.edit_mut().splice(&splice),
             None if is_small(Integers::bytes_for(count, set.span_with(integer))) => {
+                let mut value = Vec::new();
                 set.push_with(&mut value, rank, integer);
                 self.edit_mut().set_bytes(&value);
             }
