@@ -17,6 +17,7 @@ use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::waiting::may_wait;
 use crate::client::Message;
+use crate::keyspace::values::exchange;
 use crate::keyspace::{Entry, Key, Locked, idle_seconds};
 use crate::write_log::encode_request;
 
@@ -246,29 +247,13 @@ fn object(cx: &mut Cx<'_, '_>) -> Outcome {
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         entry.value().as_ptr(),
         super::generic::encoding_name(entry),
-        serialized_length(entry.value()),
+        // Without the byte that names the type.
+        exchange::encode(entry).bytes.len() - 1,
         entry.access(),
         idle_seconds(entry.access(), steady_ms),
     );
     cx.reply.simple(&text);
     Ok(())
-}
-
-/// Bytes of the value in an RDB file, not compressed.
-fn serialized_length(value: &[u8]) -> usize {
-    if let Some(number) = parse_i64(value).and_then(|number| i32::try_from(number).ok()) {
-        return match number {
-            -128..=127 => 2,
-            -32_768..=32_767 => 3,
-            _ => 5,
-        };
-    }
-    let head = match value.len() {
-        0..64 => 1,
-        64..16_384 => 2,
-        _ => 5,
-    };
-    head + value.len()
 }
 
 fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
@@ -310,13 +295,6 @@ fn populate(cx: &mut Cx<'_, '_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_are_those_of_an_rdb_file() {
-        let lengths = [&b"12"[..], b"-129", b"70000", b"12345678901", b"abc", b""].map(serialized_length);
-        assert_eq!(lengths, [2, 3, 5, 12, 4, 1]);
-        assert_eq!(serialized_length(&[b'a'; 100]), 102);
-    }
 
     #[test]
     fn probes_are_sorted_by_name() {
