@@ -86,6 +86,23 @@ pub struct Keys {
     pub exact: Option<fn(&Keys, Args<'_>) -> Found>,
 }
 
+/// The one key of most commands, which is their first argument: its value is read.
+pub const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
+/// Something is asked of it that its value does not tell.
+pub const ASK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
+/// Its value gets new elements.
+pub const INSERT_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::INSERT)];
+/// Its value gets new elements or changes some, or the key has another property.
+pub const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
+/// Its value loses elements.
+pub const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
+/// Its value is read and changed.
+pub const READ_AND_UPDATE_KEY: &[Keys] =
+    &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))];
+/// Its value, or what it loses, is read.
+pub const READ_AND_DELETE_KEY: &[Keys] =
+    &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
+
 /// Keys of a request that one specification has found: from `first` up to `end`, every `step`-th argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Found {

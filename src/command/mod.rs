@@ -9,6 +9,7 @@ mod connection;
 mod cx;
 mod debug;
 mod deliver;
+mod drawing;
 mod effects;
 mod generic;
 mod geo;

@@ -1,7 +1,9 @@
-//! What SCAN and the scans of one key have in common: how a cursor and a pattern are read, and the options MATCH and COUNT.
+//! What SCAN and the scans of one key have in common: how a cursor and a pattern are read, the options MATCH and COUNT, and the reply.
 
 use super::cx::{Cx, Failure};
 use crate::base::glob;
+use crate::keyspace::Keyspace;
+use crate::resp::{Output, Protocol, Reply};
 
 /// Elements that a scan looks at if the request does not say how many.
 const COUNT_DEFAULT: usize = 10;
@@ -84,6 +86,52 @@ impl<'a> Options<'a> {
     /// Whether MATCH lets a name through.
     pub fn matches(&self, name: &[u8]) -> bool {
         matches(self.pattern, name)
+    }
+}
+
+/// A scan of one key's elements (HSCAN, SSCAN, ZSCAN): a part of the reply is made aside, since what it has comes in front of it.
+///
+/// What is small comes whole. What is large is walked in the order of hashes, whose places mean the same however its leaves are divided and joined meanwhile: an element that
+/// is there all the time comes exactly once.
+pub struct ElementScan<'a> {
+    keyspace: &'a Keyspace,
+    /// From where in the order of hashes it goes on.
+    pub place: u64,
+    found: Output,
+    /// Words that were found.
+    words: usize,
+    protocol: Protocol,
+}
+
+impl<'a> ElementScan<'a> {
+    /// Reads the cursor.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn begin<'s: 'a>(cx: &Cx<'_, 's>) -> Result<ElementScan<'a>, Failure> {
+        let keyspace = &cx.services().keyspace;
+        let place = keyspace.place_of(cursor_argument(cx.args.at(2))?).1;
+        let (found, protocol) = (cx.reply.aside(), cx.reply.protocol());
+        Ok(ElementScan { keyspace, place, found, words: 0, protocol })
+    }
+
+    /// Puts so many words into the reply.
+    pub fn push(&mut self, words: usize, write: impl FnOnce(&mut Reply<'_>)) {
+        write(&mut Reply::new(&mut self.found, self.protocol));
+        self.words += words;
+    }
+
+    /// Whether the reply is beyond the client's limit, and no more need be looked for.
+    pub fn is_over(&self) -> bool {
+        self.found.is_over()
+    }
+
+    /// Writes the reply, with the place from where the next call goes on.
+    pub fn finish(self, reply: &mut Reply<'_>, next: Option<u64>) {
+        reply.array(2);
+        reply.bulk_text(next.map_or(0, |place| self.keyspace.cursor_of(0, place)));
+        reply.array(self.words);
+        reply.append(self.found);
     }
 }
 

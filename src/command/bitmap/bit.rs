@@ -4,9 +4,10 @@ use std::slice;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::{READ_AND_UPDATE_KEY, READ_KEY};
 use super::super::spec::{CommandSpec, Flags, Group};
 use super::words::{field, set_field};
-use super::{READ_KEY, UPDATE_KEY, bit_offset, bytes_of, edit_bits};
+use super::{bit_offset, bytes_of, edit_bits};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 
@@ -34,7 +35,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1); a value that grows, or that a running snapshot has not seen yet, may move as a whole.",
         summary: "Sets or clears a bit of the string value of a key, and returns what it was. Gaps are filled with zeros.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: setbit,

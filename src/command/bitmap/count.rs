@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::keys::READ_KEY;
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::READ_KEY;
 use super::words;
 use crate::keyspace::Kind;
 

@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::READ_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::words::{field, set_field};
-use super::{READ_KEY, bit_offset, bytes_of, edit_bits};
+use super::{bit_offset, bytes_of, edit_bits};
 use crate::base::number::parse_i64;
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Kind};

@@ -17,14 +17,8 @@ pub use field::ROWS as FIELD_ROWS;
 use std::ops::Range;
 
 use super::cx::{Cx, Failure};
-use super::spec::{Access, Effect, Keys};
 use crate::base::number::parse_i64;
 use crate::keyspace::{Entry, Key, Kind, LENGTH_MAX, Position};
-
-/// One key that is read.
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key whose value is read and changed.
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))];
 
 const NOT_AN_OFFSET: Failure = Failure::text("ERR bit offset is not an integer or out of range");
 

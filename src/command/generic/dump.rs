@@ -2,6 +2,7 @@
 
 use super::super::cx::{Cx, Failure, Outcome, encoding_limits};
 use super::super::effects::Event;
+use super::super::keys::READ_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::base::number::parse_i64;
 use crate::keyspace::values::exchange::{self, Builder};
@@ -24,7 +25,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(N) where N is the length of the value.",
         summary: "Returns the value of a key in the form that RESTORE takes, here and in Redis.",
         flags: Flags::READONLY,
-        keys: &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)],
+        keys: READ_KEY,
         tips: &["nondeterministic_output"],
         subcommands: &[],
         run: dump,

@@ -2,11 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::super::keys::{READ_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags};
 use super::ONE_KEY_ROW;
-
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
 
 const SETTER: CommandSpec = CommandSpec {
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_OTHERWISE),

@@ -21,13 +21,13 @@ pub use wait::ROWS as WAIT_ROWS;
 use super::cx::{Cx, Outcome};
 use super::effects::Event;
 use super::help;
+use super::keys::ASK_KEY;
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::keyspace::Kind;
 
 const COUNT_TIPS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 const DELETE_KEYS: &[Keys] = &[Keys::to_end(1, 1, Access::Remove, Effect::DELETE)];
 const LOOK_KEYS: &[Keys] = &[Keys::to_end(1, 1, Access::ReadOnly, Effect::NONE)];
-const LOOK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
 
 /// A row with what the commands have in common that ask one question of one key, or change one property of it.
 const ONE_KEY_ROW: CommandSpec = CommandSpec {
@@ -38,7 +38,7 @@ const ONE_KEY_ROW: CommandSpec = CommandSpec {
     complexity: "O(1)",
     summary: "",
     flags: Flags::READONLY,
-    keys: LOOK_KEY,
+    keys: ASK_KEY,
     tips: &[],
     subcommands: &[],
     run: help::help,
@@ -92,7 +92,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Returns the type of the value of a key.",
         flags: Flags::READONLY.and(Flags::FAST),
-        keys: LOOK_KEY,
+        keys: ASK_KEY,
         tips: &[],
         subcommands: &[],
         run: type_of,

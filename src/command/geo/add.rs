@@ -1,7 +1,8 @@
 //! GEOADD: ZADD with places instead of scores.
 
 use super::super::cx::{Cx, Failure, Outcome};
-use super::super::sorted_set::{Flag, Options, Pairs, UPDATE_KEY, add};
+use super::super::keys::UPDATE_KEY;
+use super::super::sorted_set::{Flag, Options, Pairs, add};
 use super::super::spec::{CommandSpec, Flags};
 use super::{ROW, place};
 

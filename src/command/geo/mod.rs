@@ -11,7 +11,8 @@ pub use search::ROWS as SEARCH_ROWS;
 
 use super::cx::Failure;
 use super::help;
-use super::sorted_set::{NOT_A_FLOAT, READ_KEY};
+use super::keys::READ_KEY;
+use super::sorted_set::NOT_A_FLOAT;
 use super::spec::{CommandSpec, Flags, Group};
 use crate::base::geohash::Place;
 use crate::base::number::parse_f64;

@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::READ_KEY;
 use super::super::keys::{Begin, Find, Found as FoundKeys};
-use super::super::sorted_set::{Gathered, READ_KEY, STORE_KEYS, store};
+use super::super::sorted_set::{Gathered, STORE_KEYS, store};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
 use super::area::{Found, Order, arrange, members_in};
 use super::{ROW, place, reply_length, reply_place, unit};

@@ -2,10 +2,11 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::UPDATE_KEY;
 use super::super::spec::{CommandSpec, Flags};
 use super::named::{NO_POSITIVE_NUMBER, Unit, fields_at, log_fields};
 use super::read::read;
-use super::{HASH_ROW, UPDATE_KEY, fields, fields_mut, find_to_change, remove_empty};
+use super::{HASH_ROW, fields, fields_mut, find_to_change, remove_empty};
 use crate::keyspace::{Key, Kind};
 
 const SETTER: CommandSpec = CommandSpec {

@@ -2,8 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::DELETE_KEY;
 use super::super::spec::{CommandSpec, Flags};
-use super::{DELETE_KEY, HASH_ROW, fields_mut, remove_empty};
+use super::{HASH_ROW, fields_mut, remove_empty};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 

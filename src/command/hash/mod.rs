@@ -26,18 +26,10 @@ pub use write::ROWS as WRITE_ROWS;
 use super::cx::{Cx, Failure};
 use super::effects::Event;
 use super::help;
-use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use super::keys::READ_KEY;
+use super::spec::{CommandSpec, Flags, Group};
 use crate::keyspace::values::{Fields, FieldsMut};
 use crate::keyspace::{Key, Kind, Position};
-
-/// One key that is read.
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key of which something is asked that its elements do not tell.
-const ASK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
-/// One key whose value gets new elements or changes some.
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-/// One key whose value loses elements.
-const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
 
 /// A row with what the commands have in common that read a hash at once.
 const HASH_ROW: CommandSpec = CommandSpec {

@@ -2,14 +2,14 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::super::keys::READ_AND_UPDATE_KEY;
+use super::super::spec::{CommandSpec, Flags};
 use super::{HASH_ROW, fields, fields_mut, find_to_change, or_add, table_limits};
 use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
 use crate::keyspace::{Key, Position};
 
 const FLAGS: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
-const READ_AND_UPDATED: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))];
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -17,7 +17,7 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "HINCRBY key field increment",
         summary: "Adds a number to the integer value of a field of a hash. A missing field counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_AS_IT_CAME),
-        keys: READ_AND_UPDATED,
+        keys: READ_AND_UPDATE_KEY,
         run: hincrby,
         ..HASH_ROW
     },
@@ -27,7 +27,7 @@ pub const ROWS: &[CommandSpec] = &[
         since: "2.6.0",
         summary: "Adds a number to the floating point value of a field of a hash. A missing field counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_OTHERWISE).and(Flags::FLOAT_INCREMENT),
-        keys: READ_AND_UPDATED,
+        keys: READ_AND_UPDATE_KEY,
         run: hincrbyfloat,
         ..HASH_ROW
     },

@@ -1,11 +1,12 @@
-//! HRANDFIELD. Every field is as likely as any other, whatever the form of the hash.
+//! HRANDFIELD.
 
 use std::ops::ControlFlow;
 
-use super::super::cx::{Cx, Failure, Outcome};
+use super::super::cx::{Cx, Outcome};
+use super::super::drawing::Draw;
 use super::super::spec::{CommandSpec, Flags};
 use super::HASH_ROW;
-use crate::base::number::parse_i64;
+use crate::base::random::Random;
 use crate::keyspace::Kind;
 use crate::keyspace::collection::Field;
 use crate::keyspace::values::Fields;
@@ -24,58 +25,39 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 fn hrandfield(cx: &mut Cx<'_, '_>) -> Outcome {
-    let count = cx.args.get(2).map(|_| count_argument(cx)).transpose()?;
+    let (draw, with_values) = Draw::read(cx, Some("WITHVALUES"))?;
     let key = cx.key(1)?;
-    let found = cx.access_as(key, Kind::Hash)?;
     let (keyspace, expired_ms) = (&cx.services().keyspace, cx.state.expired_ms);
-    let Some(position) = found else {
-        match count {
-            Some(_) => cx.reply.array(0),
-            None => cx.reply.null(),
-        }
+    let Some(position) = cx.access_as(key, Kind::Hash)? else {
+        draw.answer_nothing(&mut cx.reply);
         return Ok(());
     };
     let (database, now_ms) = (cx.client.database, cx.state.now_ms);
     // The entry is borrowed from the shard, the reply from the connection, and the generator from the loop.
     let entry = cx.locked.partition(database, key, now_ms).0.entry(position);
-    let draw =
-        Draw { fields: Fields::of(keyspace, entry), now_ms: expired_ms, with_values: cx.args.len() == 4 };
+    let from = Source { fields: Fields::of(keyspace, entry), now_ms: expired_ms, with_values };
     let (reply, random) = (&mut cx.reply, &mut cx.state.random);
-    match count {
-        None => match draw.fields.random(expired_ms, random) {
+    match draw {
+        Draw::One => match from.fields.random(expired_ms, random) {
             Some(field) => reply.bulk(field.name.bytes(&mut itoa::Buffer::new())),
             None => reply.null(),
         },
-        Some(count) if count < 0 => draw.repeated(count.unsigned_abs(), reply, random),
-        Some(count) => draw.distinct(count.unsigned_abs(), reply, random),
+        Draw::Repeated(count) => from.repeated(count, reply, random),
+        Draw::Distinct(count) => from.distinct(count, reply, random),
     }
     Ok(())
 }
 
-/// Reads count and WITHVALUES.
-fn count_argument(cx: &Cx<'_, '_>) -> Result<i64, Failure> {
-    let count = parse_i64(cx.args.at(2)).ok_or(Failure::NOT_AN_INTEGER)?;
-    if count == i64::MIN {
-        let (min, max) = (-i64::MAX, i64::MAX);
-        return Err(Failure::owned(format!("ERR value is out of range, value must between {min} and {max}")));
-    }
-    match cx.args.get(3) {
-        None => Ok(count),
-        Some(word) if cx.args.len() > 4 || !word.eq_ignore_ascii_case(b"WITHVALUES") => Err(Failure::SYNTAX),
-        Some(_) if count.abs() > i64::MAX / 2 => Err(Failure::text("ERR value is out of range")),
-        Some(_) => Ok(count),
-    }
-}
-
-struct Draw<'a> {
+/// A hash of which fields are drawn.
+struct Source<'a> {
     fields: Fields<'a>,
     now_ms: i64,
     with_values: bool,
 }
 
-impl Draw<'_> {
+impl Source<'_> {
     /// Independent draws.
-    fn repeated(&self, count: u64, reply: &mut Reply<'_>, random: &mut crate::base::random::Random) {
+    fn repeated(&self, count: u64, reply: &mut Reply<'_>, random: &mut Random) {
         if self.fields.random(self.now_ms, random).is_none() {
             return reply.array(0);
         }
@@ -88,7 +70,7 @@ impl Draw<'_> {
     }
 
     /// Different fields, at most all of them.
-    fn distinct(&self, count: u64, reply: &mut Reply<'_>, random: &mut crate::base::random::Random) {
+    fn distinct(&self, count: u64, reply: &mut Reply<'_>, random: &mut Random) {
         let live = self.fields.count_live(self.now_ms) as u64;
         self.head(count.min(live), reply);
         self.fields.random_distinct(self.now_ms, random, count.min(live) as usize, |field| {

@@ -1,8 +1,9 @@
 //! Commands that read hashes: HGET and its kin.
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::keys::ASK_KEY;
 use super::super::spec::{CommandSpec, Flags};
-use super::{ASK_KEY, HASH_ROW};
+use super::HASH_ROW;
 use crate::keyspace::collection::Field;
 use crate::keyspace::values::{Fields, Hint};
 use crate::keyspace::{Key, Kind};

@@ -1,8 +1,7 @@
-//! HSCAN. A small hash comes whole. A large one is walked in the order of hashes, whose places mean the same however its leaves are divided and joined
-//! meanwhile: a field that is there all the time comes exactly once.
+//! HSCAN: what [`ElementScan`] says, of fields.
 
 use super::super::cx::{Cx, Outcome};
-use super::super::scanning::{Options, Own, cursor_argument};
+use super::super::scanning::{ElementScan, Options, Own};
 use super::super::spec::{CommandSpec, Flags};
 use super::HASH_ROW;
 use super::read::read;
@@ -20,39 +19,31 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 fn hscan(cx: &mut Cx<'_, '_>) -> Outcome {
-    let cursor = cursor_argument(cx.args.at(2))?;
+    let mut scan = ElementScan::begin(cx)?;
     let key = cx.key(1)?;
-    let keyspace = &cx.services().keyspace;
     // Redis reads the options only where there is something to scan.
     let options = Options::parse(cx, 3, Some(Own::NoValues));
-    let mut found = cx.reply.aside();
-    let protocol = cx.reply.protocol();
     read(cx, key, |fields, reply, now_ms| {
         let Some(fields) = fields else {
-            reply.array(2);
-            reply.bulk(b"0");
-            reply.array(0);
+            scan.finish(reply, None);
             return Ok(());
         };
         let options = options?;
-        let (mut count, with_values) = (0, !options.no_values);
-        let next = fields.scan(keyspace.place_of(cursor).1, options.count, |field| {
+        let words = if options.no_values { 1 } else { 2 };
+        let next = fields.scan(scan.place, options.count, |field| {
             let room = &mut itoa::Buffer::new();
             let name = field.name.bytes(room);
             if !field.is_due(now_ms) && options.matches(name) {
-                let mut found = crate::resp::Reply::new(&mut found, protocol);
-                found.bulk(name);
-                if with_values {
-                    found.bulk(field.value.bytes(&mut itoa::Buffer::new()));
-                }
-                count += 1 + usize::from(with_values);
+                scan.push(words, |found| {
+                    found.bulk(name);
+                    if !options.no_values {
+                        found.bulk(field.value.bytes(&mut itoa::Buffer::new()));
+                    }
+                });
             }
-            !found.is_over()
+            !scan.is_over()
         });
-        reply.array(2);
-        reply.bulk_text(next.map_or(0, |granule| keyspace.cursor_of(0, granule)));
-        reply.array(count);
-        reply.append(found);
+        scan.finish(reply, next);
         Ok(())
     })?
 }

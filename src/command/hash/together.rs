@@ -2,11 +2,12 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::super::keys::{READ_AND_DELETE_KEY, READ_AND_UPDATE_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags};
 use super::deadlines::{tell_deadline, tell_deleted, tell_persisted};
 use super::named::{NO_POSITIVE_NUMBER, Unit, fields_at};
 use super::read::reply_value;
-use super::{HASH_ROW, UPDATE_KEY, fields_mut, find_to_change, or_add, remove_empty, table_limits};
+use super::{HASH_ROW, fields_mut, find_to_change, or_add, remove_empty, table_limits};
 use crate::base::number::parse_i64;
 use crate::keyspace::values::Fields;
 use crate::keyspace::{Key, Kind, Position};
@@ -24,7 +25,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "hgetdel",
         syntax: "HGETDEL key FIELDS numfields field [field ...]",
         summary: "Returns the values of some fields of a hash and deletes them.",
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))],
+        keys: READ_AND_DELETE_KEY,
         run: hgetdel,
         ..ROW
     },
@@ -32,7 +33,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "hgetex",
         syntax: "HGETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] FIELDS numfields field [field ...]",
         summary: "Returns the values of some fields of a hash and gives these a deadline or takes it away.",
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))],
+        keys: READ_AND_UPDATE_KEY,
         run: hgetex,
         ..ROW
     },

@@ -2,10 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
-use super::{
-    DELETE_KEY, HASH_ROW, UPDATE_KEY, fields_mut, find_to_change, or_add, remove_empty, table_limits,
-};
+use super::super::keys::{DELETE_KEY, INSERT_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags};
+use super::{HASH_ROW, fields_mut, find_to_change, or_add, remove_empty, table_limits};
 use crate::keyspace::Kind;
 
 const SETTER: CommandSpec = CommandSpec {
@@ -45,7 +44,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "hsetnx",
         syntax: "HSETNX key field value",
         summary: "Sets a field of a hash, unless it exists. Creates the hash if it does not exist.",
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::INSERT)],
+        keys: INSERT_KEY,
         run: hsetnx,
         ..SETTER
     },

@@ -6,6 +6,7 @@ use std::slice;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::{Deadline, Event};
+use super::super::keys::INSERT_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::estimate::estimate;
 use super::hash::register_of;
@@ -22,7 +23,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1) for each element.",
         summary: "Adds elements to a HyperLogLog. Creates the key if it does not exist.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::INSERT)],
+        keys: INSERT_KEY,
         tips: &[],
         subcommands: &[],
         run: pfadd,

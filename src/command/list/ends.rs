@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::keys::{Begin, Find};
+use super::super::keys::{INSERT_KEY, READ_AND_DELETE_KEY};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::{INSERT_KEY, POP_KEY, elements_mut, find, read, remove, write};
+use super::{elements_mut, find, read, remove, write};
 use crate::base::number::parse_i64;
 use crate::keyspace::values::End;
 use crate::keyspace::{Key, Kind, Position};
@@ -27,7 +28,7 @@ const PUSH: CommandSpec = CommandSpec {
 const POP: CommandSpec = CommandSpec {
     complexity: "O(N) where N is the number of elements returned",
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-    keys: POP_KEY,
+    keys: READ_AND_DELETE_KEY,
     ..PUSH
 };
 

@@ -10,18 +10,10 @@ pub use search::ROWS as SEARCH_ROWS;
 
 use super::cx::{Cx, Failure};
 use super::effects::Event;
-use super::spec::{Access, Effect, Keys};
 use crate::keyspace::collection::Text;
 use crate::keyspace::values::{Elements, ElementsMut, End};
 use crate::keyspace::{Key, Kind, Position};
 use crate::resp::Reply;
-
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-const ASK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
-const INSERT_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::INSERT)];
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
-const POP_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
 
 impl End {
     /// The end that a word of a request names.

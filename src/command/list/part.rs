@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::{ASK_KEY, DELETE_KEY, READ_KEY, UPDATE_KEY};
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{ASK_KEY, DELETE_KEY, READ_KEY, UPDATE_KEY, elements_mut, read, remove_key, write};
+use super::{elements_mut, read, remove_key, write};
 use crate::keyspace::Kind;
 
 const READ: CommandSpec = CommandSpec {

@@ -2,8 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::{DELETE_KEY, INSERT_KEY, READ_KEY};
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{DELETE_KEY, INSERT_KEY, READ_KEY, elements_mut, read, remove_key};
+use super::{elements_mut, read, remove_key};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 use crate::keyspace::collection::text::Needle;

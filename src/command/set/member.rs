@@ -2,14 +2,15 @@
 
 use super::super::cx::{Cx, Outcome};
 use super::super::effects::Event;
+use super::super::keys::{ASK_KEY, DELETE_KEY, INSERT_KEY};
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
-use super::{ASK_KEY, SET_ROW, find, integers_max, members_mut, read, remove_if_empty};
+use super::{SET_ROW, find, integers_max, members_mut, read, remove_if_empty};
 use crate::keyspace::values::{Hint, Members};
 use crate::keyspace::{Key, Kind};
 
 const WRITER: CommandSpec = CommandSpec {
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-    keys: &[Keys::one(1, Access::ReadWrite, Effect::DELETE)],
+    keys: DELETE_KEY,
     ..SET_ROW
 };
 
@@ -20,7 +21,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1) for each element added, so O(N) to add N elements when the command is called with multiple arguments.",
         summary: "Adds members to a set. Creates the set if it does not exist.",
         flags: WRITER.flags.and(Flags::DENYOOM),
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::INSERT)],
+        keys: INSERT_KEY,
         run: sadd,
         ..SET_ROW
     },

@@ -13,15 +13,11 @@ pub use scan::ROWS as SCAN_ROWS;
 use super::cx::{Cx, Failure};
 use super::effects::Event;
 use super::help;
-use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use super::keys::READ_KEY;
+use super::spec::{CommandSpec, Flags, Group};
 use crate::keyspace::values::{Members, MembersMut};
 use crate::keyspace::{Key, Kind, Position};
 use crate::resp::Reply;
-
-/// One key that is read.
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key of which something is asked that does not return its members.
-const ASK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
 
 /// A row with what the commands have in common that read a set at once.
 const SET_ROW: CommandSpec = CommandSpec {

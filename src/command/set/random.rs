@@ -1,10 +1,12 @@
-//! SPOP and SRANDMEMBER. Every member is as likely as any other, whatever the form of the set.
+//! SPOP and SRANDMEMBER. What SPOP takes is drawn like this, too ([`Draw`]).
 
 use std::ops::ControlFlow;
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::drawing::Draw;
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::super::keys::READ_AND_DELETE_KEY;
+use super::super::spec::{CommandSpec, Flags};
 use super::{SET_ROW, find, members_mut, remove_if_empty};
 use crate::base::number::parse_i64;
 use crate::keyspace::values::{Members, chosen_ranks};
@@ -17,7 +19,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
         summary: "Removes random members from a set and returns them.",
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_OTHERWISE),
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))],
+        keys: READ_AND_DELETE_KEY,
         tips: &["nondeterministic_output"],
         run: spop,
         ..SET_ROW
@@ -117,17 +119,10 @@ fn pop_all(cx: &mut Cx<'_, '_>, key: Key<'_>, position: Position) {
 }
 
 fn srandmember(cx: &mut Cx<'_, '_>) -> Outcome {
-    let count = match cx.args.len() {
-        2 => None,
-        3 => Some(count_argument(cx)?),
-        _ => return Err(Failure::SYNTAX),
-    };
+    let (draw, _) = Draw::read(cx, None)?;
     let key = cx.key(1)?;
     let Some(position) = cx.access_as(key, Kind::Set)? else {
-        match count {
-            Some(_) => cx.reply.array(0),
-            None => cx.reply.null(),
-        }
+        draw.answer_nothing(&mut cx.reply);
         return Ok(());
     };
     let keyspace = &cx.services().keyspace;
@@ -135,20 +130,20 @@ fn srandmember(cx: &mut Cx<'_, '_>) -> Outcome {
     // The entry is borrowed from the shard, the reply from the connection, and the generator from the loop.
     let members = Members::of(keyspace, cx.locked.partition(database, key, now_ms).0.entry(position));
     let (reply, random) = (&mut cx.reply, &mut cx.state.random);
-    match count {
-        None => match members.random(random) {
+    match draw {
+        Draw::One => match members.random(random) {
             Some(member) => reply.bulk(member.bytes(&mut itoa::Buffer::new())),
             None => reply.null(),
         },
-        Some(count) if count < 0 => {
-            reply.array(count.unsigned_abs() as usize);
-            members.random_repeated(random, count.unsigned_abs(), |member| {
+        Draw::Repeated(count) => {
+            reply.array(count as usize);
+            members.random_repeated(random, count, |member| {
                 reply.bulk(member.bytes(&mut itoa::Buffer::new()));
                 // What goes beyond the client's limit ends its connection.
                 if reply.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         }
-        Some(count) => {
+        Draw::Distinct(count) => {
             let count = usize::try_from(count).unwrap_or(usize::MAX).min(members.len());
             reply.array(count);
             members.random_distinct(random, count, |member| {
@@ -157,13 +152,4 @@ fn srandmember(cx: &mut Cx<'_, '_>) -> Outcome {
         }
     }
     Ok(())
-}
-
-fn count_argument(cx: &Cx<'_, '_>) -> Result<i64, Failure> {
-    let count = cx.integer(2)?;
-    if count == i64::MIN {
-        let (min, max) = (-i64::MAX, i64::MAX);
-        return Err(Failure::owned(format!("ERR value is out of range, value must between {min} and {max}")));
-    }
-    Ok(count)
 }

@@ -1,7 +1,7 @@
-//! SSCAN. A small set comes whole; a large one is walked in the order of hashes, as HSCAN does it.
+//! SSCAN: what [`ElementScan`] says, of members.
 
 use super::super::cx::{Cx, Outcome};
-use super::super::scanning::{Options, cursor_argument};
+use super::super::scanning::{ElementScan, Options};
 use super::super::spec::{CommandSpec, Flags};
 use super::{SET_ROW, read};
 
@@ -18,34 +18,25 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 fn sscan(cx: &mut Cx<'_, '_>) -> Outcome {
-    let cursor = cursor_argument(cx.args.at(2))?;
+    let mut scan = ElementScan::begin(cx)?;
     let key = cx.key(1)?;
-    let keyspace = &cx.services().keyspace;
     // Redis reads the options only where there is something to scan.
     let options = Options::parse(cx, 3, None);
-    let mut found = cx.reply.aside();
-    let protocol = cx.reply.protocol();
     read(cx, key, |members, reply| {
         let Some(members) = members else {
-            reply.array(2);
-            reply.bulk(b"0");
-            reply.array(0);
+            scan.finish(reply, None);
             return Ok(());
         };
-        let (options, mut count) = (options?, 0);
-        let next = members.scan(keyspace.place_of(cursor).1, options.count, |member| {
+        let options = options?;
+        let next = members.scan(scan.place, options.count, |member| {
             let room = &mut itoa::Buffer::new();
             let member = member.bytes(room);
             if options.matches(member) {
-                crate::resp::Reply::new(&mut found, protocol).bulk(member);
-                count += 1;
+                scan.push(1, |found| found.bulk(member));
             }
-            !found.is_over()
+            !scan.is_over()
         });
-        reply.array(2);
-        reply.bulk_text(next.map_or(0, |granule| keyspace.cursor_of(0, granule)));
-        reply.array(count);
-        reply.append(found);
+        scan.finish(reply, next);
         Ok(())
     })?
 }

@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
-use super::{CHANGE, NOT_A_FLOAT, ROW, UPDATE_KEY, listpack_limits, scores_mut};
+use super::super::keys::{READ_AND_UPDATE_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags};
+use super::{CHANGE, NOT_A_FLOAT, ROW, listpack_limits, scores_mut};
 use crate::base::number::parse_f64;
 use crate::keyspace::Kind;
 
@@ -30,7 +31,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(log(N)) where N is the number of elements in the sorted set.",
         summary: "Adds to the score of a member of a sorted set. A missing member counts as 0.",
         flags: FLAGS.and(Flags::FLOAT_INCREMENT),
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))],
+        keys: READ_AND_UPDATE_KEY,
         run: zincrby,
         ..ROW
     },

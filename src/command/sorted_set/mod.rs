@@ -24,6 +24,7 @@ pub use scan::ROWS as SCAN_ROWS;
 use super::cx::{Cx, Failure, encoding_limits};
 use super::effects::Event;
 use super::help;
+use super::keys::READ_KEY;
 use super::keys::{Begin, Find};
 use super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use crate::keyspace::collection::Scored;
@@ -33,12 +34,6 @@ use crate::resp::{Protocol, Reply};
 
 pub const NOT_A_FLOAT: Failure = Failure::text("ERR value is not a valid float");
 
-/// One key that is read.
-pub const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key whose value gets new members or changes some.
-pub const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-/// One key whose value loses members.
-const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
 /// A destination in front of what is read.
 const DESTINATION: Keys = Keys::one(1, Access::Overwrite, Effect::UPDATE);
 /// From a destination and one source.

@@ -1,7 +1,8 @@
 //! Commands that ask for scores, ranks and counts.
 
 use super::super::cx::{Cx, Failure, Outcome};
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Keys};
+use super::super::keys::ASK_KEY;
+use super::super::spec::{CommandSpec, Flags};
 use super::ROW;
 use super::limits::{lex_range, score_range};
 use crate::keyspace::values::Scores;
@@ -16,7 +17,7 @@ pub const ROWS: &[CommandSpec] = &[
         syntax: "ZCARD key",
         complexity: "O(1)",
         summary: "Returns the number of members of a sorted set.",
-        keys: &[Keys::one(1, Access::ReadOnly, Effect::NONE)],
+        keys: ASK_KEY,
         run: zcard,
         ..FAST
     },

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::DELETE_KEY;
 use super::super::spec::{CommandSpec, Flags};
 use super::limits::{lex_range, ranks, score_range};
-use super::{CHANGE, DELETE_KEY, ROW, removed, scores_mut};
+use super::{CHANGE, ROW, removed, scores_mut};
 use crate::keyspace::Kind;
 use crate::keyspace::values::Scores;
 

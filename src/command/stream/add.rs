@@ -2,9 +2,10 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::UPDATE_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
 use super::trim::{self, Options};
-use super::{UPDATE_KEY, change, ids, node_limits, stream_of};
+use super::{change, ids, node_limits, stream_of};
 use crate::keyspace::collection::stream::{Id, Refused, Stream};
 use crate::keyspace::{Key, Kind, Position};
 

@@ -2,7 +2,8 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Group as CommandGroup, Keys};
+use super::super::keys::{DELETE_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags, Group as CommandGroup};
 use super::{change_group, ids, no_group, read_at, stream_of, write_entry};
 use crate::base::number::parse_i64;
 use crate::keyspace::collection::stream::{Entries, Group, Id, Pending};
@@ -25,7 +26,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(M log N) where N is the number of pending entries and M the number of those that are looked at, at most ten times COUNT.",
         summary: "Gives pending entries that have waited for long to a consumer. Returns where to go on, the entries, and ids of those that no longer exist.",
         flags: FLAGS,
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::DELETE)],
+        keys: DELETE_KEY,
         tips: &["nondeterministic_output"],
         subcommands: &[],
         run: xautoclaim,
@@ -38,7 +39,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(log N) for each id, where N is the number of pending entries.",
         summary: "Gives pending entries that have waited for long to a consumer.",
         flags: FLAGS,
-        keys: &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)],
+        keys: UPDATE_KEY,
         tips: &["nondeterministic_output"],
         subcommands: &[],
         run: xclaim,

@@ -2,8 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::DELETE_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::{DELETE_KEY, change, ids, stream_of, trim};
+use super::{change, ids, stream_of, trim};
 use crate::keyspace::collection::stream::{Id, References, Stream};
 use crate::keyspace::{Key, Kind};
 

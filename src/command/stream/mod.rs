@@ -24,22 +24,12 @@ pub use range::ROWS as RANGE_ROWS;
 pub use read::ROWS as READ_ROWS;
 
 use super::cx::{Cx, Failure};
-use super::spec::{Access, Effect, Keys};
 use crate::base::quote::up_to_zero;
 use crate::config::Config;
 use crate::keyspace::collection::stream::{Entries, Entry, Group, Id, NodeLimits, Stream};
 use crate::keyspace::large::LeafGate;
 use crate::keyspace::{EntryRef, Key, Kind, Position};
 use crate::resp::Reply;
-
-/// One key that is read.
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key of which something is asked that its entries do not tell.
-const ASK_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
-/// One key whose value gets new elements or changes some.
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-/// One key whose value loses elements.
-const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::DELETE)];
 
 /// The stream that an entry holds.
 fn stream_of(entry: EntryRef<'_>) -> Result<&Stream, Failure> {

@@ -1,8 +1,9 @@
 //! What was delivered and not acknowledged: XACK, XPENDING.
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::keys::{READ_KEY, UPDATE_KEY};
 use super::super::spec::{CommandSpec, Flags, Group as CommandGroup};
-use super::{READ_KEY, UPDATE_KEY, change_group, ids, no_group, read, stream_of};
+use super::{change_group, ids, no_group, read, stream_of};
 use crate::keyspace::Kind;
 use crate::keyspace::collection::stream::{Group, Id, Pending};
 use crate::resp::Reply;

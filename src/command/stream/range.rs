@@ -1,8 +1,9 @@
 //! Commands that read entries by their ids: XLEN, XRANGE, XREVRANGE.
 
 use super::super::cx::{Cx, Failure, Outcome};
+use super::super::keys::{ASK_KEY, READ_KEY};
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{ASK_KEY, READ_KEY, ids, read, unless_zero, write_range};
+use super::{ids, read, unless_zero, write_range};
 
 const COMPLEXITY: &str =
     "O(log N + M) where N is the number of entries and M the number of those that are returned.";

@@ -2,8 +2,9 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::DELETE_KEY;
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::{DELETE_KEY, change, ids, node_limits};
+use super::{change, ids, node_limits};
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
 use crate::keyspace::collection::stream::{Id, Keep, References, Stream, Trim};

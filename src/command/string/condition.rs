@@ -7,8 +7,8 @@ use twox_hash::XxHash3_64;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
+use super::super::keys::READ_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::READ_KEY;
 use crate::command::keys::Found;
 use crate::keyspace::{Key, Kind, Position};
 use crate::resp::Args;

@@ -2,14 +2,13 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
+use super::super::keys::{READ_AND_DELETE_KEY, READ_AND_UPDATE_KEY, READ_KEY};
+use super::super::spec::{CommandSpec, Flags, Group, Keys};
 use super::expiry::{Expiry, Timing};
-use super::{READ_KEY, UPDATE_KEY};
 use crate::keyspace::Kind;
 
-const DELETE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::DELETE))];
-
-const GETEX_KEY: &[Keys] = &[Keys { notes: "The update is that of the expiration time.", ..UPDATE_KEY[0] }];
+const GETEX_KEY: &[Keys] =
+    &[Keys { notes: "The update is that of the expiration time.", ..READ_AND_UPDATE_KEY[0] }];
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -33,7 +32,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Returns the string value of a key and deletes the key.",
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-        keys: DELETE_KEY,
+        keys: READ_AND_DELETE_KEY,
         tips: &[],
         subcommands: &[],
         run: getdel,

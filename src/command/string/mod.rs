@@ -19,10 +19,3 @@ pub use number::ROWS as NUMBER_ROWS;
 pub use range::ROWS as RANGE_ROWS;
 pub use set::ROWS as SET_ROWS;
 pub use several::ROWS as SEVERAL_ROWS;
-
-use super::spec::{Access, Effect, Keys};
-
-/// One key that is read.
-const READ_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::ACCESS)];
-/// One key whose value is read and changed.
-const UPDATE_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::ACCESS.and(Effect::UPDATE))];

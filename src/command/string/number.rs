@@ -2,8 +2,8 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::{Deadline, Event};
+use super::super::keys::READ_AND_UPDATE_KEY;
 use super::super::spec::{CommandSpec, Flags, Group};
-use super::UPDATE_KEY;
 use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
 use crate::keyspace::Kind;
@@ -22,7 +22,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Subtracts one from the integer value of a key. A missing key counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: decr,
@@ -35,7 +35,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Subtracts a number from the integer value of a key. A missing key counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: decrby,
@@ -48,7 +48,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Adds one to the integer value of a key. A missing key counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: incr,
@@ -61,7 +61,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Adds a number to the integer value of a key. A missing key counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: incrby,
@@ -74,7 +74,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Adds a number to the floating point value of a key. A missing key counts as 0.",
         flags: FLAGS.and(Flags::LOGGED_OTHERWISE).and(Flags::FLOAT_INCREMENT),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: incrbyfloat,

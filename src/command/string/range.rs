@@ -9,15 +9,11 @@ use std::ops::Range;
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
-use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::READ_KEY;
+use super::super::keys::{ASK_KEY, INSERT_KEY, READ_KEY, UPDATE_KEY};
+use super::super::spec::{CommandSpec, Flags, Group};
 use crate::keyspace::{Entry, Key, Kind, LENGTH_MAX, Position};
 
 const TOO_LONG: Failure = Failure::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-
-const APPEND_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::INSERT)];
-const PART_KEY: &[Keys] = &[Keys::one(1, Access::ReadWrite, Effect::UPDATE)];
-const LENGTH_KEY: &[Keys] = &[Keys::one(1, Access::ReadOnly, Effect::NONE)];
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -28,7 +24,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(N) where N is the length of the appended value; now and then, and where a running snapshot has not seen it yet, the whole value moves.",
         summary: "Appends a string to the value of a key. Creates the key if it does not exist.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-        keys: APPEND_KEY,
+        keys: INSERT_KEY,
         tips: &[],
         subcommands: &[],
         run: append,
@@ -54,7 +50,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(N) where N is the length of the new part; a value that grows, or that a running snapshot has not seen yet, may move as a whole.",
         summary: "Overwrites a part of the string value of a key, from an offset on. Gaps are filled with zero bytes.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::LOGGED_AS_IT_CAME),
-        keys: PART_KEY,
+        keys: UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: setrange,
@@ -67,7 +63,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Returns the length of the string value of a key.",
         flags: Flags::READONLY.and(Flags::FAST),
-        keys: LENGTH_KEY,
+        keys: ASK_KEY,
         tips: &[],
         subcommands: &[],
         run: strlen,

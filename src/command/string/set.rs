@@ -2,8 +2,8 @@
 
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::{Deadline, Event};
+use super::super::keys::READ_AND_UPDATE_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::UPDATE_KEY;
 use super::condition::{Comparison, Test};
 use super::expiry::{Expiry, Timing};
 use crate::command::keys::Found;
@@ -40,7 +40,7 @@ pub const ROWS: &[CommandSpec] = &[
         complexity: "O(1)",
         summary: "Sets the string value of a key and returns the value it had. SET with GET does the same.",
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST).and(Flags::LOGGED_AS_IT_CAME),
-        keys: UPDATE_KEY,
+        keys: READ_AND_UPDATE_KEY,
         tips: &[],
         subcommands: &[],
         run: getset,
