@@ -16,7 +16,7 @@ const UNSAFE_FILES: [&str; 15] = [
     "src/base/crc.rs",
     "src/base/slabs/mod.rs",
     "src/base/slabs/pages.rs",
-    "src/keyspace/capture.rs",
+    "src/keyspace/chain.rs",
     "src/keyspace/collection/block.rs",
     "src/keyspace/entry.rs",
     "src/keyspace/line.rs",

@@ -9,6 +9,7 @@
 //! through [`Locked`], which holds the locks of the shards it may touch; [`Partition`] has the operations.
 
 mod capture;
+mod chain;
 pub mod collection;
 mod cursor;
 mod entry;

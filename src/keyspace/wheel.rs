@@ -3,13 +3,17 @@
 //! A record is the upper half of a key's hash and the tick at which somebody must look at that key; it owns nothing and may
 //! be stale. Level `n` has 64 slots of `64^n` ticks each. A record lies on the level of the highest group of six bits in
 //! which its tick differs from the wheel's own; when the wheel reaches a slot of a higher level, that slot's records move
-//! down. Slots are chains of 128-byte chunks, so that a record costs little more than its 8 bytes.
+//! down. Slots are chains of chunks (`chain.rs`), so that a record costs little more than its 8 bytes.
 //!
 //! Ticks have 64 bits, but a record keeps the lower 32: all records of a wheel lie within 2^31 ticks of its own tick, which says the
 //! rest. Where time jumps further (a server that boots in 1970 and then learns the date), what the wheel holds is due at once.
 //!
 //! Sliding a deadline does not touch the wheel: `partition.rs` keeps the earliest filed tick in the entry and files the key
 //! again when that tick comes and the deadline has moved on.
+
+use std::mem;
+
+use super::chain::Chain;
 
 /// Milliseconds a tick: how late, at the most, an idle server looks at a key that is due.
 pub const TICK_MS: i64 = 16;
@@ -22,7 +26,6 @@ const SPAN_TICKS: u64 = i32::MAX as u64;
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-const CHUNK_RECORDS: usize = 14;
 
 /// A look at one key is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +34,6 @@ pub struct Record {
     pub prefix: u32,
     /// The lower half of the tick.
     pub tick: u32,
-}
-
-struct Chunk {
-    next: Option<Box<Chunk>>,
-    len: usize,
-    records: [Record; CHUNK_RECORDS],
 }
 
 /// See the module's text. `now` is the next tick that is not yet processed.
@@ -51,20 +48,18 @@ pub struct Wheel {
     overtaken: Option<Box<Wheel>>,
 }
 
-/// A chain of chunks.
-type Chain = Option<Box<Chunk>>;
-
 /// The slots of all levels. A level has memory only while something lies on it: a wheel mostly uses one or two, and there is one for each shard.
 #[derive(Default)]
 struct Slots([Option<Box<[Chain; SLOTS]>>; LEVELS]);
 
 impl Slots {
     fn chain(&self, level: usize, slot: usize) -> &Chain {
-        self.0[level].as_ref().map_or(&None, |chains| &chains[slot])
+        const NOTHING: &Chain = &Chain::NEW;
+        self.0[level].as_ref().map_or(NOTHING, |chains| &chains[slot])
     }
 
     fn chain_mut(&mut self, level: usize, slot: usize) -> &mut Chain {
-        let chains = self.0[level].get_or_insert_with(|| Box::new([const { None }; SLOTS]));
+        let chains = self.0[level].get_or_insert_with(|| Box::new([Chain::NEW; SLOTS]));
         &mut chains[slot]
     }
 
@@ -83,7 +78,7 @@ impl Slots {
 #[derive(Default)]
 struct Sweep {
     step: usize,
-    kept: Option<Box<Chunk>>,
+    kept: Chain,
 }
 
 impl Wheel {
@@ -119,7 +114,7 @@ impl Wheel {
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
         self.len += 1;
-        push(self.slots.chain_mut(level, slot), record);
+        self.slots.chain_mut(level, slot).push(record);
     }
 
     /// The next record whose tick is at or before `target`, in order of ticks; `None` when the wheel has caught up.
@@ -218,12 +213,12 @@ impl Wheel {
 
     fn pop(&mut self, level: usize, slot: usize) -> Option<Record> {
         let head = self.slots.chain_mut(level, slot);
-        if head.is_none() && self.sweep.step == level * SLOTS + slot {
-            *head = self.sweep.kept.take();
+        if head.is_empty() && self.sweep.step == level * SLOTS + slot {
+            *head = mem::take(&mut self.sweep.kept);
         }
-        let record = pop(head);
+        let record = head.pop();
         // A sweep may have taken the last one without looking further.
-        if head.is_none() && (self.sweep.kept.is_none() || self.sweep.step != level * SLOTS + slot) {
+        if head.is_empty() && (self.sweep.kept.is_empty() || self.sweep.step != level * SLOTS + slot) {
             self.vacate(level, slot);
         }
         self.len -= usize::from(record.is_some());
@@ -246,16 +241,8 @@ impl Wheel {
     }
 
     /// Records of a chain whose tick is at or before `target`; no further once there are `enough`.
-    fn count(&self, head: &Option<Box<Chunk>>, target: u64, enough: usize) -> usize {
-        let (mut next, mut due) = (head.as_deref(), 0);
-        while let Some(chunk) = next
-            && due < enough
-        {
-            due +=
-                chunk.records[..chunk.len].iter().filter(|record| self.tick_of(**record) <= target).count();
-            next = chunk.next.as_deref();
-        }
-        due
+    fn count(&self, chain: &Chain, target: u64, enough: usize) -> usize {
+        chain.iter().filter(|record| self.tick_of(*record) <= target).take(enough).count()
     }
 
     /// All records, from one of the slots on, stale ones included.
@@ -268,10 +255,7 @@ impl Wheel {
         });
         // Of a wheel before a jump the first slots will do: it is about to be emptied.
         let overtaken = self.overtaken.iter().flat_map(|old| old.slots.chains());
-        chains.chain(overtaken).flat_map(|head| {
-            let chunks = std::iter::successors(head.as_deref(), |chunk| chunk.next.as_deref());
-            chunks.flat_map(|chunk| chunk.records[..chunk.len].iter().copied())
-        })
+        chains.chain(overtaken).flat_map(Chain::iter)
     }
 
     /// Drops records that `keep` does not want. Each unit of `budget` pays for a look at one record; the next call goes on behind it. A turn
@@ -280,9 +264,9 @@ impl Wheel {
         while *budget > 0 {
             let (level, slot) = (self.sweep.step / SLOTS, self.sweep.step % SLOTS);
             let head = self.slots.chain_mut(level, slot);
-            let Some(record) = pop(head) else {
-                *head = self.sweep.kept.take();
-                if head.is_none() {
+            let Some(record) = head.pop() else {
+                *head = mem::take(&mut self.sweep.kept);
+                if head.is_empty() {
                     self.vacate(level, slot);
                 }
                 self.sweep.step = (self.sweep.step + 1..Self::SWEEP_STEPS)
@@ -295,7 +279,7 @@ impl Wheel {
             };
             *budget -= 1;
             if keep(record) {
-                push(&mut self.sweep.kept, record);
+                self.sweep.kept.push(record);
             } else {
                 self.len -= 1;
             }
@@ -312,44 +296,6 @@ impl Wheel {
 
     const SWEEP_STEPS: usize = LEVELS * SLOTS;
 }
-
-impl Drop for Wheel {
-    fn drop(&mut self) {
-        // Chains are taken apart link by link: the derived drop would recurse once per chunk.
-        let chains = self.slots.0.iter_mut().flatten().flat_map(|chains| chains.iter_mut());
-        for head in chains.chain([&mut self.sweep.kept]) {
-            let mut next = head.take();
-            while let Some(mut chunk) = next {
-                next = chunk.next.take();
-            }
-        }
-    }
-}
-
-fn pop(head: &mut Option<Box<Chunk>>) -> Option<Record> {
-    let chunk = head.as_mut()?;
-    chunk.len -= 1;
-    let record = chunk.records[chunk.len];
-    if chunk.len == 0 {
-        *head = chunk.next.take();
-    }
-    Some(record)
-}
-
-fn push(head: &mut Option<Box<Chunk>>, record: Record) {
-    match head {
-        Some(chunk) if chunk.len < CHUNK_RECORDS => {
-            chunk.records[chunk.len] = record;
-            chunk.len += 1;
-        }
-        _ => {
-            let next = head.take();
-            *head = Some(Box::new(Chunk { next, len: 1, records: [record; CHUNK_RECORDS] }));
-        }
-    }
-}
-
-const _: () = assert!(size_of::<Chunk>() == 128, "a chunk is one jemalloc class");
 
 #[cfg(test)]
 mod tests {
