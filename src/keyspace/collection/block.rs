@@ -14,6 +14,10 @@ const KEPT_QUARTERS: usize = 3;
 /// ... or into this, if it may have spare memory.
 const KEPT_SPARING_QUARTERS: usize = 1;
 
+/// Sizes are so many to a doubling, and so 2 % of a large block is for nothing. With all size classes of the slabs in use, which are 16 bytes apart, each of them
+/// would have a slab that is mostly empty.
+const SIZES_PER_DOUBLING: usize = 16;
+
 /// Bytes in memory of their own. Empty ones take none.
 pub struct Block {
     start: NonNull<u8>,
@@ -48,6 +52,8 @@ impl Block {
         if bytes == 0 {
             return Block::new();
         }
+        let step = bytes.next_power_of_two() / 2 / SIZES_PER_DOUBLING;
+        let bytes = bytes.next_multiple_of(step.max(1));
         let capacity = u32::try_from(slabs::block_bytes(bytes)).expect("a value's lengths are 32 bits wide");
         Block { start: slabs::allocate(bytes), front: 0, len: 0, capacity }
     }

@@ -364,10 +364,13 @@ impl Tree {
         self.split_if_large(order, capture, place);
     }
 
-    /// Puts a record in place of another that it shares its key with.
+    /// Puts a record in place of another that it shares its key with. One of the same length leaves all others where they are.
     pub fn replace<O: Order>(&mut self, order: &O, capture: &mut impl Capture, place: &Place, record: &[u8]) {
+        let before = self.leaves.at(place.leaf).bytes();
         self.change(capture, place, |leaf| leaf.replace(order, place.index, record));
-        self.split_if_large(order, capture, place);
+        if self.leaves.at(place.leaf).bytes() > before {
+            self.split_if_large(order, capture, place);
+        }
     }
 
     /// Puts a record in place of the one at `from` in a leaf, and at `to`, the number of the record that it then stands before; both it and that are of the
@@ -578,7 +581,7 @@ impl Tree {
 
     fn split_if_large<O: Order>(&mut self, order: &O, capture: &mut impl Capture, place: &Place) {
         let leaf = self.leaves.at(place.leaf);
-        if leaf.bytes() <= self.limits.leaf_bytes || leaf.count() < 2 {
+        if leaf.bytes() <= self.most_bytes(place) || leaf.count() < 2 {
             return;
         }
         let (end, start) = (self.key_behind(&place.path), self.rank(place) - place.index);
@@ -607,6 +610,18 @@ impl Tree {
         for (rank, _) in [start, start + at].into_iter().zip(rest).filter(|(_, is_large)| *is_large) {
             self.split_if_large(order, capture, &self.place_at(rank));
         }
+    }
+
+    /// How large the leaf of a place may be when it has got a record there. Leaves of one size would be of the same size at any time, since keys are spread evenly: they would all
+    /// grow out of one size class of the slabs into the next together, and leave it half empty behind. So each has a limit of its own, but where records are added at an end.
+    fn most_bytes(&self, place: &Place) -> usize {
+        let most = self.limits.leaf_bytes;
+        let is_last = || place.index + 1 == self.leaves.at(place.leaf).count() && self.is_in_last_leaf(place);
+        if place.index == 0 && self.is_in_first_leaf(place) || is_last() {
+            return most;
+        }
+        let part = place.leaf.wrapping_mul(0x9e37_79b1) >> 24;
+        most - most / 4 * part as usize / 256
     }
 
     /// A new branch stands behind the last one of the path, of which so many records are left, the earliest due then.
