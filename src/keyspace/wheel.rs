@@ -48,28 +48,76 @@ pub struct Wheel {
     overtaken: Option<Box<Wheel>>,
 }
 
-/// The slots of all levels. A level has memory only while something lies on it: a wheel mostly uses one or two, and there is one for each shard.
+/// The slots of all levels. A level has memory for the slots in which something lies: there is a wheel for each shard, and most of them have few records.
 #[derive(Default)]
-struct Slots([Option<Box<[Chain; SLOTS]>>; LEVELS]);
+struct Slots([Option<Box<Level>>; LEVELS]);
+
+#[derive(Default)]
+struct Level {
+    /// A bit for each slot that has a chain.
+    present: u64,
+    /// Their chains, in the order of the slots; none is empty.
+    chains: Vec<Chain>,
+}
+
+impl Level {
+    /// Where the chain of a slot is, or would have to be.
+    fn find(&self, slot: usize) -> Result<usize, usize> {
+        let before = (self.present & ((1 << slot) - 1)).count_ones() as usize;
+        if self.present >> slot & 1 == 1 { Ok(before) } else { Err(before) }
+    }
+
+    fn put(&mut self, slot: usize, chain: Chain) {
+        if let Err(place) = self.find(slot) {
+            self.chains.insert(place, chain);
+            self.present |= 1 << slot;
+        }
+    }
+}
 
 impl Slots {
-    fn chain(&self, level: usize, slot: usize) -> &Chain {
-        const NOTHING: &Chain = &Chain::NEW;
-        self.0[level].as_ref().map_or(NOTHING, |chains| &chains[slot])
+    /// The chain of a slot; `None` if nothing lies in it.
+    fn chain(&self, level: usize, slot: usize) -> Option<&Chain> {
+        let level = self.0[level].as_ref()?;
+        level.find(slot).ok().map(|place| &level.chains[place])
     }
 
-    fn chain_mut(&mut self, level: usize, slot: usize) -> &mut Chain {
-        let chains = self.0[level].get_or_insert_with(|| Box::new([Chain::NEW; SLOTS]));
-        &mut chains[slot]
+    fn push(&mut self, level: usize, slot: usize, record: Record) {
+        let level = self.0[level].get_or_insert_default();
+        match level.find(slot) {
+            Ok(place) => level.chains[place].push(record),
+            Err(_) => {
+                let mut chain = Chain::default();
+                chain.push(record);
+                level.put(slot, chain);
+            }
+        }
     }
 
-    /// Gives the memory of a level back on which nothing lies.
-    fn give_back(&mut self, level: usize) {
-        self.0[level] = None;
+    /// Lets a slot in which nothing lies have a chain.
+    fn put(&mut self, level: usize, slot: usize, chain: Chain) {
+        if !chain.is_empty() {
+            self.0[level].get_or_insert_default().put(slot, chain);
+        }
+    }
+
+    /// Takes the last record of a slot.
+    fn pop(&mut self, number: usize, slot: usize) -> Option<Record> {
+        let level = self.0[number].as_mut()?;
+        let place = level.find(slot).ok()?;
+        let record = level.chains[place].pop();
+        if level.chains[place].is_empty() {
+            level.chains.remove(place);
+            level.present &= !(1 << slot);
+            if level.present == 0 {
+                self.0[number] = None;
+            }
+        }
+        record
     }
 
     fn chains(&self) -> impl Iterator<Item = &Chain> {
-        self.0.iter().flatten().flat_map(|chains| chains.iter())
+        self.0.iter().flatten().flat_map(|level| level.chains.iter())
     }
 }
 
@@ -114,7 +162,7 @@ impl Wheel {
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
         self.len += 1;
-        self.slots.chain_mut(level, slot).push(record);
+        self.slots.push(level, slot, record);
     }
 
     /// The next record whose tick is at or before `target`, in order of ticks; `None` when the wheel has caught up.
@@ -212,13 +260,13 @@ impl Wheel {
     }
 
     fn pop(&mut self, level: usize, slot: usize) -> Option<Record> {
-        let head = self.slots.chain_mut(level, slot);
-        if head.is_empty() && self.sweep.step == level * SLOTS + slot {
-            *head = mem::take(&mut self.sweep.kept);
+        if self.slots.chain(level, slot).is_none() && self.sweep.step == level * SLOTS + slot {
+            self.slots.put(level, slot, mem::take(&mut self.sweep.kept));
         }
-        let record = head.pop();
+        let record = self.slots.pop(level, slot);
         // A sweep may have taken the last one without looking further.
-        if head.is_empty() && (self.sweep.kept.is_empty() || self.sweep.step != level * SLOTS + slot) {
+        let is_empty = self.slots.chain(level, slot).is_none();
+        if is_empty && (self.sweep.kept.is_empty() || self.sweep.step != level * SLOTS + slot) {
             self.vacate(level, slot);
         }
         self.len -= usize::from(record.is_some());
@@ -233,7 +281,7 @@ impl Wheel {
             if due < enough && self.occupied[level] >> slot & 1 == 1 && self.start(level, slot) <= target {
                 due += self.count(self.slots.chain(level, slot), target, enough - due);
                 if self.sweep.step == level * SLOTS + slot {
-                    due += self.count(&self.sweep.kept, target, enough.saturating_sub(due));
+                    due += self.count(Some(&self.sweep.kept), target, enough.saturating_sub(due));
                 }
             }
         }
@@ -241,8 +289,9 @@ impl Wheel {
     }
 
     /// Records of a chain whose tick is at or before `target`; no further once there are `enough`.
-    fn count(&self, chain: &Chain, target: u64, enough: usize) -> usize {
-        chain.iter().filter(|record| self.tick_of(*record) <= target).take(enough).count()
+    fn count(&self, chain: Option<&Chain>, target: u64, enough: usize) -> usize {
+        let records = chain.into_iter().flat_map(Chain::iter);
+        records.filter(|record| self.tick_of(*record) <= target).take(enough).count()
     }
 
     /// All records, from one of the slots on, stale ones included.
@@ -251,7 +300,7 @@ impl Wheel {
         let in_use = steps.filter(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1);
         let chains = in_use.flat_map(|step| {
             let kept = (self.sweep.step == step).then_some(&self.sweep.kept);
-            [Some(self.slots.chain(step / SLOTS, step % SLOTS)), kept].into_iter().flatten()
+            [self.slots.chain(step / SLOTS, step % SLOTS), kept].into_iter().flatten()
         });
         // Of a wheel before a jump the first slots will do: it is about to be emptied.
         let overtaken = self.overtaken.iter().flat_map(|old| old.slots.chains());
@@ -263,11 +312,11 @@ impl Wheel {
     pub fn sweep(&mut self, budget: &mut usize, keep: impl Fn(Record) -> bool) {
         while *budget > 0 {
             let (level, slot) = (self.sweep.step / SLOTS, self.sweep.step % SLOTS);
-            let head = self.slots.chain_mut(level, slot);
-            let Some(record) = head.pop() else {
-                *head = mem::take(&mut self.sweep.kept);
-                if head.is_empty() {
+            let Some(record) = self.slots.pop(level, slot) else {
+                if self.sweep.kept.is_empty() {
                     self.vacate(level, slot);
+                } else {
+                    self.slots.put(level, slot, mem::take(&mut self.sweep.kept));
                 }
                 self.sweep.step = (self.sweep.step + 1..Self::SWEEP_STEPS)
                     .find(|step| self.occupied[step / SLOTS] >> (step % SLOTS) & 1 == 1)
@@ -289,9 +338,6 @@ impl Wheel {
     /// Nothing lies in a slot any more.
     fn vacate(&mut self, level: usize, slot: usize) {
         self.occupied[level] &= !(1 << slot);
-        if self.occupied[level] == 0 {
-            self.slots.give_back(level);
-        }
     }
 
     const SWEEP_STEPS: usize = LEVELS * SLOTS;

@@ -18,7 +18,7 @@ use super::class::{CLASSES, SHARED_CLASSES, class_bytes, wide_class_bytes};
 
 pub const REGION_BYTES: usize = 2 << 20;
 pub const SLAB_BYTES: usize = 64 << 10;
-const SLABS_A_REGION: usize = REGION_BYTES / SLAB_BYTES;
+pub(super) const SLABS_A_REGION: usize = REGION_BYTES / SLAB_BYTES;
 const REGION_SHIFT: u32 = REGION_BYTES.trailing_zeros();
 const SLAB_SHIFT: u32 = SLAB_BYTES.trailing_zeros();
 const ALL_FREE: u32 = u32::MAX;

@@ -108,6 +108,21 @@ impl Leaf {
         &rest[..order.len_of(rest)]
     }
 
+    /// Records that end with these bytes, of which there are some, with their numbers. Of most others only the last byte is looked at.
+    pub fn ending_with<'l, O: Order>(
+        &'l self,
+        order: &'l O,
+        ending: &'l [u8],
+    ) -> impl Iterator<Item = (usize, &'l [u8])> {
+        let (records, last, mut start) = (self.records::<O>(), ending.last(), 0);
+        (0..self.count()).filter_map(move |index| {
+            let end = self.place(order, index + 1);
+            let record = &records[start..end];
+            start = end;
+            (record.last() == last && record.ends_with(ending)).then_some((index, record))
+        })
+    }
+
     /// The records before the one at `index`, and those from there on.
     pub fn divided<O: Order>(&self, order: &O, index: usize) -> (&[u8], &[u8]) {
         self.records::<O>().split_at(self.place(order, index))

@@ -189,7 +189,7 @@ impl SortedSet {
 
     /// The number in its leaf and the score of the member whose record ends in these bytes.
     fn find_in(&self, leaf: u32, ending: &[u8]) -> Option<(usize, f64)> {
-        let mut records = self.scores.leaf(leaf).iter(&ByScore).enumerate();
+        let mut records = self.scores.leaf(leaf).ending_with(&ByScore, ending);
         let (index, record) = records.find(|(_, record)| Scored::member_bytes(record) == ending)?;
         Some((index, Scored::read(record).score))
     }
