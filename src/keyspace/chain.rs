@@ -41,8 +41,6 @@ unsafe impl Send for Chain {}
 unsafe impl Sync for Chain {}
 
 impl Chain {
-    pub const NEW: Chain = Chain { head: None };
-
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
     }
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn a_chain_gives_back_what_it_was_given() {
         let mut random = Random::new(3);
-        let (mut chain, mut model) = (Chain::NEW, Vec::new());
+        let (mut chain, mut model) = (Chain::default(), Vec::new());
         for number in 0..5000 {
             if random.below(5) < 3 {
                 let record = Record { prefix: number, tick: random.next_u64() as u32 };
