@@ -29,6 +29,17 @@ fn ask(event_loop: &mut InProcess<'_>, place: usize, line: &str) -> String {
     String::from_utf8(event_loop.take_output(place)).expect("text")
 }
 
+/// Lets the control thread and both loops work until something holds. A gate is raised before the loops hear that they have a point to pass, so who has seen
+/// it has to let them look more than once.
+async fn until_settled(loops: [&mut InProcess<'_>; 2], mut holds: impl FnMut() -> bool) {
+    let [first, second] = loops;
+    while !holds() {
+        first.settle();
+        second.settle();
+        yield_now().await;
+    }
+}
+
 /// Lets the control thread work until something holds.
 async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
@@ -96,8 +107,7 @@ fn during_the_last_save_all_goes_on_but_writes() {
         }
         assert_eq!(ask(&mut awake, other, "GET a"), "$1\r\n1\r\n");
         assert_eq!(services.snapshots.ended(), 0, "nothing is saved while a loop may still write");
-        asleep.settle();
-        until(|| services.snapshots.ended() > 0).await;
+        until_settled([&mut awake, &mut asleep], || services.snapshots.ended() > 0).await;
         assert_eq!(ask(&mut awake, other, "GET a"), "$1\r\n1\r\n");
         assert_eq!(awake.take_output(writer), b"");
     });
@@ -116,17 +126,15 @@ fn an_end_that_would_lose_something_is_called_off_and_writes_go_on() {
         until(|| services.gates().has(Gates::ENDING)).await;
         assert_eq!(ask(&mut awake, writer, "SET a 2"), "");
         assert_eq!(ask(&mut awake, muted, "CLIENT REPLY SKIP\r\nSET b 1\r\nGET b"), "");
-        asleep.settle();
-        until(|| !services.gates().has(Gates::ENDING)).await;
+        until_settled([&mut awake, &mut asleep], || !services.gates().has(Gates::ENDING)).await;
         until(|| services.shutdowns_failed.load(Ordering::Acquire) >= END.order).await;
         awake.settle();
         assert_eq!(awake.take_output(writer), b"+OK\r\n");
         assert_eq!(awake.take_output(muted), b"$1\r\n1\r\n", "SKIP is for the request behind it alone");
         disk.heal();
+        let ended = services.snapshots.ended();
         services.control.shut_down(Shutdown { order: 2, ..END });
-        until(|| services.gates().has(Gates::ENDING)).await;
-        awake.settle();
-        asleep.settle();
+        until_settled([&mut awake, &mut asleep], || services.snapshots.ended() > ended).await;
     });
     assert_eq!(how.order, 2);
 }
