@@ -200,6 +200,11 @@ fn slack_ms(at_ms: i64, before: &Contents, now_ms: i64, percent: i64) -> i64 {
     carried_ms.max(given_ms)
 }
 
+/// Fields whose time has come may be gone, or still be there.
+fn is_as_said(found: &[u8], said: &[u8], now_ms: i64) -> bool {
+    found == said || values::content_at(found, now_ms) == values::content_at(said, now_ms)
+}
+
 /// In which keys what was found is not what a state says. Those that the next state, `leaving`, lacks may be gone already.
 fn differences(
     found: &Contents,
@@ -224,12 +229,15 @@ fn difference(found: Option<&Stored>, said: Option<&Stored>, now_ms: i64, exact:
     match (found, said) {
         (None, None) => None,
         (None, Some(said)) if said.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => None,
+        (None, Some(said)) if values::content_at(&said.value, now_ms).is_none() => None,
         (None, Some(said)) => {
             let left_ms = said.expire_at_ms.map(|at_ms| at_ms - now_ms);
             Some(format!("is missing (milliseconds left: {left_ms:?})"))
         }
         (Some(_), None) => Some(String::from("has come back")),
-        (Some(found), Some(said)) if found.value != said.value => Some(String::from("has another value")),
+        (Some(found), Some(said)) if !is_as_said(&found.value, &said.value, now_ms) => {
+            Some(String::from("has another value"))
+        }
         (Some(found), Some(said)) => match (found.expire_at_ms, said.expire_at_ms) {
             (None, None) => None,
             (Some(found_ms), Some(said_ms)) => {

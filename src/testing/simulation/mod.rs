@@ -6,8 +6,8 @@
 //! shows as a seed; `shrink` leaves out what is not needed for it.
 //!
 //! To extend it:
-//! - **A row** (a command, a data type) takes part by its syntax line ([`requests`]), if it writes. An argument whose words need a form of their own is named in
-//!   `requests::string` or `requests::integer`; a request to the server itself is a line of `plan::order`. What a value *is* beyond its bytes belongs into `history::observe`.
+//! - **A row** (a command) takes part by its syntax line ([`requests`]), if it writes; a data type by its keys and lines in `values`, too. An argument whose words need a form of their own is named in
+//!   `requests::string` or `requests::integer`; a request to the server itself is a line of `plan::order`. What a value *is* says `keyspace::values::content`; what of it may be gone by itself, `content_at`.
 //! - **A fault** is a [`plan::Op`], drawn in `plan::draw_op` and done in `life::Life::act`; one of the disk is a state of the `PowerCutDisk`. What
 //!   only goes wrong when it lasts is a sequence, like `plan::draw_outage`: shrinking leaves out what it does not need.
 //! - **A thread** is an object with `step(now) -> Next` that the server's own thread runs, too. It is a field of `life::Life`, with the `Next` that it has given last and an
@@ -16,7 +16,7 @@
 //!
 //! What is checked, besides that nothing panics:
 //! - What is loaded is one of the states that the keyspace was in, not before the last that was promised; no deadline is earlier than in that state,
-//!   and none later than `expire-log-slack` allows; after an orderly end it is the last state, exactly.
+//!   and none later than `expire-log-slack` allows; those of fields are exact; after an orderly end it is the last state, exactly.
 //! - `check` calls the directory sound, and it loads. A start that a failing disk refuses has removed nothing; another program's file stays.
 //! - With `everysec`, a log that is not in trouble is durable after a second; with `always`, when its thread rests.
 //! - After a round of expiry nothing is left whose time has long passed, however the clock was set. Who waits for a time is answered then.
@@ -30,6 +30,7 @@ pub mod history;
 mod life;
 pub mod plan;
 pub mod requests;
+mod values;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

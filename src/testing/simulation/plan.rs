@@ -1,6 +1,7 @@
 //! What happens in a world, as data: drawn from a seed beforehand, so that a part of it can be left out when a failure is made small.
 
 use super::requests::{DATABASES, KEYS, Request, any_write, one_of, session_write};
+use super::values::{Type, value_write};
 use crate::base::random::Random;
 use crate::config::AppendFsync;
 use crate::testing::power_cut_disk::{DEVICE_ERROR, Fault, NO_SPACE, Operation};
@@ -60,6 +61,8 @@ pub struct Start {
     pub saves: bool,
     /// Blocks of the log and its buffer are small.
     pub tight: bool,
+    /// `collection-leaf-bytes 64`: what has some elements is large.
+    pub small_leaves: bool,
     /// A first attempt to start is made on a disk that fails so.
     pub fault: Option<Fault>,
 }
@@ -71,6 +74,7 @@ impl Start {
             policy: one_of(random, &[AppendFsync::Always, AppendFsync::Everysec, AppendFsync::No]),
             saves: random.below(2) == 0,
             tight: random.below(2) == 0,
+            small_leaves: random.below(2) == 0,
             fault: (random.below(4) == 0).then(|| start_fault(random)),
         }
     }
@@ -109,15 +113,17 @@ impl Plan {
 fn draw_op(ops: &mut Vec<Op>, random: &mut Random) {
     let client = random.below(CLIENTS) as usize;
     let op = match random.below(100) {
-        0..22 => Op::Ask { client, request: session_write(random) },
-        22..42 => Op::Ask { client, request: any_write(random) },
+        0..13 => Op::Ask { client, request: session_write(random) },
+        13..27 => Op::Ask { client, request: value_write(random) },
+        27..42 => Op::Ask { client, request: any_write(random) },
         42..44 => return draw_transaction(ops, client, random),
         44..51 => Op::Ask { client, request: order(random) },
         51..66 => Op::Log { turns: 1 + random.below(8) as u32 },
         66..73 => Op::Save { turns: one_of(random, &[1, 3, 300, 2000]) },
         73..78 => Op::Expire,
         78..82 => Op::Look,
-        82..92 => Op::Pass { ms: pause_ms(random) },
+        82..91 => Op::Pass { ms: pause_ms(random) },
+        91 => return draw_changes(ops, client, random),
         92 => return draw_clock(ops, client, random),
         93 => Op::Fail(fault(random)),
         94 if random.below(4) == 0 => Op::Slow { ms: one_of(random, &[40, 3_000]) },
@@ -135,7 +141,11 @@ fn draw_transaction(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
     let mut ask = |request| ops.push(Op::Ask { client, request });
     ask(Request::of("MULTI"));
     for _ in 0..1 + random.below(4) {
-        ask(if random.below(2) == 0 { session_write(random) } else { any_write(random) });
+        ask(match random.below(3) {
+            0 => session_write(random),
+            1 => value_write(random),
+            _ => any_write(random),
+        });
     }
     ask(Request::of(one_of(random, &["EXEC", "EXEC", "EXEC", "DISCARD"])));
     if random.below(4) == 0 {
@@ -194,6 +204,44 @@ fn draw_slides(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
         }
     }
     ops.extend([Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
+}
+
+/// A value grows, and while a save visits it it is changed, moved and removed.
+fn draw_changes(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    let kind = Type::any(random);
+    let key = kind.key(random);
+    let ask = |request| Op::Ask { client, request };
+    for _ in 0..1 + random.below(3) {
+        ops.push(ask(kind.growth(key, random)));
+    }
+    if kind == Type::Stream {
+        ops.push(ask(Request::of(&format!("XGROUP CREATE {key} g1 0"))));
+    }
+    ops.extend([Op::Save { turns: 2000 }, ask(Request::of("BGSAVE"))]);
+    // The cut, and as far as to some shard.
+    ops.push(Op::Save { turns: one_of(random, &[2, 3, 100, 300, 600, 1_000]) });
+    for _ in 0..2 + random.below(5) {
+        let request = match random.below(6) {
+            0 => kind.relocation(key, random),
+            1 => kind.growth(key, random),
+            _ => kind.change(key, random),
+        };
+        ops.push(ask(request));
+        match random.below(3) {
+            0 => ops.push(Op::Save { turns: one_of(random, &[1, 20, 100, 300]) }),
+            1 => ops.push(Op::Log { turns: 4 }),
+            _ => {}
+        }
+    }
+    ops.extend([
+        Op::Log { turns: 8 },
+        Op::Save { turns: 2000 },
+        Op::Pass { ms: 1_100 },
+        Op::Log { turns: 8 },
+    ]);
+    if random.below(2) == 0 {
+        ops.push(crash(random));
+    }
 }
 
 fn crash(random: &mut Random) -> Op {

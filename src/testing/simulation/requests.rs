@@ -5,14 +5,18 @@
 
 use std::sync::LazyLock;
 
+use super::values;
 use crate::base::random::Random;
 use crate::command::docs::{Argument, Kind, arguments};
-use crate::command::{COMMANDS, Command, Flags};
+use crate::command::{COMMANDS, Command, Flags, Group};
 use crate::rdb::encode_payload;
 
 pub const DATABASES: usize = 4;
-/// Names of all keys. Two of them share a shard.
-pub const KEYS: [&str; 6] = ["k1", "k2", "k3", "k4", "{s}5", "{s}6"];
+/// Names of all keys: those of sessions, of which two share a shard, and those that mostly hold a value of a certain type ([`values::Type`]).
+pub const KEYS: [&str; 16] =
+    ["k1", "k2", "k3", "k4", "{s}5", "{s}6", "h1", "h2", "l1", "l2", "s1", "s2", "z1", "z2", "x1", "x2"];
+/// How many of them are those of sessions.
+const GENERAL: usize = 6;
 
 /// A word of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,14 @@ impl Request {
     /// Words that are written with blanks between.
     pub fn of(line: &str) -> Request {
         Request(line.split(' ').map(|word| Word::Text(word.into())).collect())
+    }
+
+    /// With a Unix time in milliseconds, so far from now, for a word.
+    pub fn at(mut self, word: &str, ms: i64) -> Request {
+        for place in self.0.iter_mut().filter(|place| **place == Word::Text(word.into())) {
+            *place = Word::Milliseconds(ms);
+        }
+        self
     }
 
     /// Its bytes when it is sent at a Unix time in milliseconds.
@@ -82,7 +94,9 @@ pub fn any_write(random: &mut Random) -> Request {
     let (command, arguments) = &ROWS[random.below(ROWS.len() as u64) as usize];
     let mut words: Vec<Word> =
         command.full_name.split('|').map(|word| Word::Text(word.as_bytes().into())).collect();
-    arguments.iter().for_each(|argument| push(&mut words, argument, random));
+    let mut draft = Draft { words: Vec::new(), group: command.spec.group, promised: None };
+    arguments.iter().for_each(|argument| draft.push(argument, random));
+    words.append(&mut draft.words);
     Request(words)
 }
 
@@ -100,52 +114,87 @@ pub fn session_write(random: &mut Random) -> Request {
     })
 }
 
-fn key(random: &mut Random) -> &'static str {
+/// Any key.
+pub fn key_of_any_type(random: &mut Random) -> &'static str {
     one_of(random, &KEYS)
 }
 
+fn key(random: &mut Random) -> &'static str {
+    one_of(random, &KEYS[..GENERAL])
+}
+
+/// A key for a row of this group: mostly one that holds its type, so that little ends as WRONGTYPE.
+fn key_for(group: Group, random: &mut Random) -> &'static str {
+    match values::Type::of(group) {
+        Some(kind) if random.below(8) > 0 => kind.key(random),
+        None if random.below(2) == 0 => key(random),
+        _ => key_of_any_type(random),
+    }
+}
+
 /// From what passes in a moment to what outlives a holiday.
-fn time_to_live_ms(random: &mut Random) -> i64 {
+pub fn time_to_live_ms(random: &mut Random) -> i64 {
     let exact = random.below(100) as i64;
     one_of(random, &[1, 300, 1_500, 3_000, 20_000, 1_800_000, 1_800_000, 1_830_000, 30 * 86_400_000]) + exact
 }
 
-fn push(words: &mut Vec<Word>, argument: &Argument, random: &mut Random) {
-    if argument.optional && random.below(2) == 0 {
-        return;
-    }
-    let times = if argument.multiple { 1 + random.below(3) } else { 1 };
-    for time in 0..times {
-        if let Some(token) = &argument.token
-            && (time == 0 || argument.multiple_token)
-        {
-            words.push(Word::Text(token.clone().into_bytes()));
-        }
-        push_one(words, argument, random);
-    }
+/// The arguments of a request, as they are drawn.
+struct Draft {
+    words: Vec<Word>,
+    group: Group,
+    /// How many of what follows an argument like `numkeys` has announced.
+    promised: Option<u64>,
 }
 
-fn push_one(words: &mut Vec<Word>, argument: &Argument, random: &mut Random) {
-    let text = |text: String| Word::Text(text.into_bytes());
-    match argument.kind {
-        Kind::PureToken => {}
-        Kind::OneOf => {
-            let chosen = random.below(argument.parts.len() as u64) as usize;
-            push(words, &argument.parts[chosen], random);
+impl Draft {
+    fn push(&mut self, argument: &Argument, random: &mut Random) {
+        if argument.optional && random.below(2) == 0 {
+            return;
         }
-        Kind::Block => argument.parts.iter().for_each(|part| push(words, part, random)),
-        Kind::Key => words.push(text(key(random).to_owned())),
-        Kind::Integer => words.push(text(integer(&argument.name, random).to_string())),
-        Kind::Double => words.push(text(one_of(random, &["1.5", "-0.25", "3e3"]).to_owned())),
-        Kind::Pattern => words.push(text("*".to_owned())),
-        Kind::UnixTime => {
-            let ttl_ms = time_to_live_ms(random);
-            words.push(match argument.name.ends_with("milliseconds") {
-                true => Word::Milliseconds(ttl_ms),
-                false => Word::Seconds(ttl_ms),
-            });
+        let drawn = 1 + random.below(3);
+        let times = if argument.multiple { self.promised.take().unwrap_or(drawn) } else { 1 };
+        for time in 0..times {
+            if let Some(token) = &argument.token
+                && (time == 0 || argument.multiple_token)
+            {
+                self.words.push(Word::Text(token.clone().into_bytes()));
+            }
+            self.push_one(argument, random);
         }
-        Kind::String => words.push(string(&argument.name, random)),
+    }
+
+    fn push_one(&mut self, argument: &Argument, random: &mut Random) {
+        let text = |text: String| Word::Text(text.into_bytes());
+        let name = argument.name.as_str();
+        let word = match argument.kind {
+            Kind::PureToken => return,
+            Kind::OneOf => {
+                let chosen = random.below(argument.parts.len() as u64) as usize;
+                return self.push(&argument.parts[chosen], random);
+            }
+            Kind::Block => return argument.parts.iter().for_each(|part| self.push(part, random)),
+            Kind::Key => text(key_for(self.group, random).to_owned()),
+            Kind::Integer if name.starts_with("num") && random.below(8) > 0 => {
+                let count = 1 + random.below(3);
+                self.promised = Some(count);
+                text(count.to_string())
+            }
+            Kind::Integer => text(integer(name, random).to_string()),
+            Kind::Double => text(one_of(random, &["1.5", "-0.25", "3e3"]).to_owned()),
+            Kind::Pattern => text("*".to_owned()),
+            Kind::UnixTime => {
+                let ttl_ms = time_to_live_ms(random);
+                match name.ends_with("milliseconds") {
+                    true => Word::Milliseconds(ttl_ms),
+                    false => Word::Seconds(ttl_ms),
+                }
+            }
+            Kind::String => match values::element(name, random) {
+                Some(element) => text(element),
+                None => string(name, random),
+            },
+        };
+        self.words.push(word);
     }
 }
 
@@ -164,7 +213,10 @@ fn string(name: &str, random: &mut Random) -> Word {
     let digit = b'1' + random.below(9) as u8;
     let value = vec![digit; length];
     Word::Text(match name {
-        "serialized-value" => encode_payload(&value),
+        "serialized-value" => match random.below(2) {
+            0 => encode_payload(&value),
+            _ => values::payload(random),
+        },
         "ttl" => [0, time_to_live_ms(random)][random.below(2) as usize].to_string().into_bytes(),
         "frequency" => b"7".to_vec(),
         _ => value,

@@ -161,6 +161,9 @@ impl World {
         config.maxmemory_eviction_tenacity = 100;
         config.appendonly = self.start.appendonly;
         config.appendfsync = self.start.policy;
+        if self.start.small_leaves {
+            config.collection_leaf_bytes = 64;
+        }
         if self.start.tight {
             config.write_log_buffer_limit = LIMIT_BYTES;
         }
