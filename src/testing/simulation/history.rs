@@ -4,20 +4,70 @@
 //! round of expiry. The log's order is the order of the changes, so whatever is lost, what is found is one of these states, not before the last
 //! one that was promised: by the log's durable offset, by a finished snapshot, or by an orderly end.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::requests::{DATABASES, KEYS};
-use crate::keyspace::{EntryRef, Key, Keyspace, values};
+use crate::keyspace::{EntryRef, Key, Keyspace, Kind, values};
 
 /// What is stored under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Stored {
-    value: Vec<u8>,
+    value: Value,
     expire_at_ms: Option<i64>,
     /// How coarsely the entry says that the log knows the deadline. Not judged: another one shows that the same deadline was given anew.
     coarseness: u32,
     /// How much later the log may say, after a crash, that it expires: the slack that was in force when the deadline was given.
     slack_ms: i64,
+}
+
+/// A value in the form that it has, which is cheap to look at, and to be compared with others when a server has started.
+#[derive(Debug)]
+struct Value {
+    kind: Kind,
+    is_large: bool,
+    bytes: Vec<u8>,
+    content: OnceCell<Vec<u8>>,
+}
+
+impl Value {
+    fn of(entry: EntryRef<'_>) -> Value {
+        let (kind, root) = (entry.kind(), entry.root());
+        let mut bytes = Vec::new();
+        match root {
+            Some(root) => root.encode(kind, &mut bytes),
+            None => bytes.extend_from_slice(entry.value()),
+        }
+        Value { kind, is_large: root.is_some(), bytes, content: OnceCell::new() }
+    }
+
+    /// Whether it is certainly the one that an entry holds.
+    fn is_of(&self, entry: EntryRef<'_>) -> bool {
+        if self.kind != entry.kind() || self.is_large != entry.root().is_some() {
+            return false;
+        }
+        match entry.root() {
+            Some(_) => Value::of(entry).bytes == self.bytes,
+            None => entry.value() == self.bytes,
+        }
+    }
+
+    /// See [`values::content`].
+    fn content(&self) -> &[u8] {
+        self.content.get_or_init(|| match self.is_large {
+            true => values::content_of_encoded(self.kind, &self.bytes),
+            false => values::content(self.kind, &self.bytes, None),
+        })
+    }
+
+    /// What of it is left at a Unix time in milliseconds, in which fields may have expired.
+    fn left_at(&self, now_ms: i64) -> Option<Cow<'_, [u8]>> {
+        match self.kind {
+            Kind::Hash => values::content_at(self.content(), now_ms).map(Cow::Owned),
+            _ => Some(Cow::Borrowed(self.content())),
+        }
+    }
 }
 
 /// What all keys of all databases hold.
@@ -92,10 +142,15 @@ impl History {
         self.promised = self.promised.max(moment);
     }
 
-    /// Keys that are there although their time passed before a Unix time in milliseconds.
+    /// Keys that are there although their time, or that of a field, passed before a Unix time in milliseconds.
     pub fn overdue(&self, before_ms: i64) -> usize {
         let contents = &self.moments[self.present()].contents;
-        let is_overdue = |stored: &&Rc<Stored>| stored.expire_at_ms.is_some_and(|at_ms| at_ms < before_ms);
+        let has_overdue_field = |value: &Value| {
+            value.kind == Kind::Hash && value.left_at(before_ms).as_deref() != Some(value.content())
+        };
+        let is_overdue = |stored: &&Rc<Stored>| {
+            stored.expire_at_ms.is_some_and(|at_ms| at_ms < before_ms) || has_overdue_field(&stored.value)
+        };
         contents.iter().flatten().filter(is_overdue).count()
     }
 
@@ -168,10 +223,6 @@ impl History {
     }
 }
 
-fn content(entry: EntryRef<'_>) -> Vec<u8> {
-    values::content(entry.kind(), entry.value(), entry.root())
-}
-
 fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64, percent: i64) -> Contents {
     let slots = (0..DATABASES).flat_map(|database| keys.iter().map(move |key| (database, key)));
     let look = |((database, key), former): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
@@ -180,13 +231,13 @@ fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64
         let entry = partition.entry(partition.find(key.hash, key.bytes)?);
         let (expire_at_ms, coarseness) = (entry.expire_at_ms(), entry.logged_coarseness());
         if let Some(former) = former
-            && former.value == content(entry)
             && (former.expire_at_ms, former.coarseness) == (expire_at_ms, coarseness)
+            && former.value.is_of(entry)
         {
             return Some(Rc::clone(former));
         }
         let slack_ms = expire_at_ms.map_or(0, |at_ms| slack_ms(at_ms, before, now_ms, percent));
-        Some(Rc::new(Stored { value: content(entry), expire_at_ms, coarseness, slack_ms }))
+        Some(Rc::new(Stored { value: Value::of(entry), expire_at_ms, coarseness, slack_ms }))
     };
     slots.zip(before).map(look).collect()
 }
@@ -198,11 +249,6 @@ fn slack_ms(at_ms: i64, before: &Contents, now_ms: i64, percent: i64) -> i64 {
     let carried_ms = had_it.map(|stored| stored.slack_ms).max().unwrap_or(0);
     let given_ms = if percent == 0 { 0 } else { ((at_ms - now_ms).max(0) / 100 * percent).max(1000) };
     carried_ms.max(given_ms)
-}
-
-/// Fields whose time has come may be gone, or still be there.
-fn is_as_said(found: &[u8], said: &[u8], now_ms: i64) -> bool {
-    found == said || values::content_at(found, now_ms) == values::content_at(said, now_ms)
 }
 
 /// In which keys what was found is not what a state says. Those that the next state, `leaving`, lacks may be gone already.
@@ -229,13 +275,13 @@ fn difference(found: Option<&Stored>, said: Option<&Stored>, now_ms: i64, exact:
     match (found, said) {
         (None, None) => None,
         (None, Some(said)) if said.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => None,
-        (None, Some(said)) if values::content_at(&said.value, now_ms).is_none() => None,
+        (None, Some(said)) if said.value.left_at(now_ms).is_none() => None,
         (None, Some(said)) => {
             let left_ms = said.expire_at_ms.map(|at_ms| at_ms - now_ms);
             Some(format!("is missing (milliseconds left: {left_ms:?})"))
         }
         (Some(_), None) => Some(String::from("has come back")),
-        (Some(found), Some(said)) if !is_as_said(&found.value, &said.value, now_ms) => {
+        (Some(found), Some(said)) if found.value.left_at(now_ms) != said.value.left_at(now_ms) => {
             Some(String::from("has another value"))
         }
         (Some(found), Some(said)) => match (found.expire_at_ms, said.expire_at_ms) {
