@@ -70,7 +70,7 @@ impl Value {
     }
 }
 
-/// What all keys of all databases hold.
+/// What all keys hold: each in one database after the other.
 type Contents = Vec<Option<Rc<Stored>>>;
 
 struct Moment {
@@ -224,22 +224,24 @@ impl History {
 }
 
 fn observe(keyspace: &Keyspace, keys: &[Key<'_>], before: &Contents, now_ms: i64, percent: i64) -> Contents {
-    let slots = (0..DATABASES).flat_map(|database| keys.iter().map(move |key| (database, key)));
-    let look = |((database, key), former): ((usize, &Key<'_>), &Option<Rc<Stored>>)| {
+    let mut contents = Vec::with_capacity(before.len());
+    for (key, formers) in keys.iter().zip(before.chunks(DATABASES)) {
         let shard = keyspace.lock_shard(key.shard);
-        let partition = shard.partition(database);
-        let entry = partition.entry(partition.find(key.hash, key.bytes)?);
-        let (expire_at_ms, coarseness) = (entry.expire_at_ms(), entry.logged_coarseness());
-        if let Some(former) = former
-            && (former.expire_at_ms, former.coarseness) == (expire_at_ms, coarseness)
-            && former.value.is_of(entry)
-        {
-            return Some(Rc::clone(former));
-        }
-        let slack_ms = expire_at_ms.map_or(0, |at_ms| slack_ms(at_ms, before, now_ms, percent));
-        Some(Rc::new(Stored { value: Value::of(entry), expire_at_ms, coarseness, slack_ms }))
-    };
-    slots.zip(before).map(look).collect()
+        contents.extend(formers.iter().enumerate().map(|(database, former)| {
+            let partition = shard.partition(database);
+            let entry = partition.entry(partition.find(key.hash, key.bytes)?);
+            let (expire_at_ms, coarseness) = (entry.expire_at_ms(), entry.logged_coarseness());
+            if let Some(former) = former
+                && (former.expire_at_ms, former.coarseness) == (expire_at_ms, coarseness)
+                && former.value.is_of(entry)
+            {
+                return Some(Rc::clone(former));
+            }
+            let slack_ms = expire_at_ms.map_or(0, |at_ms| slack_ms(at_ms, before, now_ms, percent));
+            Some(Rc::new(Stored { value: Value::of(entry), expire_at_ms, coarseness, slack_ms }))
+        }));
+    }
+    contents
 }
 
 /// How much later the log may say that a key expires which has this deadline now, and had not before. RENAME, COPY, MOVE, SWAPDB and whatever
@@ -259,14 +261,14 @@ fn differences(
     now_ms: i64,
     exact: bool,
 ) -> Vec<String> {
-    let names = (0..DATABASES).flat_map(|database| KEYS.map(|key| format!("{key} of database {database}")));
+    let name = |index: usize| format!("{} of database {}", KEYS[index / DATABASES], index % DATABASES);
     let leaves = |index: usize| leaving.is_some_and(|next| next[index].is_none());
-    let pairs = names.zip(found.iter().zip(state)).enumerate();
+    let pairs = found.iter().zip(state).enumerate();
     pairs
-        .filter(|(index, (_, (found, _)))| found.is_some() || !leaves(*index))
-        .filter_map(|(_, (name, (found, said)))| {
+        .filter(|(index, (found, _))| found.is_some() || !leaves(*index))
+        .filter_map(|(index, (found, said))| {
             let wrong = difference(found.as_deref(), said.as_deref(), now_ms, exact)?;
-            Some(format!("{name} {wrong}"))
+            Some(format!("{} {wrong}", name(index)))
         })
         .collect()
 }

@@ -174,7 +174,8 @@ impl Draft {
             }
             Kind::Block => return argument.parts.iter().for_each(|part| self.push(part, random)),
             Kind::Key => text(key_for(self.group, random).to_owned()),
-            Kind::Integer if name.starts_with("num") && random.below(8) > 0 => {
+            // A wrong number of keys would make a key of any word.
+            Kind::Integer if name == "numkeys" || name.starts_with("num") && random.below(8) > 0 => {
                 let count = 1 + random.below(3);
                 self.promised = Some(count);
                 text(count.to_string())
