@@ -203,6 +203,8 @@ fn integer(name: &str, random: &mut Random) -> i64 {
     match name {
         "milliseconds" => time_to_live_ms(random),
         "seconds" => time_to_live_ms(random) / 1000 + 1,
+        "ttl" => [0, time_to_live_ms(random)][random.below(2) as usize],
+        "frequency" => 7,
         "offset" | "start" | "end" => random.below(60) as i64,
         _ if name.contains("db") || name.starts_with("index") => random.below(DATABASES as u64) as i64,
         _ => one_of(random, &[0, 1, 2, 7, -1]),
@@ -218,8 +220,6 @@ fn string(name: &str, random: &mut Random) -> Word {
             0 => encode_payload(&value),
             _ => values::payload(random),
         },
-        "ttl" => [0, time_to_live_ms(random)][random.below(2) as usize].to_string().into_bytes(),
-        "frequency" => b"7".to_vec(),
         _ => value,
     })
 }

@@ -50,7 +50,7 @@ impl Type {
     pub fn growth(self, key: &str, random: &mut Random) -> Request {
         let count = one_of(random, &[3, 12, 30]);
         Request::of(&match self {
-            Type::Hash => format!("HSET {key} {}", several(count, random, |random| pair(random))),
+            Type::Hash => format!("HSET {key} {}", several(count, random, pair)),
             Type::List => {
                 let end = one_of(random, &["LPUSH", "RPUSH"]);
                 format!("{end} {key} {}", several(count, random, member))
@@ -112,7 +112,6 @@ pub fn element(name: &str, random: &mut Random) -> Option<String> {
         "consumer" => one_of(random, &["c1", "c2", "c3"]).to_owned(),
         "id" | "last-id" | "lastid" => id(random),
         "increment" => one_of(random, &["1", "-3", "0.1"]).to_owned(),
-        "score" => score(random).to_owned(),
         _ => return None,
     })
 }
