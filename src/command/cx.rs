@@ -309,7 +309,7 @@ impl<'a, 's> Cx<'a, 's> {
 
     /// Whether the write log hears of what the request changes. What a replay does comes from there.
     #[inline]
-    fn is_recorded(&self) -> bool {
+    pub fn is_recorded(&self) -> bool {
         self.services().write_log.is_on() && !self.state.is_replay()
     }
 

@@ -1,5 +1,9 @@
 //! The reply writer: RESP3's nouns, written straight into the connection's output. It alone knows what each becomes in RESP2.
 
+use std::fmt::{self, Write as _};
+
+use smallvec::SmallVec;
+
 use super::output::Output;
 use crate::base::number::format_f64;
 
@@ -9,6 +13,16 @@ pub enum Protocol {
     #[default]
     Resp2,
     Resp3,
+}
+
+/// A text that mostly takes no memory of its own.
+struct ShortText(SmallVec<[u8; 64]>);
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// Writes replies of one client.
@@ -120,8 +134,10 @@ impl<'a> Reply<'a> {
     }
 
     pub fn bulk_text(&mut self, text: impl std::fmt::Display) {
-        let text = text.to_string();
-        self.bulk(text.as_bytes());
+        let mut short = ShortText(SmallVec::new());
+        // Memory takes whatever is written.
+        let _ = write!(short, "{text}");
+        self.bulk(&short.0);
     }
 
     pub fn bulk_integer(&mut self, value: i64) {

@@ -4,7 +4,7 @@ use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::keys::UPDATE_KEY;
 use super::super::spec::{Access, CommandSpec, Effect, Flags, Group, Keys};
-use super::trim::{self, Options};
+use super::trim::{self, Options, Threshold};
 use super::{change, ids, node_limits, stream_of};
 use crate::keyspace::collection::stream::{Id, Refused, Stream};
 use crate::keyspace::{Key, Kind, Position};
@@ -82,8 +82,9 @@ fn xadd(cx: &mut Cx<'_, '_>) -> Outcome {
         cx.remove(cx.client.database, key, position);
     }
     let (id, removed, threshold) = added?;
-    if wanted.is_none_or(|(_, seq)| seq.is_none()) || options.trims_whole_nodes() {
-        log_added(cx, key, id, &options, &threshold);
+    let is_chosen = wanted.is_none_or(|(_, seq)| seq.is_none()) || options.trims_whole_nodes();
+    if is_chosen && cx.is_recorded() {
+        log_added(cx, key, id, &options, &threshold.to_string());
     }
     cx.changed(Event::XADD, key);
     if removed > 0 {
@@ -100,7 +101,7 @@ fn add(
     position: Position,
     wanted: Option<(u64, Option<u64>)>,
     options: &Options,
-) -> Result<(Id, u64, String), Failure> {
+) -> Result<(Id, u64, Threshold), Failure> {
     let last = stream_of(cx.entry(key, position))?.entries().last_id();
     let id = new_id(last, wanted, cx.now_ms())?;
     let (limits, args) = (node_limits(cx.config()), cx.args);

@@ -1,5 +1,7 @@
 //! XTRIM, and the options that it shares with XADD.
 
+use std::fmt;
+
 use super::super::cx::{Cx, Failure, Outcome};
 use super::super::effects::Event;
 use super::super::keys::DELETE_KEY;
@@ -126,14 +128,14 @@ impl Options {
     }
 
     /// Trims a stream; says how many entries are gone, and what the exact threshold would have been.
-    pub fn apply(&self, stream: &mut Stream, gate: &mut LeafGate<'_>) -> (u64, String) {
-        let Some((trim, _)) = self.trim else { return (0, String::new()) };
+    pub fn apply(&self, stream: &mut Stream, gate: &mut LeafGate<'_>) -> (u64, Threshold) {
+        let Some((trim, _)) = self.trim else { return (0, Threshold::Length(0)) };
         let removed = stream.trim(gate, trim, self.references.unwrap_or_default());
         let entries = stream.entries();
         let threshold = match trim.keep {
-            Keep::Newest(_) => entries.len().to_string(),
-            Keep::From(_) if entries.is_empty() => Id::MAX.to_string(),
-            Keep::From(_) => entries.first_id().to_string(),
+            Keep::Newest(_) => Threshold::Length(entries.len()),
+            Keep::From(_) if entries.is_empty() => Threshold::Id(Id::MAX),
+            Keep::From(_) => Threshold::Id(entries.first_id()),
         };
         (removed, threshold)
     }
@@ -146,6 +148,22 @@ impl Options {
         }
         words.extend(self.references.map(word_of));
         words
+    }
+}
+
+/// How far a stream was trimmed: what MAXLEN or MINID would have said exactly.
+#[derive(Clone, Copy)]
+pub enum Threshold {
+    Length(usize),
+    Id(Id),
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threshold::Length(length) => length.fmt(out),
+            Threshold::Id(id) => id.fmt(out),
+        }
     }
 }
 
@@ -173,6 +191,7 @@ fn xtrim(cx: &mut Cx<'_, '_>) -> Outcome {
     let (removed, threshold) = change(cx, key, position, |stream, gate| options.apply(stream, gate))?;
     if removed > 0 {
         if options.trims_whole_nodes() {
+            let threshold = threshold.to_string();
             let trim = options.words(cx, &threshold);
             cx.log(&[&[b"XTRIM", key.bytes], trim.as_slice()].concat());
         }

@@ -7,6 +7,9 @@ use super::id::{Base, Id};
 use super::nodes::{Cost, LISTPACK_BYTES_MAX, Node, NodeLimits, Nodes};
 use super::shapes::{Names, Shapes};
 
+/// Bytes that the names of most entries, or their values, do not exceed.
+const ROOM: usize = 128;
+
 /// Why an entry is not added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
@@ -142,7 +145,8 @@ impl Entries {
         if id <= self.last {
             return Err(Refused::NotAbove);
         }
-        let (mut cost, mut names, mut values) = (Cost::default(), Vec::new(), Vec::new());
+        let mut cost = Cost::default();
+        let (mut names, mut values) = (Vec::with_capacity(ROOM), Vec::with_capacity(ROOM));
         for (name, value) in fields {
             cost.add(name, value);
             text::push(&mut names, name);

@@ -53,7 +53,10 @@ impl Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}-{}", self.ms, self.seq)
+        let mut digits = itoa::Buffer::new();
+        out.write_str(digits.format(self.ms))?;
+        out.write_str("-")?;
+        out.write_str(digits.format(self.seq))
     }
 }
 
