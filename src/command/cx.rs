@@ -484,7 +484,7 @@ impl<'a, 's> Cx<'a, 's> {
         let access = self.state.access.fresh(self.state.steady_ms);
         let entry = match kind {
             Kind::Stream => {
-                let root = Root::new(kind, 0, self.services().keyspace.limits());
+                let root = Root::new(kind, 0, &self.services().keyspace.limits());
                 Entry::with_root(key.bytes, kind, Box::new(root))
             }
             _ => Entry::new(key.bytes, &Packed::EMPTY).with_kind(kind),

@@ -292,7 +292,7 @@ fn integer_within(word: &[u8], min: i64, max: i64) -> Result<i64, ValueError> {
 
 /// Bytes of a size such as `100mb`. Nothing but a unit is 0 bytes, as in Redis; a size beyond 64 bits counts
 /// as the greatest, so that the bounds refuse it.
-fn parse_memory(word: &[u8]) -> Option<u64> {
+pub fn parse_memory(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = word.split_at(digits);
     let factor: u64 = match unit.to_ascii_lowercase().as_slice() {

@@ -28,7 +28,7 @@ use crate::base::glob;
 pub use choices::{AppendFsync, EvictionPolicy, HashFunction, LogFormat, LogLevel, Permission, Supervision};
 pub use directives::{Change, Directive, Effect, GROUPS, Group, directives, find};
 pub use file::{ConfigFile, LineError, LoadError, Loaded, Place, Source, Warning, load, read_files};
-pub use kind::{Kind, ValueError};
+pub use kind::{Kind, ValueError, parse_memory};
 pub use markdown::render_markdown;
 pub use notify::NotifyFlags;
 pub use rewrite::rewrite;

@@ -91,7 +91,7 @@ impl World {
         match (op, found) {
             (0..70, _) if kind == Some(Kind::Stream) || found.is_none() && name.starts_with(b"stream") => {
                 let position = found.unwrap_or_else(|| {
-                    let root = Box::new(Root::new(Kind::Stream, 0, keyspace.limits()));
+                    let root = Box::new(Root::new(Kind::Stream, 0, &keyspace.limits()));
                     partition.insert(site, key.hash, Entry::with_root(key.bytes, Kind::Stream, root))
                 });
                 let mut edit = Edit::new(partition, site, position, key.hash);

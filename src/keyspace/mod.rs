@@ -47,7 +47,7 @@ mod wheel;
 mod words;
 
 use std::cell;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 pub use capture::Removed;
 pub use entry::{Entry, EntryNotes, EntryRef, LENGTH_MAX};
@@ -59,7 +59,7 @@ pub use locked::{Locked, ShardSet, Wanted};
 pub use partition::Partition;
 pub use prefetch::{Ahead, Prefetcher};
 pub use reclaim::{Garbage, ReclaimWork, Reclaimer};
-pub use root::{Body, Root, ValueLimits};
+pub use root::{Body, LEAF_BYTES, Root, ValueLimits};
 pub use shard::Shard;
 pub use table::{Position, Table};
 pub use victims::{EvictionRules, Victims};
@@ -154,6 +154,8 @@ pub struct Keyspace {
     captured_bytes: CapturedBytes,
     widening: Widening,
     limits: ValueLimits,
+    /// Of DEBUG QUICKLIST-PACKED-THRESHOLD: the largest leaf for what changes from now on, 0 for that of `limits`.
+    other_leaf_bytes: AtomicUsize,
 }
 
 /// A key with what is computed from it once: the shard that holds it and its keyed hash.
@@ -233,6 +235,7 @@ impl Keyspace {
             captured_bytes: CapturedBytes::default(),
             widening: Widening::default(),
             limits: ValueLimits::default(),
+            other_leaf_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -242,8 +245,18 @@ impl Keyspace {
     }
 
     /// The limits of collections.
-    pub fn limits(&self) -> &ValueLimits {
-        &self.limits
+    pub fn limits(&self) -> ValueLimits {
+        match self.other_leaf_bytes.load(Ordering::Relaxed) {
+            0 => self.limits,
+            bytes => ValueLimits::of_leaves(bytes),
+        }
+    }
+
+    /// Lets collections that are made or become large from now on have leaves of at most so many bytes, without regard to the
+    /// configuration; 0 restores what it says.
+    pub fn set_leaf_bytes(&self, bytes: usize) {
+        let bytes = if bytes == 0 { 0 } else { bytes.clamp(*LEAF_BYTES.start(), *LEAF_BYTES.end()) };
+        self.other_leaf_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// What keys, fields and members are hashed with.

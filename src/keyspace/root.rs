@@ -1,5 +1,6 @@
 //! A large collection: what an entry owns whose value does not fit into its own block.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::KeyHasher;
@@ -23,6 +24,8 @@ pub struct ValueLimits {
     pub sorted: Limits,
 }
 
+/// How large the largest leaf may be made, in bytes.
+pub const LEAF_BYTES: RangeInclusive<usize> = 64..=16_384;
 /// How many elements are few.
 const FEW: usize = 8;
 

@@ -2,7 +2,7 @@
 
 Owns the three text formats. Holds no opinion about a run: `compare` does.
 
-units.txt          one line per unit: `NAME MODE TAGS`, mode `external`, `ordered` or `local`, tags as runtest's
+units.txt          one line per unit: `NAME MODE TAGS`, mode `external`, `ordered`, `local`, `local-ordered` or `local8`, tags as runtest's
                    --tags takes them
 baseline/NAME.txt  one line per test that Redis reported, `ok NAME` or `err NAME`, sorted
 expected.txt       `unit NAME` lines, each followed by that unit's tests, `KIND | REASON | TEST`; kind `fails` (it runs,
@@ -16,6 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FAILS, SKIPPED = "fails", "skipped"
 LOCAL = "local/"
+INTEGRATION = "integration/"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,22 @@ class Unit:
 
     @property
     def file(self) -> str:
-        return f"unit/{self.name.removeprefix(LOCAL)}"
+        name = self.name.removeprefix(LOCAL)
+        return name if name.startswith(INTEGRATION) else f"unit/{name}"
+
+    @property
+    def redis(self) -> str:
+        """Whose suite it is of: a key of `RELEASES`."""
+        return "8" if self.mode == "local8" else "7"
+
+    @property
+    def one_loop(self) -> bool:
+        """Whether its tests expect that requests of several connections are served in the order in which they were sent."""
+        return self.mode in ("ordered", "local-ordered")
+
+    @property
+    def starts_servers(self) -> bool:
+        return self.mode.startswith("local")
 
     def counted_elsewhere(self) -> list[str]:
         """The tests that the external run of the same file has."""

@@ -1,7 +1,7 @@
 """Runs one unit of the suite against one fresh server and reads what it reported.
 
 Owns the processes: the server, and runtest in a process group of its own; both are gone when `run` returns, also after
-a timeout. Must not judge the outcome.
+a timeout. Runs do not know of each other: each has a copy of the suite. Must not judge the outcome.
 """
 
 import os
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lists import Unit
-from redis_source import ROOT, WORK
+from redis_source import PROGRAMS, ROOT, WORK
 
 START_SECONDS = 10
 UNIT_SECONDS = 400
@@ -33,7 +33,7 @@ announce() {
     echo "Ready to accept connections"
 }
 if [ -n "$port" ]; then (announce &); fi
-exec SERVER "$@"
+exec SERVER "$@" SETTINGS
 """
 
 
@@ -56,13 +56,15 @@ def run(suite: Path, unit: Unit, label: str, command: str, port: int, skipped: l
     runtest = ["./runtest", *options.split(), "--tags", unit.tags]
     runtest += [word for name in skipped for word in ("--skiptest", name)]
     with tempfile.TemporaryDirectory(prefix="conformance-", dir=WORK) as directory:
-        if unit.mode == "local":
-            with_wrapper(suite, command)
-            ending = run_suite(suite, runtest, log)
+        place, data = own_copy(suite, Path(directory) / "suite"), Path(directory) / "data"
+        data.mkdir()
+        if unit.starts_servers:
+            with_wrapper(place, command)
+            ending = run_suite(place, runtest, log)
         else:
-            server = start_server(command, port, directory, log.with_suffix(".server.txt"))
+            server = start_server(command, port, str(data), log.with_suffix(".server.txt"))
             try:
-                ending = run_suite(suite, [*runtest, "--host", "127.0.0.1", "--port", str(port)], log)
+                ending = run_suite(place, [*runtest, "--host", "127.0.0.1", "--port", str(port)], log)
                 if server.poll() is not None:
                     ending = f"the server ended with {server.returncode}"
             finally:
@@ -71,6 +73,21 @@ def run(suite: Path, unit: Unit, label: str, command: str, port: int, skipped: l
     if ending:
         outcome.outside.append(ending)
     return outcome
+
+
+def own_copy(suite: Path, place: Path) -> Path:
+    """A suite of the run's own: each start of runtest removes what another one keeps below tests/tmp."""
+    place.mkdir()
+    for part in suite.iterdir():
+        if part.name not in ("tests", "src"):
+            (place / part.name).symlink_to(part)
+    shutil.copytree(suite / "tests", place / "tests", ignore=shutil.ignore_patterns("tmp"))
+    (place / "tests" / "tmp").mkdir()
+    (place / "src").mkdir()
+    for program in PROGRAMS:
+        if (found := shutil.which(program)) is not None:
+            (place / "src" / program).symlink_to(found)
+    return place
 
 
 def start_server(command: str, port: int, directory: str, log: Path) -> subprocess.Popen:
@@ -93,13 +110,14 @@ def with_wrapper(suite: Path, command: str) -> None:
     """Puts a program where the suite looks for redis-server when it starts servers itself.
 
     The suite learns from two lines of the server's log that it is up. Their wording is no part of what is compared, so
-    the wrapper writes them as soon as the port answers, from a process that is not the server's child.
+    the wrapper writes them as soon as the port answers, from a process that is not the server's child. Of the command's
+    settings only the number of event loops is kept: all others are the suite's.
     """
-    program = shlex.split(command)[0]
+    program, *settings = shlex.split(command)
+    loops = settings[settings.index("--threads") :] if "--threads" in settings else []
     found = os.path.abspath(shutil.which(program) or ROOT / program)
     wrapper = suite / "src" / "redis-server"
-    wrapper.unlink(missing_ok=True)
-    wrapper.write_text(WRAPPER.replace("SERVER", shlex.quote(found)))
+    wrapper.write_text(WRAPPER.replace("SERVER", shlex.quote(found)).replace("SETTINGS", shlex.join(loops)))
     wrapper.chmod(0o755)
 
 
@@ -139,7 +157,7 @@ def read_log(text: str) -> Outcome:
             outcome.passed[re.sub(r" \(-?\d+ ms\)$", "", first)] += 1
         elif status == "ignore":
             outcome.ignored.append(first)
-        elif status == "err" and (named := re.match(r"(.*) in tests/unit/\S+\.tcl$", first)):
+        elif status == "err" and (named := re.match(r"(.*) in tests/(?:unit|integration)/\S+\.tcl$", first)):
             outcome.failed[named.group(1)] += 1
             outcome.messages[named.group(1)] = rest.strip()
         else:

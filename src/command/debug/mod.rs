@@ -17,6 +17,7 @@ use super::spec::{CommandSpec, Flags, Group};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::waiting::may_wait;
 use crate::client::Message;
+use crate::config::parse_memory;
 use crate::keyspace::values::exchange;
 use crate::keyspace::{Entry, Key, Locked, idle_seconds};
 use crate::write_log::encode_request;
@@ -100,6 +101,15 @@ const PROBES: &[Probe] = &[
     },
     Probe { name: "HELP", arguments: "", least: 0, most: 0, summary: "Prints this help.", run: help },
     Probe {
+        name: "HTSTATS-KEY",
+        arguments: "<key>",
+        least: 1,
+        // Redis looks for FULL behind the key.
+        most: 2,
+        summary: "Finds the key, and says that no value is a hash table, whatever its encoding is called.",
+        run: hash_table_of_key,
+    },
+    Probe {
         name: "LOADAOF",
         arguments: "",
         least: 0,
@@ -141,12 +151,28 @@ const PROBES: &[Probe] = &[
         run: protocol::sample,
     },
     Probe {
+        name: "QUICKLIST-PACKED-THRESHOLD",
+        arguments: "<size>",
+        least: 1,
+        most: 1,
+        summary: "Makes collections from now on of leaves of at most so many bytes (64 at least, 16kb at most), so that a larger element stands in one of its own. 0 restores collection-leaf-bytes.",
+        run: leaf_bytes,
+    },
+    Probe {
         name: "RELOAD",
         arguments: "[MERGE] [NOFLUSH] [NOSAVE]",
         least: 0,
         most: usize::MAX,
         summary: "Saves a snapshot, empties the memory, and loads the snapshot. NOSAVE takes the newest that is there, NOFLUSH empties nothing; MERGE lets the snapshot's keys replace those in memory.",
         run: reload::from_snapshot,
+    },
+    Probe {
+        name: "REPLYBUFFER",
+        arguments: "<PEAK-RESET-TIME <NEVER|RESET|milliseconds> | RESIZING <0|1>>",
+        least: 2,
+        most: 2,
+        summary: "Changes nothing: a connection has no reply buffer but for what its socket did not take.",
+        run: reply_buffer,
     },
     Probe {
         name: "SET-ACTIVE-EXPIRE",
@@ -233,6 +259,41 @@ fn sleep(cx: &mut Cx<'_, '_>) -> Outcome {
 fn set_active_expire(cx: &mut Cx<'_, '_>) -> Outcome {
     let on = parse_i64(cx.args.at(2)).is_some_and(|number| number != 0);
     cx.services().active_expire.store(on, Relaxed);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn hash_table_of_key(cx: &mut Cx<'_, '_>) -> Outcome {
+    let key = cx.services().keyspace.key(cx.args.at(2));
+    lock(cx, key);
+    Err(match cx.find(key) {
+        Some(_) => {
+            Failure::text("ERR The value stored at the specified key is not represented using an hash table")
+        }
+        None => Failure::NO_SUCH_KEY,
+    })
+}
+
+/// Redis's threshold is that from which on an element of a list has a node of its own. Here that follows from the size of a leaf.
+fn leaf_bytes(cx: &mut Cx<'_, '_>) -> Outcome {
+    const OUT_OF_RANGE: Failure =
+        Failure::text("ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+    let bytes = parse_memory(cx.args.at(2)).filter(|bytes| *bytes < 1 << 32).ok_or(OUT_OF_RANGE)?;
+    cx.services().keyspace.set_leaf_bytes(bytes as usize);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn reply_buffer(cx: &mut Cx<'_, '_>) -> Outcome {
+    let (what, value) = (cx.args.at(2), cx.args.at(3));
+    if what.eq_ignore_ascii_case(b"peak-reset-time") {
+        let is_word = [&b"never"[..], b"reset"].iter().any(|word| value.eq_ignore_ascii_case(word));
+        if !is_word && parse_i64(value).is_none() {
+            return Err(Failure::NOT_AN_INTEGER);
+        }
+    } else if !what.eq_ignore_ascii_case(b"resizing") {
+        return Err(help::bad_arguments(cx));
+    }
     cx.reply.ok();
     Ok(())
 }

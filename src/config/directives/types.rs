@@ -1,6 +1,7 @@
 //! Rows: thresholds at which Redis changes the encoding of a collection, and that at which Cloakroom does.
 
 use super::{COUNT, Directive, Effect, Group, Kind, LONG_COUNT, MEMORY, field};
+use crate::keyspace::LEAF_BYTES;
 
 /// The group.
 pub const GROUP: Group = Group { title: "Encodings of data types", rows: ROWS };
@@ -10,7 +11,7 @@ const NO_LISTPACK: &str = "OBJECT ENCODING says intset or hashtable of a set, as
 const ROWS: &[Directive] = &[
     Directive::new(
         "collection-leaf-bytes",
-        Kind::Memory { min: 64, max: 16_384 },
+        Kind::Memory { min: *LEAF_BYTES.start() as u64, max: *LEAF_BYTES.end() as u64 },
         "4096",
         "Bytes up to which a collection lies in its key's own block, and of one leaf of a larger one.",
         field!(collection_leaf_bytes),

@@ -132,7 +132,7 @@ impl<'k> Builder<'k> {
     pub fn new(keyspace: &'k Keyspace, kind: Kind) -> Builder<'k> {
         let made = match kind {
             Kind::Set => Made::Integers(Vec::new()),
-            Kind::Stream => Made::Large(Box::new(Root::new(kind, 0, &keyspace.limits))),
+            Kind::Stream => Made::Large(Box::new(Root::new(kind, 0, &keyspace.limits()))),
             _ if kind.is_string() => Made::String(Vec::new()),
             _ => Made::Packed(Packed::EMPTY.to_vec()),
         };
@@ -208,7 +208,7 @@ impl<'k> Builder<'k> {
             let count = integers.len();
             let span = integers[count - 1].abs_diff(integers[0]);
             let bytes = Integers::bytes_for(count, span);
-            if self.keyspace.limits.is_small(count, bytes) && u16::try_from(count).is_ok() {
+            if self.keyspace.limits().is_small(count, bytes) && u16::try_from(count).is_ok() {
                 return Some(true);
             }
             integers.remove(place);
@@ -254,7 +254,7 @@ impl<'k> Builder<'k> {
         let (len, packed) = (value.len(), Packed::of(value));
         let splice = packed.insert(place(packed).unwrap_or(len), &self.record);
         let after = splice.len_after(len);
-        if !self.keyspace.limits.is_small(usize::from(splice.count), after) {
+        if !self.keyspace.limits().is_small(usize::from(splice.count), after) {
             return false;
         }
         value.resize(after.max(len), 0);
@@ -266,7 +266,7 @@ impl<'k> Builder<'k> {
     fn place(&mut self, record: &[u8], name: &[u8]) -> bool {
         if let Made::Packed(value) = &mut self.made {
             let value = std::mem::take(value);
-            self.made = Made::Large(Box::new(Root::new(self.kind, 0, &self.keyspace.limits)));
+            self.made = Made::Large(Box::new(Root::new(self.kind, 0, &self.keyspace.limits())));
             self.place_all(Packed::of(&value).records());
         }
         let (order, hasher) = (self.by_hash(), self.keyspace.hasher());

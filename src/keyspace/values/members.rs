@@ -275,7 +275,7 @@ impl<'p, 'k> MembersMut<'p, 'k> {
     /// Makes a small set a large one.
     fn grow(&mut self) {
         let (order, form) = (self.order(), self.edit().form());
-        let mut root = Root::new(Kind::Set, form.level() as u8, self.edit().limits());
+        let mut root = Root::new(Kind::Set, form.level() as u8, &self.edit().limits());
         let Body::Tree(tree) = &mut root.body else { return };
         let (digits, record) = (&mut itoa::Buffer::new(), &mut Vec::new());
         for member in self.view().iter() {

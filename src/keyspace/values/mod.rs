@@ -149,7 +149,7 @@ pub fn load(
         return Ok(Entry::new(key, value).with_kind(kind));
     }
     let mut entry = if is_large {
-        let root = Root::decode(kind, value, keyspace.hasher(), &keyspace.limits)?;
+        let root = Root::decode(kind, value, keyspace.hasher(), &keyspace.limits())?;
         Entry::with_root(key, kind, Box::new(root))
     } else {
         check_small(kind, value)?;
@@ -347,8 +347,8 @@ impl<'p, 'k> Edit<'p, 'k> {
         self.site.keyspace
     }
 
-    pub fn limits(&self) -> &'k ValueLimits {
-        &self.site.keyspace.limits
+    pub fn limits(&self) -> ValueLimits {
+        self.site.keyspace.limits()
     }
 
     /// Replaces some bytes of a small collection.
@@ -437,7 +437,7 @@ impl<'p, 'k> Edit<'p, 'k> {
     /// Makes a collection of records in the order of the type a large one.
     fn grow<O: Order>(&mut self, order: &O, place: impl Fn(&mut Body, &O, &[u8])) {
         let Form::Packed(packed) = self.form() else { return };
-        let mut root = Root::new(self.entry().kind(), packed.level(), self.limits());
+        let mut root = Root::new(self.entry().kind(), packed.level(), &self.limits());
         packed.iter(order).for_each(|record| place(&mut root.body, order, record));
         self.set_root(root);
     }

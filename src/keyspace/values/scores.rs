@@ -440,7 +440,7 @@ pub fn entry_of_scores<'m>(
         Scored::push(&mut value, level.stored(score), member);
         count += 1;
     }
-    if keyspace.limits.is_small(count, value.len()) {
+    if keyspace.limits().is_small(count, value.len()) {
         Packed::set_head(&mut value, count, level as u8);
         return Entry::new(key, &value).with_kind(Kind::SortedSet);
     }
@@ -450,7 +450,7 @@ pub fn entry_of_scores<'m>(
 
 /// A large set of the members of a small one.
 fn large(keyspace: &Keyspace, level: u8, packed: Packed<'_>) -> Root {
-    let mut root = Root::new(Kind::SortedSet, level, &keyspace.limits);
+    let mut root = Root::new(Kind::SortedSet, level, &keyspace.limits());
     if let Body::SortedSet(set) = &mut root.body {
         for scored in packed.iter(&ByScore).map(Scored::read) {
             let room = &mut itoa::Buffer::new();
