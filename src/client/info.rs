@@ -72,6 +72,8 @@ pub struct ClientInfo {
     pub output_class: AtomicU8,
     /// Memory of the buffer for unsent output, and the most that ever waited in it.
     pub output_capacity: AtomicUsize,
+    /// [`ClientInfo::memory_bytes`] when the registry last counted it.
+    pub(super) counted_bytes: AtomicUsize,
     pub output_peak: AtomicUsize,
     /// The client waits in a command that CLIENT UNBLOCK may end.
     pub unblockable: AtomicBool,
@@ -127,6 +129,7 @@ impl ClientInfo {
             last_command: AtomicUsize::new(usize::MAX),
             output_class: AtomicU8::new(0),
             output_capacity: AtomicUsize::new(0),
+            counted_bytes: AtomicUsize::new(0),
             output_peak: AtomicUsize::new(0),
             unblockable: AtomicBool::new(false),
             has_timeout: AtomicBool::new(false),

@@ -13,6 +13,8 @@ use super::mailbox::{Mailbox, Message};
 pub struct Clients {
     by_id: DashMap<u64, Arc<ClientInfo>>,
     connected: AtomicUsize,
+    /// What all clients took when each was last counted.
+    memory: AtomicUsize,
     last_id: AtomicU64,
     mailboxes: Box<[Mailbox]>,
 }
@@ -23,6 +25,7 @@ impl Clients {
         Clients {
             by_id: DashMap::new(),
             connected: AtomicUsize::new(0),
+            memory: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
             mailboxes,
         }
@@ -39,9 +42,18 @@ impl Clients {
     }
 
     pub fn remove(&self, id: u64) {
-        if self.by_id.remove(&id).is_some() {
+        if let Some((_, info)) = self.by_id.remove(&id) {
             self.connected.fetch_sub(1, Ordering::Relaxed);
+            self.memory.fetch_sub(info.counted_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    /// Counts the memory of a client again; gives what all take together, those that are killed already not counted. Only called while
+    /// `maxmemory-clients` is set, so before the first round of each loop after that it is less than the truth.
+    pub fn recount(&self, info: &ClientInfo) -> usize {
+        let now = if info.is_killed() { 0 } else { info.memory_bytes() };
+        let more = now.wrapping_sub(info.counted_bytes.swap(now, Ordering::Relaxed));
+        self.memory.fetch_add(more, Ordering::Relaxed).wrapping_add(more)
     }
 
     pub fn connected(&self) -> usize {
@@ -72,6 +84,7 @@ impl Clients {
     pub fn kill(&self, info: &ClientInfo, done: impl FnOnce() -> Option<Acknowledgement>) -> bool {
         let first = info.mark_killed();
         if first {
+            self.recount(info);
             let message = Message::Kill { place: info.place, id: info.id, done: done() };
             self.mailbox(info.loop_index).send(message);
         }

@@ -193,10 +193,15 @@ fn policy(policy: EvictionPolicy) -> Policy {
     }
 }
 
-/// Closes the largest clients until all together are below `maxmemory-clients`. The first loop does it for all loops.
+/// How much memory all clients together may take; 0 for any.
+pub fn client_memory_limit(state: &LoopState<'_>) -> u64 {
+    state.config.maxmemory_clients.bytes_of(state.config.maxmemory)
+}
+
+/// Closes the largest clients until all together are below `maxmemory-clients`.
 pub fn evict_clients(state: &LoopState<'_>) {
-    let limit = state.config.maxmemory_clients.bytes_of(state.config.maxmemory);
-    if limit == 0 || state.loop_index != 0 {
+    let limit = client_memory_limit(state);
+    if limit == 0 {
         return;
     }
     let mut clients: Vec<_> =

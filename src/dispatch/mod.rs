@@ -17,7 +17,7 @@ mod tests;
 pub use execute::{EMPTY, Prepared, execute, prepare, refuse};
 pub use expire::expire_round;
 pub use leave::forget_client;
-pub use memory::{evict_clients, relieve};
+pub use memory::{client_memory_limit, evict_clients, relieve};
 pub use record::append_expired;
 pub use replay::{NO_DATABASE, replay};
 pub use wake::wake;

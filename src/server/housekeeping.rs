@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::event_loop::EventLoop;
 use crate::client::Gates;
-use crate::dispatch::{evict_clients, expire_round, relieve, wake};
+use crate::dispatch::{client_memory_limit, evict_clients, expire_round, relieve, wake};
 use crate::keyspace::TICK_MS;
 use crate::observe::counters::Gauge;
 use crate::observe::rates::SAMPLE_MS;
@@ -74,14 +74,39 @@ impl EventLoop<'_> {
         if backlog { 0 } else { self.next_expire_ms - self.state.steady_ms }
     }
 
+    /// Counts what a client takes, and closes the largest ones if that makes it too much. Called when a buffer of the client has changed.
+    #[inline]
+    pub(super) fn weigh(&self, place: usize) {
+        let limit = client_memory_limit(&self.state);
+        if limit > 0 {
+            self.weigh_against(place, limit);
+        }
+    }
+
+    #[cold]
+    fn weigh_against(&self, place: usize, limit: u64) {
+        let Some(connection) = self.connections[place].as_deref() else { return };
+        let total = self.state.services.clients.recount(&connection.client.info);
+        if total as u64 > limit {
+            evict_clients(&self.state);
+        }
+    }
+
     /// Closes clients that were idle for longer than `timeout` or whose output is above a soft limit for too long.
     pub(super) fn look_after_clients(&mut self) {
         let timeout_ms = i64::from(self.state.config.timeout) * 1000;
-        evict_clients(&self.state);
+        let weighs = client_memory_limit(&self.state) > 0;
+        // Those that were connected when the limit was set are counted here first; their own turns tell of what comes later.
+        if self.state.loop_index == 0 {
+            evict_clients(&self.state);
+        }
         for place in 0..self.connections.len() {
             let Some(connection) = self.connections[place].as_deref() else { continue };
             let client = &connection.client;
             client.info.input_capacity.store(connection.input_capacity(), Relaxed);
+            if weighs {
+                self.state.services.clients.recount(&client.info);
+            }
             let idle_ms = self.state.steady_ms - client.info.last_active_ms.load(Relaxed);
             let exempt =
                 client.subscriptions() > 0 || client.blocked.is_some() || client.gates.has(Gates::MONITORING);

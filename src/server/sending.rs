@@ -81,6 +81,7 @@ impl EventLoop<'_> {
             }
             Sent::Broken => connection.client.closing = Closing::Now,
         }
+        self.weigh(place);
     }
 
     /// The limits of a client's output.

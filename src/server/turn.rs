@@ -287,6 +287,7 @@ impl EventLoop<'_> {
             connection.intake.cut();
             connection.client.info.input_bytes.store(0, Relaxed);
             connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
+            self.weigh(turn.place);
             return;
         }
         let done = connection.intake.cut();
@@ -307,5 +308,6 @@ impl EventLoop<'_> {
         }
         connection.client.info.input_bytes.store(connection.pending.len(), Relaxed);
         connection.client.info.input_capacity.store(connection.input_capacity(), Relaxed);
+        self.weigh(turn.place);
     }
 }
