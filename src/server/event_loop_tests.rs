@@ -549,3 +549,22 @@ fn a_client_that_ends_itself_gets_the_reply_that_waits_for_other_loops() {
     event_loop.flush(0);
     assert!(event_loop.connections[0].is_none());
 }
+
+/// The clock stands, so no periodic round comes.
+#[test]
+fn a_client_whose_input_takes_all_memory_of_clients_is_closed_while_it_sends() {
+    let services = services(&Arc::default());
+    let mut event_loop = event_loop(&services);
+    let (mut small, mut large) = (connect(&mut event_loop), connect(&mut event_loop));
+    small.write_all(b"CONFIG SET maxmemory-clients 1mb\r\n").expect("an open socket");
+    event_loop.step(0).expect("a poller");
+    large.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n").expect("an open socket");
+    let (value, mut sent) = (vec![b'v'; 3_000_000], 0);
+    while sent < value.len() && event_loop.connections.iter().flatten().count() > 1 {
+        sent += large.write(&value[sent..]).unwrap_or(0);
+        event_loop.step(0).expect("a poller");
+    }
+    assert!(sent < 2 << 20, "it was closed after {sent} bytes");
+    assert_eq!(received(&mut small), b"+OK\r\n");
+    assert_eq!(event_loop.connections.iter().flatten().count(), 1, "the small one stays");
+}
