@@ -151,36 +151,53 @@ pub struct CommandSpec {
     pub run: Run,
 }
 
-/// Counts the required words of a syntax line; negative if more may follow.
+/// Counts the required words of a syntax line, of a choice those of its shortest alternative; negative if more may follow.
 pub const fn arity(syntax: &str) -> i32 {
-    let bytes = syntax.as_bytes();
-    let (mut words, mut depth, mut in_word, mut open_end) = (0, 0, false, false);
-    let mut at = 0;
+    let (words, open_end, _) = required(syntax.as_bytes(), 0);
+    if open_end { -words } else { words }
+}
+
+/// The words that are required from a place on, up to the end of the choice that it is in, or of the line; whether there may be more; where it ends.
+const fn required(bytes: &[u8], mut at: usize) -> (i32, bool, usize) {
+    let (mut words, mut in_word, mut open_end) = (0, false, false);
+    let mut shortest = i32::MAX;
     while at < bytes.len() {
-        let byte = bytes[at];
-        match byte {
+        match bytes[at] {
             b'[' => {
-                depth += 1;
                 open_end = true;
+                let mut depth = 1;
+                while depth > 0 && at + 1 < bytes.len() {
+                    at += 1;
+                    depth += match bytes[at] {
+                        b'[' => 1,
+                        b']' => -1,
+                        _ => 0,
+                    };
+                }
             }
             b'<' => {
-                if depth == 0 && !in_word {
-                    words += 1;
-                }
-                depth += 1;
+                let (inner, is_open, end) = required(bytes, at + 1);
+                // One of several is required even if none of them is by itself.
+                words += if inner > 0 { inner } else { 1 };
+                open_end = open_end || is_open;
+                at = end;
             }
-            b']' | b'>' => depth -= 1,
+            b'>' => break,
+            b'|' => {
+                open_end = open_end || shortest != i32::MAX && shortest != words;
+                shortest = if words < shortest { words } else { shortest };
+                (words, in_word) = (0, false);
+            }
             b' ' => in_word = false,
             _ => {
-                if depth == 0 && !in_word {
-                    words += 1;
-                    in_word = true;
-                }
+                words += if in_word { 0 } else { 1 };
+                in_word = true;
             }
         }
         at += 1;
     }
-    if open_end { -words } else { words }
+    open_end = open_end || shortest != i32::MAX && shortest != words;
+    (if words < shortest { words } else { shortest }, open_end, at)
 }
 
 impl CommandSpec {
@@ -240,6 +257,11 @@ mod tests {
             ("CLIENT REPLY <ON | OFF | SKIP>", 3),
             ("CLIENT KILL <ip:port | <[ID client-id] ...>>", -3),
             ("EXEC", 1),
+            (
+                "GEOSEARCH key <FROMMEMBER member | FROMLONLAT x y> <BYRADIUS radius <M | KM> | BYBOX x y <M | KM>> [ANY]",
+                -7,
+            ),
+            ("XADD key [<MAXLEN | MINID> threshold] <* | id> field value [field value ...]", -5),
         ] {
             assert_eq!(arity(syntax), want, "{syntax}");
         }
