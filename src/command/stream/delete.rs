@@ -150,10 +150,12 @@ fn delete_some(
     of_group: bool,
     fate: impl Fn(&mut Stream, Id, References) -> Fate,
 ) -> Outcome {
-    let (references, places) = parse(cx, options_at)?;
     let key = cx.key(1)?;
+    // A value of another type is told before what is wrong with the options.
+    let found = cx.find_as(key, Kind::Stream)?;
+    let (references, places) = parse(cx, options_at)?;
     let group = cx.args.at(2);
-    let found = match cx.find_as(key, Kind::Stream)? {
+    let found = match found {
         Some(position) if of_group => {
             let has_group = stream_of(cx.entry(key, position))?.group(group).is_some();
             has_group.then_some(position)
