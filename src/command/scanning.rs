@@ -18,8 +18,9 @@ pub fn matches(pattern: &[u8], key: &[u8]) -> bool {
     is_all(pattern) || glob::matches(pattern, key, false)
 }
 
-/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, and nothing at all is 0.
+/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, nothing at all is 0, and a zero byte ends it.
 pub fn cursor_argument(text: &[u8]) -> Result<u64, Failure> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let invalid = Failure::text("ERR invalid cursor");
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -151,6 +152,8 @@ mod tests {
             (b" 1", None),
             (b"1 ", None),
             (b"+", None),
+            (b"12\x00x", Some(12)),
+            (b"\x00", Some(0)),
             (b"abc", None),
         ] {
             assert_eq!(cursor_argument(text).ok(), want, "{text:?}");
