@@ -115,23 +115,25 @@ impl Options {
 /// Scores and members of a request.
 pub type Pairs<'a> = SmallVec<[(f64, &'a [u8]); 4]>;
 
+const WORDS: &[(&str, Flag)] = &[
+    ("NX", Flag::Nx),
+    ("XX", Flag::Xx),
+    ("CH", Flag::Ch),
+    ("INCR", Flag::Incr),
+    ("GT", Flag::Gt),
+    ("LT", Flag::Lt),
+];
+
 fn zadd(cx: &mut Cx<'_, '_>) -> Outcome {
-    const WORDS: &[(&str, Flag)] = &[
-        ("NX", Flag::Nx),
-        ("XX", Flag::Xx),
-        ("CH", Flag::Ch),
-        ("INCR", Flag::Incr),
-        ("GT", Flag::Gt),
-        ("LT", Flag::Lt),
-    ];
     let (options, first) = Options::parse(cx, 2, WORDS);
     add_arguments(cx, options, first)
 }
 
 fn zincrby(cx: &mut Cx<'_, '_>) -> Outcome {
-    let mut options = Options::default();
+    // An increment that reads as an option of ZADD is one in Redis, and then too few words are left.
+    let (mut options, first) = Options::parse(cx, 2, WORDS);
     options.set(Flag::Incr);
-    add_arguments(cx, options, 2)
+    add_arguments(cx, options, first)
 }
 
 fn add_arguments(cx: &mut Cx<'_, '_>, options: Options, first: usize) -> Outcome {
@@ -154,7 +156,6 @@ fn add_arguments(cx: &mut Cx<'_, '_>, options: Options, first: usize) -> Outcome
 struct Tally {
     added: usize,
     changed: usize,
-    longest: usize,
     /// The score of the last member that was not passed over.
     score: Option<f64>,
 }
@@ -181,15 +182,18 @@ pub fn add(cx: &mut Cx<'_, '_>, options: Options, pairs: &[(f64, &[u8])]) -> Out
                 });
                 match (before, tally.score) {
                     (_, Some(score)) if score.is_nan() => return Err(NOT_A_NUMBER),
-                    (None, Some(_)) => {
+                    (None, Some(score)) => {
                         tally.added += 1;
-                        tally.longest = tally.longest.max(member.len());
+                        scores.raise_beyond(limits, member.len());
+                        // A listpack has no negative zero, but the member that makes it a skiplist comes into that.
+                        if score.to_bits() == (-0.0f64).to_bits() {
+                            scores.update(member, |_| Some(score));
+                        }
                     }
                     (Some(before), Some(after)) => tally.changed += usize::from(before != after),
                     (_, None) => {}
                 }
             }
-            scores.raise_beyond(limits, tally.longest);
             tally
         }
     };

@@ -420,9 +420,9 @@ impl ScoresMut<'_, '_> {
         self.0.splice(&splice);
     }
 
-    /// Redis makes a skiplist of a set with more members than so many, or with a longer one than that; `longest` is that of what was put into it.
-    pub fn raise_beyond(&mut self, (members, bytes): (u64, u64), longest: usize) {
-        if self.view().len() as u64 > members || longest as u64 > bytes {
+    /// Redis makes a skiplist of a set with more members than so many, or with a longer one than that; `added` is the length of one that was put into it.
+    pub fn raise_beyond(&mut self, (members, bytes): (u64, u64), added: usize) {
+        if self.view().len() as u64 > members || added as u64 > bytes {
             self.0.raise(Level::Table);
         }
     }
