@@ -103,6 +103,11 @@ impl Server {
         Server::launch_words(folder, &["redis-server"], arguments)
     }
 
+    /// Another server, whose binary is at `program`.
+    pub fn launch_program(folder: &Folder, program: &str, arguments: &[&str]) -> Server {
+        Server::launch_words(folder, &[program], arguments)
+    }
+
     fn launch_words(folder: &Folder, words: &[&str], arguments: &[&str]) -> Server {
         let port = free_port();
         let log = folder.0.join("log");
