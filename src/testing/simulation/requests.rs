@@ -12,7 +12,7 @@ use crate::command::{COMMANDS, Command, Flags, Group};
 use crate::rdb::encode_payload;
 
 pub const DATABASES: usize = 4;
-/// Names of all keys: those of sessions, of which two share a shard, and those that mostly hold a value of a certain type ([`values::Type`]).
+/// Names of all keys: those of sessions, of which two share a shard, and those that mostly hold a value of a certain type (`values::Type`).
 pub const KEYS: [&str; 16] =
     ["k1", "k2", "k3", "k4", "{s}5", "{s}6", "h1", "h2", "l1", "l2", "s1", "s2", "z1", "z2", "x1", "x2"];
 /// How many of them are those of sessions.
