@@ -25,6 +25,7 @@ mod exec_waits;
 mod muted;
 mod open_keys;
 mod random_key;
+mod records;
 mod rejected;
 mod walks;
 

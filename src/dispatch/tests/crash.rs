@@ -119,7 +119,7 @@ fn lines(records: &[u8]) -> Vec<String> {
 }
 
 /// The records since the last call.
-fn take_records(services: &Services) -> Vec<String> {
+pub(super) fn take_records(services: &Services) -> Vec<String> {
     if services.write_log.buffered_bytes() == 0 {
         return Vec::new();
     }
