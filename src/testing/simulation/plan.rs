@@ -206,8 +206,39 @@ fn draw_slides(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
     ops.extend([Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
 }
 
+/// A string that a save copies in several bites, of which parts change before and while it does.
+fn draw_parts(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    let (key, other) = (one_of(random, &KEYS), one_of(random, &KEYS));
+    let length = 40_000 + random.below(120_000);
+    let ask = |line: String| Op::Ask { client, request: Request::of(&line) };
+    ops.extend([ask(format!("DEL {key}")), ask(format!("SETRANGE {key} {length} 1"))]);
+    ops.extend([Op::Save { turns: 2000 }, ask("BGSAVE".to_owned())]);
+    ops.push(Op::Save { turns: one_of(random, &[2, 3, 100, 300, 600, 1_000]) });
+    for _ in 0..3 + random.below(5) {
+        let at = random.below(length + 2_000);
+        ops.push(ask(match random.below(12) {
+            0..4 => format!("SETRANGE {key} {at} {at}"),
+            4..6 => format!("APPEND {key} {at}"),
+            6 => format!("SETRANGE {key} {} 1", length + random.below(60_000)),
+            7 => format!("SETBIT {key} {} 1", at * 8),
+            8 => format!("PEXPIRE {key} {}", 1_800_000 + at),
+            9 => format!("{} {key} {other}", one_of(random, &["RENAME", "COPY"])),
+            10 => format!("MOVE {key} {}", random.below(2)),
+            _ => format!("DEL {key}"),
+        }));
+        ops.push(Op::Save { turns: one_of(random, &[1, 1, 2, 20, 300]) });
+    }
+    ops.extend([Op::Log { turns: 8 }, Op::Save { turns: one_of(random, &[3, 2000]) }]);
+    if random.below(2) == 0 {
+        ops.extend([Op::Pass { ms: 1_100 }, Op::Log { turns: 8 }, crash(random)]);
+    }
+}
+
 /// A value grows, and while a save visits it it is changed, moved and removed.
 fn draw_changes(ops: &mut Vec<Op>, client: usize, random: &mut Random) {
+    if random.below(6) == 0 {
+        return draw_parts(ops, client, random);
+    }
     let kind = Type::any(random);
     let key = kind.key(random);
     let ask = |request| Op::Ask { client, request };
